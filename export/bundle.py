@@ -1,0 +1,206 @@
+"""The bundle directory: what export leaves and serve opens. Text in it is data; nothing in it is executed.
+
+manifest.json                                   everything below, hashed, with the figures it was accepted on
+config.json tokenizer.json tokenizer_config.json special_tokens_map.json
+onnx/model.onnx onnx/model_quantized.onnx       one file a precision
+golden.jsonl                                    validation rows with torch's logits
+reference.json                                  the training distribution that drift is measured against
+README.md                                       model card
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract.checkpoint import Contract, from_json
+from trainer.contract.encoding import TextEncoder
+from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.files import inside, read_json, sha256, write_json
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+Precision = Literal["fp32", "int8", "fp16"]
+FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How one file compares with torch in fp32 on the validation rows.
+
+    label_agreement: share of rows with the same decision. max_difference, p99_difference: of probabilities, over rows
+        and labels.
+    drop: torch's value of `metric` minus this file's (for a loss: the other way round), so positive is worse; low and
+    high are its 95 % paired bootstrap interval.
+    """
+
+    rows: int
+    label_agreement: float
+    max_difference: float
+    p99_difference: float
+    metric: str
+    torch_value: float
+    value: float
+    drop: float
+    drop_low: float
+    drop_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFile:
+    """One ONNX file of a bundle.
+
+    passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
+    graph and are switched off. instruction_set: of the machine the parity figures were measured on. golden_bound: the
+    largest probability difference from torch that the golden rows may show on another machine.
+    """
+
+    file: str
+    opset: int
+    bytes: int
+    parity: Parity
+    instruction_set: str
+    golden_bound: float
+    passes: tuple[str, ...] = ()
+    disabled_optimizers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportManifest:
+    """manifest.json. files: relative path to SHA-256, of every file but the manifest. batch_tokens: the padded-token
+    budget of the batches that parity was measured with, and that scoring takes by default: dynamic int8 scores depend
+    on which rows share a batch.
+    """
+
+    name: str
+    model_type: str
+    contract: Contract
+    graphs: dict[str, GraphFile]
+    files: dict[str, str]
+    batch_tokens: int
+    versions: dict[str, str]
+    training: dict[str, Any] = field(default_factory=dict)
+    test_metrics: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenRow:
+    """One validation row with torch's fp32 logits [C]."""
+
+    text: str
+    pair: str | None
+    logits: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """An opened bundle: checked once, then read only."""
+
+    path: Path
+    manifest: ExportManifest
+
+    @property
+    def contract(self) -> Contract:
+        """How records become text, text tokens, and logits decisions."""
+        return self.manifest.contract
+
+    @classmethod
+    def open(cls, path: Path) -> "Bundle":
+        """Check schema, hashes and output width.
+
+        Raises ArtifactError naming the first file that is not what the manifest says.
+        """
+        manifest = _read_manifest(path)
+        for name, expected in manifest.files.items():
+            file = inside(path, name)
+            if not file.is_file():
+                raise ArtifactError(
+                    "a file of the bundle is missing", where=file, do="copy the whole folder again, or export again"
+                )
+            found = sha256(file)
+            if found != expected:
+                raise ArtifactError(
+                    "a file of the bundle was changed",
+                    where=file,
+                    found=f"sha256 {found[:16]}...",
+                    expected=f"sha256 {expected[:16]}...",
+                    do="copy the folder again, or export again; a changed file is never scored with",
+                )
+        unlisted = [graph.file for graph in manifest.graphs.values() if graph.file not in manifest.files]
+        if unlisted or "tokenizer.json" not in manifest.files:
+            raise ArtifactError(
+                "the manifest gives no hash for a file it names",
+                where=path / MANIFEST,
+                found=", ".join(unlisted or ["tokenizer.json"]),
+                do="export again",
+            )
+        width = len(read_json(path / "config.json").get("id2label", {}))
+        if width != len(manifest.contract.labels):
+            raise ArtifactError(
+                "config.json and the manifest disagree on the labels",
+                where=path,
+                found=f"{width} in config.json",
+                expected=f"{len(manifest.contract.labels)}",
+                do="export again",
+            )
+        return cls(path=path, manifest=manifest)
+
+    def graph(self, precision: str) -> GraphFile:
+        """The entry of one precision. Raises InputError where the bundle does not hold it."""
+        try:
+            return self.manifest.graphs[precision]
+        except KeyError:
+            raise InputError(
+                f"the bundle holds no {precision} file",
+                where=self.path,
+                found=", ".join(self.manifest.graphs),
+                do=f"export with --precision {','.join([*self.manifest.graphs, precision])}",
+            ) from None
+
+    def graph_path(self, precision: str) -> Path:
+        """Where the ONNX file of a precision lies."""
+        return inside(self.path, self.graph(precision).file)
+
+    def encoder(self) -> TextEncoder:
+        """The text encoder, with the truncation that training used."""
+        return TextEncoder.open(self.path / "tokenizer.json", self.contract.encoding)
+
+    def golden(self) -> list[GoldenRow]:
+        """The golden rows."""
+        lines = [json.loads(line) for line in (self.path / "golden.jsonl").read_bytes().splitlines()]
+        return [from_json(GoldenRow, line, self.path / "golden.jsonl") for line in lines]
+
+
+def golden_logits(rows: list[GoldenRow]) -> NDArray[np.float32]:
+    """torch's logits of the golden rows, [N, C]."""
+    return np.array([row.logits for row in rows], dtype=np.float32)
+
+
+def write_manifest(folder: Path, manifest: ExportManifest) -> None:
+    """Write manifest.json, the last file of a bundle."""
+    write_json(folder / MANIFEST, {"schema": SCHEMA, **asdict(manifest)})
+
+
+def hash_files(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under a folder but the manifest, by relative path."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def _read_manifest(path: Path) -> ExportManifest:
+    if not path.is_dir():
+        raise InputError(
+            "there is no bundle here", where=path, expected="a folder that `python -m export` made", do="check the path"
+        )
+    data = read_json(path / MANIFEST)
+    if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+        raise ArtifactError(
+            "the bundle has another schema",
+            where=path / MANIFEST,
+            expected=f"schema {SCHEMA}",
+            do="use the Classifact version that wrote it, or export again",
+        )
+    return from_json(ExportManifest, data, path / MANIFEST)

@@ -1,0 +1,1 @@
+"""Training: labelled rows to a run directory."""

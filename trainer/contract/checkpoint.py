@@ -1,0 +1,92 @@
+"""What a checkpoint folder holds, read without torch: the contract, and which checkpoint of a run is the best.
+
+checkpoints/NAME/  model.safetensors config.json tokenizer.json tokenizer_config.json special_tokens_map.json
+contract.json best.json          the name, the metric and its value
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trainer.contract import schema
+from trainer.contract.encoding import EncodingPolicy, TextEncoder
+from trainer.contract.errors import ArtifactError
+from trainer.contract.files import inside, read_json, write_json
+from trainer.contract.inputs import InputSpec
+from trainer.contract.labels import LabelSpace
+
+T = TypeVar("T")
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contract:
+    """All that turns a record into a decision, but the tokenizer and the network: data, never code."""
+
+    labels: LabelSpace
+    input: InputSpec
+    encoding: EncodingPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint folder. step counts optimizer steps of the whole run; value is that of `metric` on validation."""
+
+    path: Path
+    contract: Contract
+    stage: int
+    epoch: float
+    step: int
+    metric: str
+    value: float
+
+    @classmethod
+    def open(cls, path: Path) -> "Checkpoint":
+        """Read a checkpoint's contract.
+
+        Raises ArtifactError where the folder is none, or was written by another schema.
+        """
+        data = read_json(path / "contract.json")
+        if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+            raise ArtifactError(
+                "the checkpoint has another schema",
+                where=path / "contract.json",
+                expected=f"schema {SCHEMA}",
+                do="use the Classifact version that wrote it, or train again",
+            )
+        return from_json(Checkpoint, data, path / "contract.json", path=path)
+
+    @classmethod
+    def best(cls, run: Path) -> "Checkpoint":
+        """The checkpoint that `best.json` of a run names."""
+        best = read_json(run / "best.json")
+        if not isinstance(best, dict) or not isinstance(best.get("checkpoint"), str):
+            raise ArtifactError("best.json names no checkpoint", where=run / "best.json", do="train again")
+        return cls.open(inside(run / "checkpoints", best["checkpoint"]))
+
+    def save(self) -> None:
+        """Write contract.json into the folder."""
+        content = asdict(self)
+        del content["path"]
+        write_json(self.path / "contract.json", {"schema": SCHEMA, **content})
+
+    def encoder(self) -> TextEncoder:
+        """The text encoder of this checkpoint."""
+        return TextEncoder.open(self.path / "tokenizer.json", self.contract.encoding)
+
+
+def from_json(cls: type[T], data: object, where: Path, **given: Any) -> T:
+    """Bind JSON to a dataclass of ours.
+
+    `given` fills fields that the file does not hold. Raises ArtifactError with every problem.
+    """
+    problems: list[str] = []
+    result = schema.bind(cls, data, problems, given=given)
+    if result is None:
+        raise ArtifactError(
+            "the file does not fit its schema",
+            where=where,
+            found="; ".join(problems),
+            do="restore it, or make it again",
+        )
+    return result

@@ -1,0 +1,263 @@
+"""Text to token ids, cut to a limit, padded to arrays: the same functions in training, export and scoring.
+
+Shapes: N rows, B rows of a batch, T tokens of its longest row.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from trainer.contract.errors import ArtifactError, InputError
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingPolicy:
+    """How texts become token ids, beyond what `tokenizer.json` holds.
+
+    max_tokens: the most tokens of a row, special tokens included.
+    truncation: which tokens stay of a longer text: "head" the first, "tail" the last, "head_tail" the first
+        `head_tokens` and the last of the rest (Sun et al. 2019, arXiv 1905.05583, keep 128 + 382 of 512). Of a pair the
+        longer text is cut first, each text by this policy.
+    head_tokens: for "head_tail"; a quarter of the room where None. A text that gets less room than this keeps its head
+        alone.
+    pad_id, pad_type_id: what pads a row on the right.
+    """
+
+    max_tokens: int
+    truncation: Literal["head", "tail", "head_tail"] = "head"
+    head_tokens: int | None = None
+    pad_id: int = 0
+    pad_type_id: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens: expected at least 1, found {self.max_tokens}")
+        if self.head_tokens is not None and self.truncation != "head_tail":
+            raise ValueError(f"head_tokens: only for truncation: head_tail, found {self.truncation}")
+        if self.head_tokens is not None and not 0 < self.head_tokens < self.max_tokens:
+            raise ValueError(f"head_tokens: expected 1 to {self.max_tokens - 1}, found {self.head_tokens}")
+
+    def head(self, room: Ints) -> Ints:
+        """How many of the `room` tokens that a cut text keeps come from its start."""
+        if self.truncation == "head":
+            return room
+        if self.truncation == "tail":
+            return np.zeros_like(room)
+        return np.minimum(room, self.head_tokens if self.head_tokens is not None else room // 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Padded rows as a model takes them: int64 [B, T] each. mask is 1 on tokens and 0 on padding."""
+
+    ids: Ints
+    mask: Ints
+    types: Ints
+
+    def named(self) -> dict[str, Ints]:
+        """The arrays under the names that transformers' models and their ONNX graphs use."""
+        return {"input_ids": self.ids, "attention_mask": self.mask, "token_type_ids": self.types}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """Token ids of N rows, ragged: row r is `ids[offsets[r]:offsets[r + 1]]`.
+
+    `cut[r]` counts the tokens that truncation dropped.
+    """
+
+    ids: NDArray[np.int32]
+    types: NDArray[np.int8]
+    offsets: Ints
+    cut: Ints
+
+    def __len__(self) -> int:
+        return len(self.cut)
+
+    @property
+    def lengths(self) -> Ints:
+        """Tokens of each row, special tokens included, [N]."""
+        return np.diff(self.offsets)
+
+    def truncation(self) -> dict[str, int]:
+        """How much was cut: rows, rows cut, tokens kept, tokens cut."""
+        return {
+            "rows": len(self),
+            "rows_cut": int((self.cut > 0).sum()),
+            "tokens": len(self.ids),
+            "tokens_cut": int(self.cut.sum()),
+        }
+
+
+class TextEncoder:
+    """A `tokenizer.json` with its policy. Stateless after construction and safe to use from several threads.
+
+    Truncation and the special tokens' places are ours and vectorised, so head, tail and head_tail are one code path. A
+    special token spelled out in a text ("[SEP]") is read as the characters it is made of: a flag of the tokenizer that
+    its file does not hold.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, policy: EncodingPolicy) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.encode_special_tokens = True
+        self.policy = policy
+        self.unknown_id = _unknown_id(tokenizer)
+        self._tokenizer = tokenizer
+        self._single = _template(tokenizer.encode("a"))
+        self._pair = _template(tokenizer.encode("a", "a"))
+        room = policy.max_tokens - sum(part.body is None for part in self._single)
+        if room < 1:
+            raise InputError(
+                "max_tokens leaves no room for text",
+                found=policy.max_tokens,
+                expected=f"at least {policy.max_tokens - room + 1}",
+                do="raise input.max_tokens",
+            )
+
+    @classmethod
+    def open(cls, path: Path, policy: EncodingPolicy) -> "TextEncoder":
+        """Read a `tokenizer.json`. Raises ArtifactError where it is missing or cannot be read."""
+        try:
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ArtifactError(
+                "tokenizer.json is missing", where=path.parent, do="use a model that has a fast tokenizer"
+            ) from None
+        # The library raises a bare Exception for a file it cannot parse.
+        except Exception as error:
+            raise ArtifactError(
+                "tokenizer.json cannot be read",
+                where=path,
+                found=str(error)[:200],
+                do="restore the file from its source",
+            ) from error
+        return cls(tokenizer, policy)
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
+        """Texts (and the second texts of pairs) to token ids with special tokens, cut by the policy."""
+        bodies = [_Body.of(self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False))]
+        if pairs is not None:
+            bodies.append(_Body.of(self._tokenizer.encode_batch_fast(list(pairs), add_special_tokens=False)))
+        template = self._single if pairs is None else self._pair
+        room = max(0, self.policy.max_tokens - sum(part.body is None for part in template))
+        kept = _share(room, [body.lengths for body in bodies])
+        lengths = np.full(len(texts), sum(part.body is None for part in template), dtype=np.int64) + sum(kept)
+        offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
+        ids, types = np.empty(offsets[-1], dtype=np.int32), np.empty(offsets[-1], dtype=np.int8)
+        cursor = offsets[:-1].copy()
+        for part in template:
+            if part.body is None:
+                ids[cursor], types[cursor] = part.id, part.type
+                cursor += 1
+            else:
+                body, keep = bodies[part.body], kept[part.body]
+                places = _ragged(cursor, keep)
+                ids[places], types[places] = body.ids[body.places(keep, self.policy.head(keep))], part.type
+                cursor += keep
+        cut = sum(
+            (body.lengths - keep for body, keep in zip(bodies, kept, strict=True)), np.zeros(len(texts), dtype=np.int64)
+        )
+        return Encoded(ids=ids, types=types, offsets=offsets, cut=cut)
+
+    def pad(self, encoded: Encoded, rows: Ints) -> Batch:
+        """The given rows as arrays [B, T], padded on the right to the longest of them. No rows: arrays [0, 0]."""
+        starts, lengths = encoded.offsets[rows], encoded.lengths[rows]
+        width = int(lengths.max(initial=0))
+        mask = np.arange(width) < lengths[:, None]
+        ids = np.full(mask.shape, self.policy.pad_id, dtype=np.int64)
+        types = np.full(mask.shape, self.policy.pad_type_id, dtype=np.int64)
+        places = _ragged(starts, lengths)
+        ids[mask], types[mask] = encoded.ids[places], encoded.types[places]
+        return Batch(ids=ids, mask=mask.astype(np.int64), types=types)
+
+
+def budget_batches(lengths: Ints, order: Ints, tokens: int) -> list[Ints]:
+    """Cut the rows of `order` into batches whose padded size (rows x longest row) is at most `tokens`; a longer row
+    stands alone.
+
+    Meant for rows sorted by length, where padding is least; correct for any order.
+    """
+    batches: list[Ints] = []
+    start, longest = 0, 0
+    for place, row in enumerate(order.tolist()):
+        longest = max(longest, int(lengths[row]))
+        if place > start and longest * (place - start + 1) > tokens:
+            batches.append(order[start:place])
+            start, longest = place, int(lengths[row])
+    if start < len(order):
+        batches.append(order[start:])
+    return batches
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One step of the special-token template: a constant token (body None), or the first (0) or second (1) text."""
+
+    body: int | None
+    id: int
+    type: int
+
+
+@dataclass(frozen=True)
+class _Body:
+    ids: NDArray[np.int32]
+    starts: Ints
+    lengths: Ints
+
+    @classmethod
+    def of(cls, encodings: Sequence[Encoding]) -> "_Body":
+        rows = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
+        return cls(ids, np.cumsum(lengths) - lengths, lengths)
+
+    def places(self, keep: Ints, head: Ints) -> Ints:
+        """Where the kept tokens lie in `ids`: the first `head` of each row, then its last `keep - head`."""
+        within = _ragged(np.zeros_like(keep), keep)
+        skip = np.where(within < np.repeat(head, keep), 0, np.repeat(self.lengths - keep, keep))
+        return np.repeat(self.starts, keep) + within + skip
+
+
+def _ragged(starts: Ints, lengths: Ints) -> Ints:
+    """starts[0], starts[0] + 1, ... (lengths[0] of them), starts[1], ...: the places of ragged rows, flat."""
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()), dtype=np.int64)
+
+
+def _share(room: int, lengths: list[Ints]) -> list[Ints]:
+    """How many tokens each text keeps of `room`: the longer text of a pair gives way first."""
+    if len(lengths) == 1:
+        return [np.minimum(lengths[0], room)]
+    first, second = lengths
+    half = room // 2
+    keep_second = np.minimum(second, np.maximum(half, room - first))
+    return [np.minimum(first, room - keep_second), keep_second]
+
+
+def _template(probe: Encoding) -> tuple[_Part, ...]:
+    """Read the special tokens' places off the encoding of a known text: whatever the tokenizer adds is a constant of
+    the model.
+    """
+    parts: list[_Part] = []
+    for token, kind, body in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
+        if body is None or not parts or parts[-1].body != body:
+            parts.append(_Part(body, token, kind))
+    return tuple(parts)
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int | None:
+    """The id of the unknown token, for figures on unknown words; None where the tokenizer has none (byte level)."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if isinstance(model.get("unk_id"), int):
+        return int(model["unk_id"])
+    return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None

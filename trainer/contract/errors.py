@@ -1,0 +1,104 @@
+"""Every error that Classifact raises on purpose, and how a command shows it.
+
+ClassifactError          exit code 1
+├── InputError           a file, column, label or setting that the user gave is wrong
+│   └── RecipeError      a recipe: every problem of it at once
+├── BadRow               one row cannot be read; the reader knows the file and the line
+├── ArtifactError        a run, checkpoint or bundle is missing, damaged or of another schema
+└── GateError            exit code 3: a measured figure is outside its bound
+"""
+
+import difflib
+import errno
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ClassifactError(Exception):
+    """An error with the five things a person needs: what, where, found, expected, and what to do."""
+
+    exit_code = 1
+
+    def __init__(
+        self, what: str, *, where: object = "", found: object = "", expected: object = "", do: str = ""
+    ) -> None:
+        self.what = what
+        self.details = {"where": str(where), "found": str(found), "expected": str(expected), "do": do}
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [f"  {name + ':':<10}{value}" for name, value in self.details.items() if value]
+        return "\n".join([self.what, *lines])
+
+
+class InputError(ClassifactError):
+    """A file, column, label or setting that the user gave is wrong."""
+
+
+class RecipeError(InputError):
+    """A recipe is wrong; the text lists every problem found."""
+
+
+class BadRow(ClassifactError):
+    """One row cannot be read. `reason` is a fixed word (see `trainer/contract/records.py`), `what` says it in full."""
+
+    def __init__(self, reason: str, what: str) -> None:
+        self.reason = reason
+        super().__init__(what)
+
+
+class ArtifactError(ClassifactError):
+    """A run, checkpoint or bundle is missing, damaged or of another schema."""
+
+
+class GateError(ClassifactError):
+    """A measured figure (parity, agreement, metric loss) is outside its bound."""
+
+    exit_code = 3
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """ "did you mean 'x'?" for the closest of `names`, or an empty string where none is close."""
+    close = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+def show_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command: print our own errors (and the disk's) without a traceback, exit with their code."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except ClassifactError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:
+            # Whoever read our output has closed it (`| head`): nobody is left to be told.
+            sys.exit(1)
+        except OSError as error:
+            print(f"error: {os_error(error)}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    return wrapped
+
+
+def os_error(error: OSError) -> ClassifactError:
+    """The operating system's refusal in our form; a full disk says what is safe."""
+    where = error.filename if error.filename is not None else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ClassifactError(
+            "the disk is full",
+            where=where,
+            found=str(error),
+            do="free some space and run the same command again; what was finished before is untouched",
+        )
+    return ClassifactError(error.strerror or str(error), where=where, do="check the path and its permissions")

@@ -1,0 +1,138 @@
+"""Files that are whole or absent: written beside, synced, renamed."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from trainer.contract.errors import ArtifactError, InputError
+
+PARTIAL = ".partial"
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open `path` for binary writing; it appears, whole and synced, only when the block ends without an error."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; a finished file gets the permissions any other file of this user gets.
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Fill a new folder that takes the name `path` only when the block ends without an error.
+
+    Raises InputError where `path` exists and is not an empty folder.
+    """
+    refuse_existing(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+    try:
+        yield partial
+        for folder, _, names in os.walk(partial):
+            for name in names:
+                _sync(Path(folder) / name)
+            _sync_folder(Path(folder))
+        partial.chmod(0o777 & ~_umask())
+        partial.replace(path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise InputError where `path` exists, unless it is an empty folder: nothing a user made is overwritten."""
+    if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
+        raise InputError(
+            "the output exists already", where=path, do="choose another name, or remove it yourself if it is not needed"
+        )
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete what a killed writer left in a folder that only one process writes to."""
+    for path in folder.glob(f".*{PARTIAL}"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write `content` as indented JSON, atomically. NaN and infinity become null: they are not JSON."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that Classifact wrote. Raises ArtifactError where it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{path.name} is missing", where=path.parent, do="check the path; is this the right folder?"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path.name} is not JSON", where=path, found=str(error), do="restore it, or make the folder again"
+        ) from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def inside(folder: Path, name: str) -> Path:
+    """`folder / name`, refusing a name that leads out of the folder, by `..`, by a root or through a link."""
+    path = folder / name
+    if not name or not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(
+            "a file name leads out of its folder",
+            where=folder,
+            found=repr(name),
+            do="do not use this folder: it was tampered with",
+        )
+    return path
+
+
+def _finite(content: object) -> object:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    if isinstance(content, float) and content - content != 0:
+        return None
+    return content
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,79 @@
+"""One record's columns to the text that is classified: the same function in training and scoring."""
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from trainer.contract.errors import BadRow, InputError, nearest
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """Which columns make the text, and how.
+
+    text: the columns, joined in this order with `join`; parts that are null leave no joiner behind.
+    pair: a column for the second text of a sentence pair, or None.
+    on_null: what a null means, in any of these columns. A null is a missing value or text of white space alone.
+        "error" refuses the row, "drop" leaves it out of training (counted), "empty" reads it as "". Scoring never
+        leaves a row out: "error" and "drop" both make it an error row there.
+    unescape_html, unicode: `html.unescape`, then `unicodedata.normalize`, each on request.
+    """
+
+    text: tuple[str, ...]
+    pair: str | None = None
+    join: str = " "
+    on_null: Literal["error", "empty", "drop"] = "error"
+    unescape_html: bool = False
+    unicode: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise ValueError("text: expected at least one column")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that is read."""
+        return (*self.text, self.pair) if self.pair is not None else self.text
+
+    def require(self, columns: Iterable[str], where: object) -> None:
+        """Raise InputError with the nearest name where a file lacks one of the columns."""
+        present = list(columns)
+        for column in self.columns:
+            if column not in present:
+                raise InputError(
+                    f"no column {column!r}",
+                    where=where,
+                    found=", ".join(map(repr, present)),
+                    do=nearest(column, present) or "name the text column under input.text, or rename the file's column",
+                )
+
+    def read(self, record: Mapping[str, object]) -> tuple[str, str | None]:
+        """The record's text, and its pair's where there is one.
+
+        Raises BadRow: null_text, not_text or invalid_unicode.
+        """
+        parts = [self._part(record, column) for column in self.text]
+        text = self.join.join(part for part in parts if part)
+        return text, None if self.pair is None else self._part(record, self.pair)
+
+    def _part(self, record: Mapping[str, object], column: str) -> str:
+        value = record.get(column)
+        # NaN is how tables of floats spell a missing value.
+        missing = value is None or (isinstance(value, float) and math.isnan(value))
+        if missing or (isinstance(value, str) and not value.strip()):
+            if self.on_null == "empty":
+                return ""
+            raise BadRow("null_text", f"column {column!r} is empty")
+        if not isinstance(value, str):
+            raise BadRow("not_text", f"column {column!r} holds {type(value).__name__}, not text")
+        if not value.isascii() and _SURROGATE.search(value):
+            raise BadRow("invalid_unicode", f"column {column!r} holds half of a surrogate pair")
+        if self.unescape_html:
+            value = html.unescape(value)
+        return unicodedata.normalize(self.unicode, value) if self.unicode else value

@@ -1,0 +1,95 @@
+"""Labelled rows as arrays, and the file a split is kept in, so that export can measure on the very rows training
+measured on.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract.errors import ArtifactError
+from trainer.contract.files import atomic_file
+from trainer.contract.labels import LabelSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledRows:
+    """N rows after `InputSpec.read` and `LabelSpace.ids`.
+
+    ids: int64 [N], the row's place among all rows the recipe read. texts, pairs: N texts (pairs is None where the
+        recipe has none).
+    labels: int64 [N] or bool [N, C]. places: "file:line" of each row.
+    """
+
+    ids: NDArray[np.int64]
+    texts: list[str]
+    pairs: list[str] | None
+    labels: NDArray[np.int64] | NDArray[np.bool_]
+    places: list[str]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: NDArray[np.int64]) -> "LabelledRows":
+        """The rows at the given positions, in that order."""
+        chosen = rows.tolist()
+        return LabelledRows(
+            ids=self.ids[rows],
+            texts=[self.texts[row] for row in chosen],
+            pairs=None if self.pairs is None else [self.pairs[row] for row in chosen],
+            labels=self.labels[rows],
+            places=[self.places[row] for row in chosen],
+        )
+
+    def label_names(self, space: LabelSpace) -> Iterator[list[str]]:
+        """The names of each row's labels."""
+        for row in self.labels.tolist():
+            yield (
+                [space.names[row]]
+                if space.kind == "single"
+                else [name for name, given in zip(space.names, row, strict=True) if given]
+            )
+
+    def save(self, path: Path, space: LabelSpace) -> None:
+        """Write one JSON object a line: id, place, text, pair (where there is one) and label names."""
+        pairs = self.pairs if self.pairs is not None else [None] * len(self)
+        with atomic_file(path) as file:
+            for number, place, text, pair, names in zip(
+                self.ids.tolist(), self.places, self.texts, pairs, self.label_names(space), strict=True
+            ):
+                row = {
+                    "id": number,
+                    "place": place,
+                    "text": text,
+                    **({} if pair is None else {"pair": pair}),
+                    "labels": names,
+                }
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+    @classmethod
+    def open(cls, path: Path, space: LabelSpace) -> "LabelledRows":
+        """Read what `save` wrote. Raises ArtifactError where the file is missing or damaged."""
+        try:
+            rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+            pairs = [row["pair"] for row in rows if "pair" in row]
+            return cls(
+                ids=np.array([row["id"] for row in rows], dtype=np.int64),
+                texts=[row["text"] for row in rows],
+                pairs=pairs or None,
+                labels=space.ids(row["labels"] for row in rows),
+                places=[row["place"] for row in rows],
+            )
+        except FileNotFoundError:
+            raise ArtifactError(
+                "the rows of a split are missing", where=path, do="train again, or restore the run's splits folder"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                "the rows of a split cannot be read",
+                where=path,
+                found=repr(error),
+                do="restore the file, or train again",
+            ) from None

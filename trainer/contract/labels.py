@@ -1,0 +1,115 @@
+"""Label names to ids, and logits to probabilities and decisions: the same function in training, export and scoring."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract.errors import InputError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What logits mean. N rows, C labels.
+
+    probabilities: float32 [N, C]; softmax for single-label (a row sums to 1), sigmoid for multi-label.
+    decisions: single-label int64 [N], the label's id; multi-label bool [N, C].
+    """
+
+    probabilities: NDArray[np.float32]
+    decisions: NDArray[np.generic]
+
+    def agreement(self, other: "Scores") -> float:
+        """Share of rows whose whole decision is equal, 0 to 1. No rows: 1."""
+        same = self.decisions == other.decisions
+        rows = same if same.ndim == 1 else same.all(axis=1)
+        return float(rows.mean()) if len(rows) else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSpace:
+    """The ordered labels of a classifier and how logits become decisions.
+
+    kind: "single" (softmax, one label a row) or "multi" (sigmoid, any number of labels a row).
+    thresholds: one probability a label. Multi-label: a label is given where its probability reaches it (0.5 where
+        None). Single-label: the label with the largest probability / threshold wins, which for two labels with
+        thresholds (1 - t, t) means "the second where its probability reaches t"; None is the plain argmax.
+    temperature: logits are divided by it first (Guo et al. 2017, arXiv 1706.04599).
+    positive: the name whose precision, recall and F1 are reported; the second name where None.
+    """
+
+    names: tuple[str, ...]
+    kind: Literal["single", "multi"] = "single"
+    thresholds: tuple[float, ...] | None = None
+    temperature: float = 1.0
+    positive: str | None = None
+
+    def __post_init__(self) -> None:
+        least = 2 if self.kind == "single" else 1
+        if len(self.names) < least:
+            raise ValueError(f"names: expected at least {least} labels, found {list(self.names)}")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"names: a label is named twice in {list(self.names)}")
+        if self.thresholds is not None and len(self.thresholds) != len(self.names):
+            raise ValueError(f"thresholds: expected {len(self.names)}, one a label, found {len(self.thresholds)}")
+        if any(not 0 < threshold < 1 for threshold in self.thresholds or ()):
+            raise ValueError(f"thresholds: expected numbers between 0 and 1, found {list(self.thresholds or ())}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature: expected a positive number, found {self.temperature}")
+        if self.positive is not None and self.positive not in self.names:
+            hint = nearest(self.positive, self.names) or f"labels: {list(self.names)}"
+            raise ValueError(f"positive: {self.positive!r} is not a label; {hint}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def positive_id(self) -> int:
+        """The id of the positive label: `positive`, else the second name (the only one where there is one)."""
+        return min(1, len(self.names) - 1) if self.positive is None else self.names.index(self.positive)
+
+    def id(self, name: str) -> int:
+        """The id of a label. Raises InputError with the nearest name where there is none."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise InputError(
+                f"label {name!r} is not one of the labels", expected=", ".join(self.names), do=nearest(name, self.names)
+            ) from None
+
+    def ids(self, rows: Iterable[Iterable[str]]) -> NDArray[np.int64] | NDArray[np.bool_]:
+        """Label names, a collection per row, to an array: int64 [N] for single-label, bool [N, C] for multi-label."""
+        found = [[self.id(name) for name in names] for names in rows]
+        if self.kind == "single":
+            return np.array([ids[0] for ids in found], dtype=np.int64)
+        array = np.zeros((len(found), len(self)), dtype=np.bool_)
+        for row, ids in enumerate(found):
+            array[row, ids] = True
+        return array
+
+    def decode(self, logits: NDArray[np.floating]) -> Scores:
+        """Logits [N, C] to probabilities and decisions, in float64 inside.
+
+        NaN logits stay NaN: whoever scores rejects such rows.
+        """
+        if logits.ndim != 2 or logits.shape[1] != len(self):
+            raise ValueError(f"expected logits [N, {len(self)}], found {list(logits.shape)}")
+        scaled = logits.astype(np.float64) / self.temperature
+        if self.kind == "multi":
+            # exp only of non-positive numbers: no overflow at either end.
+            small = np.exp(-np.abs(scaled))
+            probabilities = np.where(scaled >= 0, 1 / (1 + small), small / (1 + small))
+            return Scores(
+                probabilities=probabilities.astype(np.float32), decisions=probabilities >= self._thresholds(0.5)
+            )
+        exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+        return Scores(
+            probabilities=probabilities.astype(np.float32),
+            decisions=(probabilities / self._thresholds(1.0)).argmax(axis=1),
+        )
+
+    def _thresholds(self, default: float) -> NDArray[np.float64]:
+        return np.array(self.thresholds if self.thresholds is not None else [default] * len(self), dtype=np.float64)

@@ -1,0 +1,122 @@
+"""Untrusted JSON or YAML to frozen dataclasses: every problem at once, each with its key and the nearest name."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from trainer.contract.errors import nearest
+
+T = TypeVar("T")
+_KIND_NAMES: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def bind(
+    cls: type[T], data: object, problems: list[str], key: str = "", given: Mapping[str, object] | None = None
+) -> T | None:
+    """Make a `cls` (a dataclass) of `data`. What is wrong is appended to `problems`, one sentence each; then the result
+    is None.
+
+    `given` holds values of fields that are not read from `data`.
+
+    Knows str, int, float, bool, None, Literal, `tuple[X, ...]`, `dict[str, X]`, unions and nested dataclasses. A single
+    value stands for a tuple of one. ValueError from `__post_init__` becomes a problem of that part.
+    """
+    if not isinstance(data, dict):
+        problems.append(f"{key or 'the file'}: expected keys and values, found {_shown(data)}")
+        return None
+    given = given or {}
+    fields = {field.name: field for field in dataclasses.fields(cast(Any, cls)) if field.name not in given}
+    hints = typing.get_type_hints(cls)
+    before = len(problems)
+    for name in data:
+        if name not in fields:
+            hint = nearest(name, fields) or f"known keys: {', '.join(fields)}"
+            problems.append(f"{_join(key, name)}: unknown key; {hint}")
+    values = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _value(hints[name], data[name], problems, _join(key, name))
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            problems.append(f"{_join(key, name)}: missing")
+    if len(problems) > before:
+        return None
+    try:
+        return cls(**values, **given)
+    except ValueError as error:
+        problems.append(f"{key + ': ' if key else ''}{error}")
+        return None
+
+
+def _value(kind: Any, data: object, problems: list[str], key: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return bind(cast(type, kind), data, problems, key)
+    if origin in (types.UnionType, typing.Union):
+        return _union(typing.get_args(kind), data, problems, key)
+    if origin is typing.Literal:
+        return _literal(typing.get_args(kind), data, problems, key)
+    if origin is tuple:
+        items = data if isinstance(data, list | tuple) else [data]
+        return tuple(_value(typing.get_args(kind)[0], item, problems, f"{key}[{i}]") for i, item in enumerate(items))
+    if origin is dict:
+        return _mapping(typing.get_args(kind)[1], data, problems, key)
+    return _scalar(kind, data, problems, key)
+
+
+def _union(kinds: tuple[Any, ...], data: object, problems: list[str], key: str) -> Any:
+    if data is None and type(None) in kinds:
+        return None
+    rest = [kind for kind in kinds if kind is not type(None)]
+    for kind in rest[:-1]:
+        attempt: list[str] = []
+        value = _value(kind, data, attempt, key)
+        if not attempt:
+            return value
+    return _value(rest[-1], data, problems, key)
+
+
+def _literal(choices: tuple[Any, ...], data: object, problems: list[str], key: str) -> Any:
+    if data in choices:
+        return data
+    hint = nearest(data, [str(choice) for choice in choices])
+    problems.append(
+        f"{key}: expected {' or '.join(map(str, choices))}, found {_shown(data)}{'; ' + hint if hint else ''}"
+    )
+    return None
+
+
+def _mapping(kind: Any, data: object, problems: list[str], key: str) -> Any:
+    if not isinstance(data, dict):
+        problems.append(f"{key}: expected keys and values, found {_shown(data)}")
+        return None
+    return {str(name): _value(kind, value, problems, _join(key, name)) for name, value in data.items()}
+
+
+def _scalar(kind: Any, data: object, problems: list[str], key: str) -> Any:
+    if kind is Any or kind is object:
+        return data
+    if kind is float and not isinstance(data, bool):
+        if isinstance(data, int | float):
+            return float(data)
+        # YAML 1.1 reads 2e-5 (no dot) as text; people write it all the time, and it can mean only one thing.
+        if isinstance(data, str):
+            try:
+                return float(data)
+            except ValueError:
+                pass
+    elif type(data) is kind:
+        return data
+    hint = "; put it in quotes" if kind is str and isinstance(data, bool | int | float) else ""
+    problems.append(f"{key}: expected {_KIND_NAMES.get(kind, kind)}, found {_shown(data)}{hint}")
+    return None
+
+
+def _shown(data: object) -> str:
+    text = "nothing" if data is None else repr(data)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _join(key: str, name: object) -> str:
+    return f"{key}.{name}" if key else str(name)
