@@ -1,0 +1,233 @@
+"""A recipe: all that a run is, in one YAML file.
+
+Where it runs (processes, precision) is the launch config's business.
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trainer.contract.errors import nearest
+from trainer.contract.inputs import InputSpec
+from trainer.contract.metrics import METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPart:
+    """The encoder. name: a hub name, a local folder, or `pkg://package/folder` for one that a Python package carries.
+
+    sha256: what `model.safetensors` must hash to; checked before it is loaded.
+    dropout: replaces the encoder's own dropout rates where given.
+    """
+
+    name: str
+    sha256: str | None = None
+    dropout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Files that are written alike. files: names or globs, relative to the recipe.
+
+    format: by the file's suffix where None. delimiter: "," for .csv and a tab for .tsv where None.
+    rename: column in the file to column in the recipe. constant: columns with one value for every row.
+    """
+
+    files: tuple[str, ...]
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    delimiter: str | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+    quoting: Literal["minimal", "none"] = "minimal"
+    encoding: str = "utf-8"
+    rename: dict[str, str] = field(default_factory=dict)
+    constant: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ValueError("files: expected at least one file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """Shares of the rows to hold out of `train`, 0 to 1.
+
+    stratify: keep the label shares. group: a column whose values never stand in two splits. seed: the recipe's where
+        None.
+    """
+
+    validation: float = 0.1
+    test: float = 0.0
+    stratify: bool = True
+    group: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+            raise ValueError(f"expected shares that leave rows to train on, found {self.validation} and {self.test}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPart:
+    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side."""
+
+    train: tuple[Source, ...]
+    validation: tuple[Source, ...] | None = None
+    test: tuple[Source, ...] | None = None
+    split: SplitPart = field(default_factory=SplitPart)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPart(InputSpec):
+    """`InputSpec`, and how many tokens of the text are read (see EncodingPolicy)."""
+
+    max_tokens: int = 256
+    truncation: Literal["head", "tail", "head_tail"] = "head"
+    head_tokens: int | None = None
+
+    def spec(self) -> InputSpec:
+        """The part of it that turns a record into text."""
+        return InputSpec(**{field.name: getattr(self, field.name) for field in dataclasses.fields(InputSpec)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelsPart:
+    """Where the labels stand. names: their order; sorted as they are found where None.
+
+    separator: between the labels of one cell, for kind "multi". mapping: spelling in the file to label name.
+    positive: the label whose precision, recall and F1 are reported; the second name where None.
+    """
+
+    column: str
+    kind: Literal["single", "multi"] = "single"
+    separator: str | None = None
+    names: tuple[str, ...] | None = None
+    mapping: dict[str, str] = field(default_factory=dict)
+    positive: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPart:
+    """rows: of one optimizer step, whatever the number of processes. tokens: padded tokens of one micro-batch
+    (memory).
+    """
+
+    rows: int = 32
+    tokens: int = 4096
+
+    def __post_init__(self) -> None:
+        if self.rows < 1 or self.tokens < 1:
+            raise ValueError("expected rows and tokens of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerPart:
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101). warmup: a share of the stage's steps below 1, else
+    steps.
+    """
+
+    learning_rate: float = 2.0e-5
+    weight_decay: float = 0.01
+    betas: tuple[float, ...] = (0.9, 0.999)
+    epsilon: float = 1.0e-8
+    warmup: float = 0.1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    clip_norm: float | None = 1.0
+
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate: expected a positive number, found {self.learning_rate}")
+        if self.warmup < 0 or len(self.betas) != 2:
+            raise ValueError("expected a warmup of at least 0 and two betas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossPart:
+    """weights: "balanced" (inverse label frequency) or one number a label, by name."""
+
+    weights: Literal["balanced"] | dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezePart:
+    """What does not learn: the embeddings, and all encoder layers but the last `keep_last_layers`."""
+
+    embeddings: bool = False
+    keep_last_layers: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlyStoppingPart:
+    """Stop a stage after `patience` evaluations in a row without a gain of more than `min_delta`."""
+
+    patience: int = 3
+    min_delta: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One fit, from the best checkpoint of the stage before. data: its own rows, where they are not the recipe's.
+
+    evaluate_every: optimizer steps between evaluations; once an epoch where None.
+    """
+
+    epochs: int = 3
+    data: DataPart | None = None
+    batch: BatchPart = field(default_factory=BatchPart)
+    optimizer: OptimizerPart = field(default_factory=OptimizerPart)
+    loss: LossPart = field(default_factory=LossPart)
+    freeze: FreezePart = field(default_factory=FreezePart)
+    early_stopping: EarlyStoppingPart | None = None
+    evaluate_every: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or (self.evaluate_every is not None and self.evaluate_every < 1):
+            raise ValueError("expected epochs and evaluate_every of at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectPart:
+    """metric: what makes a checkpoint the best, on validation. keep: how many of the best stay on disk."""
+
+    metric: str = "f1_macro"
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            hint = nearest(self.metric, METRICS) or f"metrics: {', '.join(METRICS)}"
+            raise ValueError(f"metric: unknown metric {self.metric!r}; {hint}")
+        if self.keep < 1:
+            raise ValueError(f"keep: expected at least 1, found {self.keep}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe. seed: of the new weights, the order of rows and dropout."""
+
+    model: ModelPart
+    data: DataPart
+    input: InputPart
+    labels: LabelsPart
+    name: str = "classifier"
+    seed: int = 42
+    stages: tuple[Stage, ...] = (Stage(),)
+    select: SelectPart = field(default_factory=SelectPart)
+    tracking: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ValueError("stages: expected at least one")
+        if self.labels.kind == "multi" and self.select.metric in ("precision", "recall", "f1", "mcc"):
+            raise ValueError(
+                f"select.metric: {self.select.metric} is of one label; use f1_micro or f1_macro for multi-label rows"
+            )
+
+    def plain(self) -> dict[str, Any]:
+        """The recipe as JSON-like values: what the run keeps, and what a resume is compared with."""
+        return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

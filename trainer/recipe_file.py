@@ -1,0 +1,127 @@
+"""A recipe's YAML: read with every problem at once, changed by `--set a.b=c`, written back resolved."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.contract import schema
+from trainer.contract.errors import InputError, RecipeError
+from trainer.contract.files import atomic_file
+from trainer.recipe import DataPart, Recipe, Source
+
+
+def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=c` settings. File names become absolute ones.
+
+    Raises InputError where there is no such file, RecipeError with every problem otherwise.
+    """
+    content = _read_yaml(path)
+    problems: list[str] = []
+    for setting in settings:
+        _apply(content, setting, problems)
+    recipe = schema.bind(Recipe, content, problems)
+    if recipe is None or problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RecipeError("\n".join([f"the recipe has {count}", *(f"  - {text}" for text in problems)]), where=path)
+    return _with_absolute_files(recipe, path.parent)
+
+
+def save(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe, which loads again as it is."""
+    with atomic_file(path) as file:
+        file.write(yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True).encode())
+
+
+def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
+    """The keys in which two plain recipes differ, each with both values."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        names = sorted({*ours, *theirs})
+        return [
+            line for name in names for line in differences(ours.get(name), theirs.get(name), f"{key}.{name}".strip("."))
+        ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [line for place, (one, other) in pairs for line in differences(one, other, f"{key}.{place}")]
+    return [] if ours == theirs else [f"{key}: now {ours!r}, then {theirs!r}"]
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_Loader)
+    except FileNotFoundError:
+        raise InputError("there is no such recipe", where=path, do="check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(
+            "the recipe is not YAML", where=path, found=" ".join(str(error).split()), do="mend the line it names"
+        ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, refusing repeated keys: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping as SafeLoader does, after looking for repeats."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _apply(content: Any, setting: str, problems: list[str]) -> None:
+    """Put one `a.b=c` into the tree; a number is a place in a list."""
+    path, equals, text = setting.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        equals = ""
+    if not equals:
+        problems.append(f"--set {setting}: expected a.b=value, with a YAML value")
+        return
+    *parents, last = path.split(".")
+    place = content
+    for name in parents:
+        if isinstance(place, dict) and not isinstance(place.get(name), dict | list):
+            place[name] = {}
+        place = _at(place, name)
+    if isinstance(place, dict):
+        place[last] = value
+    elif isinstance(place, list) and _at(place, last) is not None:
+        place[int(last)] = value
+    else:
+        problems.append(f"--set {setting}: there is no {path!r} to set")
+
+
+def _at(place: Any, name: str) -> Any:
+    if isinstance(place, list):
+        return place[int(name)] if name.isdecimal() and int(name) < len(place) else None
+    return place.get(name) if isinstance(place, dict) else None
+
+
+def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
+    """File names given relative to the recipe, as absolute ones: the copy in the run lies elsewhere."""
+
+    def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(
+            dataclasses.replace(source, files=tuple(str((folder / name).absolute()) for name in source.files))
+            for source in given
+        )
+
+    def part(data: DataPart) -> DataPart:
+        return dataclasses.replace(
+            data,
+            train=sources(data.train),
+            validation=sources(data.validation) if data.validation else None,
+            test=sources(data.test) if data.test else None,
+        )
+
+    stages = tuple(
+        dataclasses.replace(stage, data=part(stage.data)) if stage.data else stage for stage in recipe.stages
+    )
+    return dataclasses.replace(recipe, data=part(recipe.data), stages=stages)
