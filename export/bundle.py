@@ -9,6 +9,7 @@ README.md                                       model card
 """
 
 import json
+import platform
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -188,6 +189,23 @@ def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a folder but the manifest, by relative path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
+
+
+def instruction_set() -> str:
+    """The widest integer instructions of this machine that ONNX Runtime's int8 kernels use.
+
+    AVX512_VNNI, AVX_VNNI, AVX512, AVX2 or X86_64; NEON on ARM64; else the machine's own name.
+    """
+    machine = platform.machine().lower()
+    if machine in ("arm64", "aarch64"):
+        return "NEON"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    flags = set(next((line for line in lines if line.startswith("flags")), "").split())
+    known = {"avx512_vnni": "AVX512_VNNI", "avx_vnni": "AVX_VNNI", "avx512bw": "AVX512", "avx2": "AVX2"}
+    return next((name for flag, name in known.items() if flag in flags), machine.upper())
 
 
 def _read_manifest(path: Path) -> ExportManifest:

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 from trainer.contract import schema
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import inside, read_json, write_json
+from trainer.contract.files import inside, read_json, sha256, write_json
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 
 T = TypeVar("T")
 SCHEMA = 1
+FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class Checkpoint:
                 expected=f"schema {SCHEMA}",
                 do="use the Classifact version that wrote it, or train again",
             )
+        data.pop("sha256", None)
         return from_json(Checkpoint, data, path / "contract.json", path=path)
 
     @classmethod
@@ -65,10 +67,32 @@ class Checkpoint:
         return cls.open(inside(run / "checkpoints", best["checkpoint"]))
 
     def save(self) -> None:
-        """Write contract.json into the folder."""
+        """Write contract.json into the folder, last of its files: it holds the hashes of those that are there."""
         content = asdict(self)
         del content["path"]
-        write_json(self.path / "contract.json", {"schema": SCHEMA, **content})
+        hashes = {name: sha256(self.path / name) for name in FILES if (self.path / name).is_file()}
+        write_json(self.path / "contract.json", {"schema": SCHEMA, **content, "sha256": hashes})
+
+    def verify(self) -> None:
+        """Compare every file with the hash it was saved with.
+
+        Raises ArtifactError naming the first that is missing or was changed.
+        """
+        recorded = read_json(self.path / "contract.json").get("sha256", {})
+        for name in FILES:
+            file = self.path / name
+            if not file.is_file():
+                raise ArtifactError(
+                    "a file of the checkpoint is missing", where=file, do="restore it from a copy, or train again"
+                )
+            if name in recorded and sha256(file) != recorded[name]:
+                raise ArtifactError(
+                    "a file of the checkpoint was changed",
+                    where=file,
+                    found=f"sha256 {sha256(file)[:16]}...",
+                    expected=f"sha256 {recorded[name][:16]}...",
+                    do="restore it from a copy, or train again",
+                )
 
     def encoder(self) -> TextEncoder:
         """The text encoder of this checkpoint."""
