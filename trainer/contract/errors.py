@@ -10,6 +10,7 @@ ClassifactError          exit code 1
 
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -50,6 +51,8 @@ class BadRow(ClassifactError):
     def __init__(self, reason: str, what: str) -> None:
         self.reason = reason
         super().__init__(what)
+        # What pickle calls the class with: a row's error may come from another process.
+        self.args = (reason, what)
 
 
 class ArtifactError(ClassifactError):
@@ -63,9 +66,10 @@ class GateError(ClassifactError):
 
 
 def nearest(name: object, names: Iterable[str]) -> str:
-    """ "did you mean 'x'?" for the closest of `names`, or an empty string where none is close."""
-    close = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    """ "did you mean 'x'?" for the closest of `names`, whatever its case, or an empty string where none is close."""
+    folded = {known.casefold(): known for known in names}
+    close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    return f"did you mean {folded[close[0]]!r}?" if close else ""
 
 
 def show_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -74,12 +78,16 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            result = command(*args, **kwargs)
+            # A closed pipe or a full disk under standard output shows here, not in the interpreter's last breath.
+            sys.stdout.flush()
         except ClassifactError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
         except BrokenPipeError:
-            # Whoever read our output has closed it (`| head`): nobody is left to be told.
+            # Whoever read our output has closed it (`| head`): nobody is left to be told, and what is still buffered
+            # must not be written at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(1)
         except OSError as error:
             print(f"error: {os_error(error)}", file=sys.stderr)
@@ -87,6 +95,7 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(130)
+        return result
 
     return wrapped
 

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -18,17 +18,15 @@ PARTIAL = ".partial"
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open `path` for binary writing; it appears, whole and synced, only when the block ends without an error."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent)
+    partial = _beside(path)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with partial.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes files private; a finished file gets the permissions any other file of this user gets.
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        partial.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 
@@ -41,14 +39,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PARTIAL, dir=path.parent))
+    partial = _beside(path)
     try:
+        partial.mkdir()
         yield partial
         for folder, _, names in os.walk(partial):
             for name in names:
                 _sync(Path(folder) / name)
             _sync_folder(Path(folder))
-        partial.chmod(0o777 & ~_umask())
         partial.replace(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -67,13 +65,23 @@ def refuse_existing(path: Path) -> None:
 def remove_partials(folder: Path) -> None:
     """Delete what a killed writer left in a folder that only one process writes to."""
     for path in folder.glob(f".*{PARTIAL}"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def write_json(path: Path, content: object) -> None:
     """Write `content` as indented JSON, atomically. NaN and infinity become null: they are not JSON."""
     with atomic_file(path) as file:
-        file.write(json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+        file.write(json_bytes(_finite(content), indent=2) + b"\n")
+
+
+def json_bytes(content: object, *, indent: int | None = None) -> bytes:
+    """JSON in UTF-8, on one line where `indent` is None.
+
+    Half of a surrogate pair (of a file name that is no text, say) is written as JSON's own escape, which readers give
+    back as it was. Raises ValueError for NaN and infinity.
+    """
+    text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
 
 
 def read_json(path: Path) -> Any:
@@ -99,14 +107,16 @@ def sha256(path: Path) -> str:
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, refusing a name that leads out of the folder, by `..`, by a root or through a link."""
     path = folder / name
-    if not name or not path.resolve().is_relative_to(folder.resolve()):
-        raise ArtifactError(
-            "a file name leads out of its folder",
-            where=folder,
-            found=repr(name),
-            do="do not use this folder: it was tampered with",
-        )
-    return path
+    # A name with a NUL byte is none (ValueError), and links in a ring lead nowhere (RuntimeError, later OSError).
+    with contextlib.suppress(ValueError, OSError, RuntimeError):
+        if name and path.resolve().is_relative_to(folder.resolve()):
+            return path
+    raise ArtifactError(
+        "a file name leads out of its folder",
+        where=folder,
+        found=repr(name),
+        do="do not use this folder: it was tampered with",
+    )
 
 
 def _finite(content: object) -> object:
@@ -119,10 +129,12 @@ def _finite(content: object) -> object:
     return content
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path) -> Path:
+    """A name that nobody else uses, in the same folder, so that renaming it to `path` is one step of the file system.
+
+    Made by plain open and mkdir, so that what is finished has the permissions that this user's other files have.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL}")
 
 
 def _sync(path: Path) -> None:

@@ -19,7 +19,8 @@ class InputSpec:
 
     text: the columns, joined in this order with `join`; parts that are null leave no joiner behind.
     pair: a column for the second text of a sentence pair, or None.
-    on_null: what a null means, in any of these columns. A null is a missing value or text of white space alone.
+    on_null: what a null means, in any of these columns. A null is a missing value or text of white space alone (also
+        after unescaping: "&nbsp;").
         "error" refuses the row, "drop" leaves it out of training (counted), "empty" reads it as "". Scoring never
         leaves a row out: "error" and "drop" both make it an error row there.
     unescape_html, unicode: `html.unescape`, then `unicodedata.normalize`, each on request.
@@ -65,15 +66,18 @@ class InputSpec:
     def _part(self, record: Mapping[str, object], column: str) -> str:
         value = record.get(column)
         # NaN is how tables of floats spell a missing value.
-        missing = value is None or (isinstance(value, float) and math.isnan(value))
-        if missing or (isinstance(value, str) and not value.strip()):
-            if self.on_null == "empty":
-                return ""
-            raise BadRow("null_text", f"column {column!r} is empty")
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            value = ""
         if not isinstance(value, str):
             raise BadRow("not_text", f"column {column!r} holds {type(value).__name__}, not text")
         if not value.isascii() and _SURROGATE.search(value):
             raise BadRow("invalid_unicode", f"column {column!r} holds half of a surrogate pair")
         if self.unescape_html:
             value = html.unescape(value)
-        return unicodedata.normalize(self.unicode, value) if self.unicode else value
+        if self.unicode:
+            value = unicodedata.normalize(self.unicode, value)
+        if value and not value.isspace():
+            return value
+        if self.on_null == "empty":
+            return ""
+        raise BadRow("null_text", f"column {column!r} is empty")

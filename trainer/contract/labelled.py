@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import atomic_file
+from trainer.contract.files import atomic_file, json_bytes
 from trainer.contract.labels import LabelSpace
 
 
@@ -67,7 +67,7 @@ class LabelledRows:
                     **({} if pair is None else {"pair": pair}),
                     "labels": names,
                 }
-                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                file.write(json_bytes(row) + b"\n")
 
     @classmethod
     def open(cls, path: Path, space: LabelSpace) -> "LabelledRows":

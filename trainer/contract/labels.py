@@ -15,7 +15,8 @@ class Scores:
     """What logits mean. N rows, C labels.
 
     probabilities: float32 [N, C]; softmax for single-label (a row sums to 1), sigmoid for multi-label.
-    decisions: single-label int64 [N], the label's id; multi-label bool [N, C].
+    decisions: single-label int64 [N], the label's id; multi-label bool [N, C]. Thresholds are compared with the
+        float32 probabilities, so that a decision can be checked from what is reported.
     """
 
     probabilities: NDArray[np.float32]
@@ -35,7 +36,7 @@ class LabelSpace:
     kind: "single" (softmax, one label a row) or "multi" (sigmoid, any number of labels a row).
     thresholds: one probability a label. Multi-label: a label is given where its probability reaches it (0.5 where
         None). Single-label: the label with the largest probability / threshold wins, which for two labels with
-        thresholds (1 - t, t) means "the second where its probability reaches t"; None is the plain argmax.
+        thresholds (1 - t, t) means "the second where its probability reaches t"; None is the largest logit.
     temperature: logits are divided by it first (Guo et al. 2017, arXiv 1706.04599).
     positive: the name whose precision, recall and F1 are reported; the second name where None.
     """
@@ -80,10 +81,21 @@ class LabelSpace:
             ) from None
 
     def ids(self, rows: Iterable[Iterable[str]]) -> NDArray[np.int64] | NDArray[np.bool_]:
-        """Label names, a collection per row, to an array: int64 [N] for single-label, bool [N, C] for multi-label."""
-        found = [[self.id(name) for name in names] for names in rows]
+        """Label names, a collection per row, to an array: int64 [N] for single-label, bool [N, C] for multi-label.
+
+        Raises InputError for a name that is not a label, and for a single-label row without exactly one.
+        """
+        known = {name: number for number, name in enumerate(self.names)}
+        found = [[known[name] if name in known else self.id(name) for name in names] for names in rows]
         if self.kind == "single":
-            return np.array([ids[0] for ids in found], dtype=np.int64)
+            wrong = next((ids for ids in found if len(ids) != 1), None)
+            if wrong is not None:
+                raise InputError(
+                    "a row needs exactly one label",
+                    found=", ".join(self.names[number] for number in wrong) or "none",
+                    do="correct the row, or say `kind: multi` where a row may have any number of labels",
+                )
+            return np.array(found, dtype=np.int64).reshape(-1)
         array = np.zeros((len(found), len(self)), dtype=np.bool_)
         for row, ids in enumerate(found):
             array[row, ids] = True
@@ -92,24 +104,36 @@ class LabelSpace:
     def decode(self, logits: NDArray[np.floating]) -> Scores:
         """Logits [N, C] to probabilities and decisions, in float64 inside.
 
-        NaN logits stay NaN: whoever scores rejects such rows.
+        NaN logits stay NaN, and so does a single-label row with an infinite one: whoever scores rejects such rows.
         """
         if logits.ndim != 2 or logits.shape[1] != len(self):
             raise ValueError(f"expected logits [N, {len(self)}], found {list(logits.shape)}")
-        scaled = logits.astype(np.float64) / self.temperature
-        if self.kind == "multi":
-            # exp only of non-positive numbers: no overflow at either end.
-            small = np.exp(-np.abs(scaled))
-            probabilities = np.where(scaled >= 0, 1 / (1 + small), small / (1 + small))
-            return Scores(
-                probabilities=probabilities.astype(np.float32), decisions=probabilities >= self._thresholds(0.5)
-            )
-        exponents = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-        return Scores(
-            probabilities=probabilities.astype(np.float32),
-            decisions=(probabilities / self._thresholds(1.0)).argmax(axis=1),
-        )
+        # Infinite logits (an overflow in half precision) are the caller's to reject; numpy need not warn of each.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = logits.astype(np.float64) / self.temperature
+            probabilities = (_sigmoid(scaled) if self.kind == "multi" else _softmax(scaled)).astype(np.float32)
+        return Scores(probabilities=probabilities, decisions=self._decide(scaled, probabilities))
 
-    def _thresholds(self, default: float) -> NDArray[np.float64]:
-        return np.array(self.thresholds if self.thresholds is not None else [default] * len(self), dtype=np.float64)
+    def _decide(self, scaled: NDArray[np.float64], probabilities: NDArray[np.float32]) -> NDArray[np.generic]:
+        """Which labels are given: bool [N, C] for multi-label, int64 [N] for single-label."""
+        if self.kind == "multi":
+            limits = self.thresholds if self.thresholds is not None else (0.5,) * len(self)
+            return probabilities >= np.array(limits, dtype=np.float64)
+        if self.thresholds is None:
+            return np.asarray(scaled.argmax(axis=1))
+        if len(self) == 2:
+            # The rule below, solved for the second probability: exact where that one equals t, and ties are its own.
+            first, second = self.thresholds
+            return (probabilities[:, 1] >= second / (first + second)).astype(np.int64)
+        return np.asarray((probabilities / np.array(self.thresholds, dtype=np.float64)).argmax(axis=1))
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    # exp only of non-positive numbers: no overflow at either end.
+    small = np.exp(-np.abs(logits))
+    return np.asarray(np.where(logits >= 0, 1 / (1 + small), small / (1 + small)), dtype=np.float64)
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -1,6 +1,8 @@
 """Untrusted JSON or YAML to frozen dataclasses: every problem at once, each with its key and the nearest name."""
 
+import contextlib
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -20,8 +22,9 @@ def bind(
 
     `given` holds values of fields that are not read from `data`.
 
-    Knows str, int, float, bool, None, Literal, `tuple[X, ...]`, `dict[str, X]`, unions and nested dataclasses. A single
-    value stands for a tuple of one. ValueError from `__post_init__` becomes a problem of that part.
+    Knows str, int, float (finite, also as text: 2e-5), bool, None, Literal, `tuple[X, ...]`, `dict[str, X]`, Any,
+    unions (the first kind that fits) and nested dataclasses. A single value stands for a tuple of one. ValueError
+    from `__post_init__` becomes a problem of that part.
     """
     if not isinstance(data, dict):
         problems.append(f"{key or 'the file'}: expected keys and values, found {_shown(data)}")
@@ -58,8 +61,7 @@ def _value(kind: Any, data: object, problems: list[str], key: str) -> Any:
     if origin is typing.Literal:
         return _literal(typing.get_args(kind), data, problems, key)
     if origin is tuple:
-        items = data if isinstance(data, list | tuple) else [data]
-        return tuple(_value(typing.get_args(kind)[0], item, problems, f"{key}[{i}]") for i, item in enumerate(items))
+        return _items(typing.get_args(kind)[0], data, problems, key)
     if origin is dict:
         return _mapping(typing.get_args(kind)[1], data, problems, key)
     return _scalar(kind, data, problems, key)
@@ -87,6 +89,12 @@ def _literal(choices: tuple[Any, ...], data: object, problems: list[str], key: s
     return None
 
 
+def _items(kind: Any, data: object, problems: list[str], key: str) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple):
+        return (_value(kind, data, problems, key),)
+    return tuple(_value(kind, item, problems, f"{key}[{place}]") for place, item in enumerate(data))
+
+
 def _mapping(kind: Any, data: object, problems: list[str], key: str) -> Any:
     if not isinstance(data, dict):
         problems.append(f"{key}: expected keys and values, found {_shown(data)}")
@@ -97,15 +105,12 @@ def _mapping(kind: Any, data: object, problems: list[str], key: str) -> Any:
 def _scalar(kind: Any, data: object, problems: list[str], key: str) -> Any:
     if kind is Any or kind is object:
         return data
-    if kind is float and not isinstance(data, bool):
-        if isinstance(data, int | float):
-            return float(data)
+    if kind is float and isinstance(data, int | float | str) and not isinstance(data, bool):
         # YAML 1.1 reads 2e-5 (no dot) as text; people write it all the time, and it can mean only one thing.
-        if isinstance(data, str):
-            try:
-                return float(data)
-            except ValueError:
-                pass
+        with contextlib.suppress(ValueError, OverflowError):
+            number = float(data)
+            if math.isfinite(number):
+                return number
     elif type(data) is kind:
         return data
     hint = "; put it in quotes" if kind is str and isinstance(data, bool | int | float) else ""
