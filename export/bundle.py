@@ -130,15 +130,18 @@ class Bundle:
                     expected=f"sha256 {expected[:16]}...",
                     do="copy the folder again, or export again; a changed file is never scored with",
                 )
-        unlisted = [graph.file for graph in manifest.graphs.values() if graph.file not in manifest.files]
-        if unlisted or "tokenizer.json" not in manifest.files:
+        needed = [*(graph.file for graph in manifest.graphs.values()), "tokenizer.json", "config.json"]
+        unlisted = [name for name in needed if name not in manifest.files]
+        if unlisted:
             raise ArtifactError(
-                "the manifest gives no hash for a file it names",
+                "the manifest gives no hash for a file that is needed",
                 where=path / MANIFEST,
-                found=", ".join(unlisted or ["tokenizer.json"]),
+                found=", ".join(unlisted),
                 do="export again",
             )
-        width = len(read_json(path / "config.json").get("id2label", {}))
+        config = read_json(path / "config.json")
+        names = config.get("id2label") if isinstance(config, dict) else None
+        width = len(names) if isinstance(names, dict) else 0
         if width != len(manifest.contract.labels):
             raise ArtifactError(
                 "config.json and the manifest disagree on the labels",
@@ -187,7 +190,7 @@ def write_manifest(folder: Path, manifest: ExportManifest) -> None:
 
 def hash_files(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under a folder but the manifest, by relative path."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     return {path.relative_to(folder).as_posix(): sha256(path) for path in files}
 
 

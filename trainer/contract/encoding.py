@@ -17,6 +17,8 @@ from tokenizers import Encoding, Tokenizer
 from trainer.contract.errors import ArtifactError, InputError
 
 Ints = NDArray[np.int64]
+# Any text serves that gives at least one token; a vocabulary may know one script alone.
+_PROBE = "a 1 я 的 م"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class EncodingPolicy:
     max_tokens: the most tokens of a row, special tokens included.
     truncation: which tokens stay of a longer text: "head" the first, "tail" the last, "head_tail" the first
         `head_tokens` and the last of the rest (Sun et al. 2019, arXiv 1905.05583, keep 128 + 382 of 512). Of a pair the
-        longer text is cut first, each text by this policy.
+        longer text is cut first, down to the other's length (transformers' "longest_first"), each by this policy.
     head_tokens: for "head_tail"; a quarter of the room where None. A text that gets less room than this keeps its head
         alone.
     pad_id, pad_type_id: what pads a row on the right.
@@ -98,6 +100,35 @@ class Encoded:
         }
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One step of the special-token template: a constant token (body None), or the first (0) or second (1) text."""
+
+    body: int | None
+    id: int
+    type: int
+
+
+@dataclass(frozen=True)
+class _Body:
+    ids: NDArray[np.int32]
+    starts: Ints
+    lengths: Ints
+
+    @classmethod
+    def of(cls, encodings: Sequence[Encoding]) -> "_Body":
+        rows = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
+        return cls(ids, np.cumsum(lengths) - lengths, lengths)
+
+    def places(self, keep: Ints, head: Ints) -> Ints:
+        """Where the kept tokens lie in `ids`: the first `head` of each row, then its last `keep - head`."""
+        within = _ragged(np.zeros_like(keep), keep)
+        skip = np.where(within < np.repeat(head, keep), 0, np.repeat(self.lengths - keep, keep))
+        return np.repeat(self.starts, keep) + within + skip
+
+
 class TextEncoder:
     """A `tokenizer.json` with its policy. Stateless after construction and safe to use from several threads.
 
@@ -113,16 +144,9 @@ class TextEncoder:
         self.policy = policy
         self.unknown_id = _unknown_id(tokenizer)
         self._tokenizer = tokenizer
-        self._single = _template(tokenizer.encode("a"))
-        self._pair = _template(tokenizer.encode("a", "a"))
-        room = policy.max_tokens - sum(part.body is None for part in self._single)
-        if room < 1:
-            raise InputError(
-                "max_tokens leaves no room for text",
-                found=policy.max_tokens,
-                expected=f"at least {policy.max_tokens - room + 1}",
-                do="raise input.max_tokens",
-            )
+        self._single = _template(tokenizer.encode(_PROBE))
+        self._pair = _template(tokenizer.encode(_PROBE, _PROBE))
+        self._room(self._single)
 
     @classmethod
     def open(cls, path: Path, policy: EncodingPolicy) -> "TextEncoder":
@@ -144,13 +168,15 @@ class TextEncoder:
         return cls(tokenizer, policy)
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
-        """Texts (and the second texts of pairs) to token ids with special tokens, cut by the policy."""
+        """Texts (and the second texts of pairs) to token ids with special tokens, cut by the policy.
+
+        Raises InputError where max_tokens leaves a pair no room for a token of each text.
+        """
         bodies = [_Body.of(self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False))]
         if pairs is not None:
             bodies.append(_Body.of(self._tokenizer.encode_batch_fast(list(pairs), add_special_tokens=False)))
         template = self._single if pairs is None else self._pair
-        room = max(0, self.policy.max_tokens - sum(part.body is None for part in template))
-        kept = _share(room, [body.lengths for body in bodies])
+        kept = _share(self._room(template), [body.lengths for body in bodies])
         lengths = np.full(len(texts), sum(part.body is None for part in template), dtype=np.int64) + sum(kept)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
         ids, types = np.empty(offsets[-1], dtype=np.int32), np.empty(offsets[-1], dtype=np.int8)
@@ -168,6 +194,19 @@ class TextEncoder:
             (body.lengths - keep for body, keep in zip(bodies, kept, strict=True)), np.zeros(len(texts), dtype=np.int64)
         )
         return Encoded(ids=ids, types=types, offsets=offsets, cut=cut)
+
+    def _room(self, template: tuple[_Part, ...]) -> int:
+        """How many tokens of text fit beside the special tokens: at least one a text."""
+        texts = {part.body for part in template if part.body is not None}
+        special = sum(part.body is None for part in template)
+        if self.policy.max_tokens < special + len(texts):
+            raise InputError(
+                "max_tokens leaves no room for text",
+                found=self.policy.max_tokens,
+                expected=f"at least {special + len(texts)}: {special} special tokens and one of each text",
+                do="raise input.max_tokens",
+            )
+        return self.policy.max_tokens - special
 
     def pad(self, encoded: Encoded, rows: Ints) -> Batch:
         """The given rows as arrays [B, T], padded on the right to the longest of them. No rows: arrays [0, 0]."""
@@ -199,35 +238,6 @@ def budget_batches(lengths: Ints, order: Ints, tokens: int) -> list[Ints]:
     return batches
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One step of the special-token template: a constant token (body None), or the first (0) or second (1) text."""
-
-    body: int | None
-    id: int
-    type: int
-
-
-@dataclass(frozen=True)
-class _Body:
-    ids: NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
-
-    @classmethod
-    def of(cls, encodings: Sequence[Encoding]) -> "_Body":
-        rows = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-        return cls(ids, np.cumsum(lengths) - lengths, lengths)
-
-    def places(self, keep: Ints, head: Ints) -> Ints:
-        """Where the kept tokens lie in `ids`: the first `head` of each row, then its last `keep - head`."""
-        within = _ragged(np.zeros_like(keep), keep)
-        skip = np.where(within < np.repeat(head, keep), 0, np.repeat(self.lengths - keep, keep))
-        return np.repeat(self.starts, keep) + within + skip
-
-
 def _ragged(starts: Ints, lengths: Ints) -> Ints:
     """starts[0], starts[0] + 1, ... (lengths[0] of them), starts[1], ...: the places of ragged rows, flat."""
     before = np.cumsum(lengths) - lengths
@@ -235,19 +245,26 @@ def _ragged(starts: Ints, lengths: Ints) -> Ints:
 
 
 def _share(room: int, lengths: list[Ints]) -> list[Ints]:
-    """How many tokens each text keeps of `room`: the longer text of a pair gives way first."""
+    """How many tokens each text keeps of `room`: the longer text of a pair gives way first.
+
+    Where both are cut, the odd token is the longer text's, or the second's of two that are equal, as in `tokenizers`.
+    """
     if len(lengths) == 1:
         return [np.minimum(lengths[0], room)]
     first, second = lengths
-    half = room // 2
+    half = (room + (second >= first)) // 2
     keep_second = np.minimum(second, np.maximum(half, room - first))
     return [np.minimum(first, room - keep_second), keep_second]
 
 
 def _template(probe: Encoding) -> tuple[_Part, ...]:
     """Read the special tokens' places off the encoding of a known text: whatever the tokenizer adds is a constant of
-    the model.
+    the model. Raises ArtifactError for a tokenizer that reads nothing in any script.
     """
+    if 0 not in probe.sequence_ids:
+        raise ArtifactError(
+            "the tokenizer finds no token in plain text", found=repr(_PROBE), do="use the tokenizer of the model"
+        )
     parts: list[_Part] = []
     for token, kind, body in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):
         if body is None or not parts or parts[-1].body != body:

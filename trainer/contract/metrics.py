@@ -46,15 +46,15 @@ def allowed(name: str, space: LabelSpace) -> bool:
 
 
 def compute(name: str, scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    """One metric of N rows; labels as `LabelSpace.ids` gives them. NaN where it is undefined (a rank metric with one
-    class only).
+    """One metric of N rows; labels as `LabelSpace.ids` gives them. NaN where it is undefined: without rows, and for
+    a rank metric where a label has no positive (or, for roc_auc, no negative) row.
 
     accuracy of multi-label rows is the share of rows with every label right. roc_auc and average_precision are those of
     the positive label for two single labels, else the mean over labels of one against the rest. loss is the mean
     negative log-likelihood (for multi-label: over rows and labels). A precision, recall or F1 with nothing to divide by
     is 0.
     """
-    return float(_FUNCTIONS[name](scores, labels, space))
+    return float(_FUNCTIONS[name](scores, labels, space)) if len(labels) else float("nan")
 
 
 def compute_all(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, float]:
@@ -67,8 +67,10 @@ def bootstrap(
 ) -> Interval:
     """Value and 95 % percentile interval of `measure(row numbers)` over resampled rows (Efron 1979).
 
-    Undefined resamples are left out.
+    Undefined resamples are left out; without rows all three are NaN.
     """
+    if not rows:
+        return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     generator = np.random.default_rng(seed)
     samples = np.array([measure(generator.integers(0, rows, rows)) for _ in range(rounds)])
     samples = samples[np.isfinite(samples)]
@@ -211,8 +213,9 @@ def _loss(scores: Scores, labels: Labels, space: LabelSpace) -> float:
     probabilities = scores.probabilities.astype(np.float64)
     if space.kind == "single":
         return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels.astype(np.int64)], tiny)).mean())
-    right = np.where(labels.astype(np.bool_), probabilities, 1 - probabilities)
-    return float(-np.log(np.maximum(right, tiny)).mean())
+    # A float32 that reads 1 stands for anything above 1 - 2**-25: no more than that is held against a wrong label.
+    right = np.where(labels.astype(np.bool_), np.maximum(probabilities, tiny), np.maximum(1 - probabilities, 2.0**-25))
+    return float(-np.log(right).mean())
 
 
 _FUNCTIONS: dict[str, Callable[[Scores, Labels, LabelSpace], float]] = {

@@ -4,6 +4,7 @@ Nothing is lost on the way: every line is part of a record, of a broken record w
 """
 
 import codecs
+import contextlib
 import csv
 import json
 import re
@@ -90,8 +91,26 @@ def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Iterator[
     closed with the iterator.
     """
     lines = _open(stream, dialect)
-    try:
+    with _decoding(dialect, where):
         yield from _read_json(lines) if dialect.format == "jsonl" else _read_csv(lines, dialect, where)
+
+
+def read_columns(stream: BinaryIO, dialect: Dialect, where: object) -> tuple[str, ...] | None:
+    """The columns of a CSV stream, which is read up to its header; None for JSON, whose rows each name their own.
+
+    Raises InputError as `read_records` does. The stream is closed.
+    """
+    if dialect.format == "jsonl" or dialect.columns is not None:
+        return dialect.columns
+    with _decoding(dialect, where):
+        return _header(_open(stream, dialect), dialect, where)
+
+
+@contextlib.contextmanager
+def _decoding(dialect: Dialect, where: object) -> Iterator[None]:
+    """A decoder that gives up on the whole file, as UTF-16's does without a byte order mark, raises InputError."""
+    try:
+        yield
     except UnicodeError as error:
         raise InputError(
             f"the file is not {dialect.encoding}",
@@ -99,16 +118,6 @@ def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Iterator[
             found=str(error),
             do="name the file's encoding (utf-16-le or utf-16-be where there is no byte order mark)",
         ) from None
-
-
-def read_columns(stream: BinaryIO, dialect: Dialect, where: object) -> tuple[str, ...] | None:
-    """The columns of a CSV stream, which is read up to its header; None for JSON, whose rows each name their own.
-
-    Raises InputError where there is no header to read.
-    """
-    if dialect.format == "jsonl" or dialect.columns is not None:
-        return dialect.columns
-    return _header(_open(stream, dialect), dialect, where)
 
 
 def _open(stream: BinaryIO, dialect: Dialect) -> "_Lines":
