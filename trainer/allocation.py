@@ -1,0 +1,103 @@
+"""Which rows go into which split: shares, label balance, and rows that must stay together."""
+
+from collections.abc import Hashable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract.labels import LabelSpace
+from trainer.rows import Row, labelled
+
+Ints = NDArray[np.int64]
+
+
+def cut(
+    rows: list[Row],
+    taken: set[tuple[str, str | None]],
+    shares: dict[str, float],
+    stratify: LabelSpace | None,
+    generator: np.random.Generator,
+) -> dict[str, list[int]]:
+    """Places in `rows` of each split that is cut, and of "train", which gets the rest; each in the order of `rows`.
+
+    Exact repeats and rows of one group stay together. taken: texts of evaluation files; rows equal to them stay in
+    training, where the summary counts them. stratify: the labels whose shares are kept.
+    """
+    free = [place for place, row in enumerate(rows) if row.key not in taken]
+    unit = units(len(free), [[rows[place].key for place in free], [rows[place].group for place in free]])
+    counts = _counts([rows[place] for place in free], unit, stratify)
+    chosen = allocate(counts, np.array([1 - sum(shares.values()), *shares.values()]), generator)[unit].tolist()
+    of = dict(zip(free, chosen, strict=True))
+    names = ["train", *shares]
+    return {
+        name: [place for place in range(len(rows)) if of.get(place, 0) == number] for number, name in enumerate(names)
+    }
+
+
+def _counts(rows: list[Row], unit: Ints, space: LabelSpace | None) -> NDArray[np.float64]:
+    """[U, C + 1]: rows of each label in each unit, and its rows; [U, 1] without labels."""
+    labels = np.zeros((len(rows), 0), dtype=np.bool_)
+    if space is not None:
+        ids = labelled(rows, space).labels
+        labels = np.eye(len(space), dtype=np.bool_)[ids] if space.kind == "single" else ids.astype(np.bool_)
+    counts = np.zeros((int(unit.max(initial=-1)) + 1, labels.shape[1] + 1))
+    np.add.at(counts, unit, np.column_stack([labels, np.ones(len(rows), dtype=np.bool_)]).astype(np.float64))
+    return counts
+
+
+def units(rows: int, keys: Iterable[Iterable[Hashable | None]]) -> Ints:
+    """Number the sets of rows that must stay together, [N]: rows share a unit where they share any key, also by way of
+    other rows.
+
+    `keys` holds one collection of N keys for each reason to stay together; None ties a row to no other.
+    """
+    parent = list(range(rows))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for column in keys:
+        first: dict[Hashable, int] = {}
+        for row, key in enumerate(column):
+            if key is not None:
+                parent[root(row)] = root(first.setdefault(key, row))
+    return np.unique([root(row) for row in range(rows)], return_inverse=True)[1].astype(np.int64)
+
+
+def allocate(counts: NDArray[np.floating], shares: Ints | NDArray[np.floating], generator: np.random.Generator) -> Ints:
+    """The split of each unit, [U]: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
+
+    counts: [U, C + 1], how many rows of a unit have each label, and in the last column how many rows it has; without
+    labels (C = 0) only the sizes are balanced. shares: [S], summing to 1.
+
+    The rarest label is dealt out first, each unit to the split that lacks most of that label, ties to the one that
+    lacks most rows, then at random. Large units come first, so that small ones can even out what they leave. For one
+    label a row this is the usual stratified split. A label with too few rows for every split goes to the splits with
+    the larger shares.
+    """
+    wanted = counts.sum(axis=0) * np.asarray(shares, dtype=np.float64)[:, None]
+    chosen = np.full(len(counts), -1, dtype=np.int64)
+    order = generator.permutation(len(counts))
+    order = order[np.argsort(-counts[order, -1], kind="stable")]
+    for label in _rarest_first(counts):
+        for unit in order[(chosen[order] < 0) & (counts[order, label] > 0)]:
+            split = _neediest(wanted, label, generator)
+            chosen[unit] = split
+            wanted[split] -= counts[unit]
+    return chosen
+
+
+def _rarest_first(counts: NDArray[np.floating]) -> list[int]:
+    """Labels by their number of rows, then the sizes, which every unit has."""
+    totals = counts[:, :-1].sum(axis=0)
+    return [*np.argsort(totals, kind="stable").tolist(), counts.shape[1] - 1]
+
+
+def _neediest(wanted: NDArray[np.floating], label: int, generator: np.random.Generator) -> int:
+    best = np.flatnonzero(wanted[:, label] >= wanted[:, label].max() - 1e-9)
+    if len(best) > 1:
+        best = best[wanted[best, -1] >= wanted[best, -1].max() - 1e-9]
+    return int(best[0] if len(best) == 1 else generator.choice(best))

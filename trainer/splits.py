@@ -1,0 +1,287 @@
+"""The splits of a run: read or cut once, saved in the run, and the same rows ever after.
+
+splits/  splits.json (the summary)  train.jsonl (ids and places)  validation.jsonl  test.jsonl (whole rows)
+"""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.allocation import cut
+from trainer.contract.errors import InputError
+from trainer.contract.files import atomic_file, atomic_folder, read_json, write_json
+from trainer.contract.labelled import LabelledRows
+from trainer.contract.labels import LabelSpace
+from trainer.label_cells import LabelReader
+from trainer.recipe import DataPart, LabelsPart, Recipe, Source
+from trainer.rows import Row, RowReader, RowsRead, labelled
+
+NAMES = ("train", "validation", "test")
+SUMMARY = "splits.json"
+SHOWN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """The rows of a run. test is None where the recipe has none; nothing but `evaluate` may look at it.
+
+    summary: what splits.json holds: the fingerprint, rows and labels of each split, nulls dropped, exact repeats,
+        overlaps between given files, how the splits were made.
+    """
+
+    space: LabelSpace
+    train: LabelledRows
+    validation: LabelledRows
+    test: LabelledRows | None
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """All rows of a recipe's data: those of `train`, and those of the files given for the other splits."""
+
+    space: LabelSpace
+    given: dict[str, RowsRead]
+    rows: list[Row]
+
+
+def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None) -> Splits:
+    """Read the rows that `data` names, and make the splits or take those saved in `folder`; save them there.
+
+    space: the labels of an earlier stage, which these rows must fit.
+
+    Raises InputError: see `RowReader.read`; one class only; a split without rows; validation rows equal to test rows;
+    rows that are not those that the saved splits were made of.
+    """
+    read = _read(recipe, data, space)
+    saved = (folder / SUMMARY).exists()
+    places = _saved_places(folder, read) if saved else _make(read, data, recipe.seed)
+    splits = {name: labelled([read.rows[place] for place in places[name]], read.space) for name in places}
+    if saved:
+        summary = read_json(folder / SUMMARY)
+        _check_fingerprint(summary, _fingerprint(splits, read.space), folder)
+    else:
+        _check(splits, read.space, data)
+        summary = _summary(splits, read, data, recipe.seed)
+        _save(folder, splits, summary, read.space)
+    return Splits(
+        space=read.space,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits.get("test"),
+        summary=summary,
+    )
+
+
+def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
+    """Read a saved split, validation or test. Raises InputError where the run has no such split."""
+    path = folder / f"{name}.jsonl"
+    if name not in ("validation", "test") or ((folder / SUMMARY).exists() and not path.exists()):
+        raise InputError(
+            f"the run has no rows of a split {name!r}",
+            where=folder,
+            found=", ".join(other for other in NAMES[1:] if (folder / f"{other}.jsonl").exists()),
+            do="name another split, or train with `split.test` or test files",
+        )
+    return LabelledRows.open(path, space)
+
+
+def _read(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> _Read:
+    sources: dict[str, tuple[Source, ...] | None] = {
+        "train": data.train,
+        "validation": data.validation,
+        "test": data.test,
+    }
+    names = space.names if space is not None else recipe.labels.names
+    given: dict[str, RowsRead] = {}
+    for name, part in sources.items():
+        if part is not None:
+            labels = LabelReader(recipe.labels, names)
+            # A group column matters where rows are cut; files that are given are split already.
+            reader = RowReader(
+                input=recipe.input.spec(), labels=labels, group=data.split.group if name == "train" else None
+            )
+            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
+            names = names or tuple(sorted({label for row in given[name].rows for label in row.labels}))
+    return _Read(
+        space=space or _space(recipe.labels, names or (), data),
+        given=given,
+        rows=[row for read in given.values() for row in read.rows],
+    )
+
+
+def _space(part: LabelsPart, names: tuple[str, ...], data: DataPart) -> LabelSpace:
+    try:
+        return LabelSpace(names=names, kind=part.kind, positive=part.positive)
+    except ValueError as error:
+        one = len(names) < 2
+        raise InputError(
+            "the rows have one class only" if one else "the labels do not fit",
+            where=", ".join(file for source in data.train for file in source.files),
+            found=f"only {names[0]!r}" if one and names else str(error),
+            expected="two labels or more" if one else "",
+            do="check labels.column and the files" if one else "mend labels in the recipe",
+        ) from None
+
+
+def _make(read: _Read, data: DataPart, seed: int) -> dict[str, list[int]]:
+    """Places in `read.rows` of each split: given files as they are, the rest cut from the rows of `train`."""
+    start = 0
+    places: dict[str, list[int]] = {}
+    for name, part in read.given.items():
+        places[name] = list(range(start, start + len(part.rows)))
+        start += len(part.rows)
+    taken = {row.key for name, part in read.given.items() if name != "train" for row in part.rows}
+    generator = np.random.default_rng(data.split.seed if data.split.seed is not None else seed)
+    stratify = read.space if data.split.stratify else None
+    places |= cut(read.given["train"].rows, taken, _shares(data), stratify, generator)
+    return {name: places[name] for name in NAMES if name in places}
+
+
+def _shares(data: DataPart) -> dict[str, float]:
+    """The shares to cut from `train`: none for a split that has files."""
+    shares = {
+        "validation": data.split.validation if data.validation is None else 0.0,
+        "test": data.split.test if data.test is None else 0.0,
+    }
+    return {name: share for name, share in shares.items() if share > 0}
+
+
+def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -> None:
+    """Refuse splits that cannot be learnt from or measured on."""
+    where = ", ".join(file for source in data.train for file in source.files)
+    for name, rows in splits.items():
+        if not len(rows):
+            raise InputError(
+                f"the {name} split has no rows",
+                where=where,
+                found=", ".join(f"{other} {len(part)}" for other, part in splits.items()),
+                do="give more rows or groups, a larger share, or files of its own for the split",
+            )
+    totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
+    unlearnt = [
+        name for name in space.names if not totals["train"][name] and any(total[name] for total in totals.values())
+    ]
+    if unlearnt:
+        raise InputError(
+            "labels stand in no training row",
+            where=where,
+            found=", ".join(map(repr, unlearnt)),
+            do="give more rows of them, or split otherwise (another seed, no group)",
+        )
+    present = [name for name, count in totals["train"].items() if count]
+    if space.kind == "single" and len(present) < 2:
+        raise InputError(
+            "the training rows have one class only",
+            where=where,
+            found=f"only {present[0]!r}",
+            expected="two labels or more",
+            do="check labels.column and the files",
+        )
+    if "test" in splits:
+        _refuse_leak(splits["validation"], splits["test"])
+
+
+def _refuse_leak(validation: LabelledRows, test: LabelledRows) -> None:
+    """A checkpoint chosen on rows that are tested on reports a figure that nobody can reach."""
+    known = dict(zip(_keys(test), test.places, strict=True))
+    both = [
+        f"{place} = {known[key]}"
+        for key, place in zip(_keys(validation), validation.places, strict=True)
+        if key in known
+    ]
+    if both:
+        raise InputError(
+            "validation rows stand in the test rows too" if len(both) > 1 else "a validation row stands in test too",
+            where=both[0].partition(" = ")[0],
+            found="; ".join(both[:SHOWN]) + (f"; and {len(both) - SHOWN} more" if len(both) > SHOWN else ""),
+            do="take them out of one of the files",
+        )
+
+
+def _keys(rows: LabelledRows) -> list[tuple[str, str | None]]:
+    pairs: list[str | None] = [*rows.pairs] if rows.pairs is not None else [None] * len(rows)
+    return list(zip(rows.texts, pairs, strict=True))
+
+
+def _label_counts(rows: LabelledRows, space: LabelSpace) -> dict[str, int]:
+    counts = Counter(name for names in rows.label_names(space) for name in names)
+    return {name: counts[name] for name in space.names}
+
+
+def _fingerprint(splits: dict[str, LabelledRows], space: LabelSpace) -> str:
+    """SHA-256 over the label names and every row's split, id, texts and labels; where the files lie does not matter."""
+    digest = hashlib.sha256(json.dumps([space.kind, space.names]).encode())
+    for name, rows in splits.items():
+        for row in zip([name] * len(rows), rows.ids.tolist(), _keys(rows), rows.label_names(space), strict=True):
+            digest.update(json.dumps(row).encode())
+    return digest.hexdigest()
+
+
+def _summary(splits: dict[str, LabelledRows], read: _Read, data: DataPart, seed: int) -> dict[str, Any]:
+    keys = {name: _keys(rows) for name, rows in splits.items()}
+    shares = _shares(data)
+    files = {file: count for part in read.given.values() for file, count in part.read.items()}
+    dropped = {file: count for part in read.given.values() for file, count in part.dropped.items()}
+    rows = [key for name in keys for key in keys[name]]
+    return {
+        "fingerprint": _fingerprint(splits, read.space),
+        "labels": list(read.space.names),
+        "kind": read.space.kind,
+        "rows_read": sum(files.values()),
+        "nulls_dropped": sum(dropped.values()),
+        "exact_repeats": len(rows) - len(set(rows)),
+        "splits": {
+            name: {"rows": len(part), "labels": _label_counts(part, read.space)} for name, part in splits.items()
+        },
+        "train_rows_in": {name: len(set(keys["train"]) & set(keys[name])) for name in NAMES[1:] if name in keys},
+        "made": {
+            **{name: shares.get(name, "files") for name in splits if name != "train"},
+            "stratify": data.split.stratify,
+            "group": data.split.group,
+            "seed": data.split.seed if data.split.seed is not None else seed,
+        },
+        "files": [
+            {"file": file, "rows": count, "nulls_dropped": dropped.get(file, 0)} for file, count in files.items()
+        ],
+    }
+
+
+def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any], space: LabelSpace) -> None:
+    with atomic_folder(folder) as partial:
+        for name, rows in splits.items():
+            if name != "train":
+                rows.save(partial / f"{name}.jsonl", space)
+        with atomic_file(partial / "train.jsonl") as file:
+            for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
+                file.write(json.dumps({"id": number, "place": place}, ensure_ascii=False).encode() + b"\n")
+        write_json(partial / SUMMARY, summary)
+
+
+def _saved_places(folder: Path, read: _Read) -> dict[str, list[int]]:
+    """Places in `read.rows` of the rows that the saved splits name by id."""
+    place = {row.id: number for number, row in enumerate(read.rows)}
+    saved: dict[str, list[int]] = {}
+    for name in NAMES:
+        path = folder / f"{name}.jsonl"
+        if path.exists():
+            ids = [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
+            # A row that is gone is left out here, and the fingerprint tells.
+            saved[name] = [place[number] for number in ids if number in place]
+    return saved
+
+
+def _check_fingerprint(summary: dict[str, Any], found: str, folder: Path) -> None:
+    if summary.get("fingerprint") != found:
+        raise InputError(
+            "the rows are not those that the saved splits were made of",
+            where=folder,
+            found=f"fingerprint {found[:16]}...",
+            expected=f"fingerprint {str(summary.get('fingerprint'))[:16]}...",
+            do="restore the data files and the recipe's data, input and labels, or train into another --out",
+        )
