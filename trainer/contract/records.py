@@ -90,8 +90,7 @@ def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Iterator[
     Raises InputError where there is no header to read, or the file as a whole is not of the encoding. The stream is
     closed with the iterator.
     """
-    lines = _open(stream, dialect)
-    with _decoding(dialect, where):
+    with contextlib.closing(_open(stream, dialect)) as lines, _decoding(dialect, where):
         yield from _read_json(lines) if dialect.format == "jsonl" else _read_csv(lines, dialect, where)
 
 
@@ -102,8 +101,8 @@ def read_columns(stream: BinaryIO, dialect: Dialect, where: object) -> tuple[str
     """
     if dialect.format == "jsonl" or dialect.columns is not None:
         return dialect.columns
-    with _decoding(dialect, where):
-        return _header(_open(stream, dialect), dialect, where)
+    with contextlib.closing(_open(stream, dialect)) as lines, _decoding(dialect, where):
+        return _header(lines, dialect, where)
 
 
 @contextlib.contextmanager
@@ -162,6 +161,10 @@ class _Lines:
         while len(rest) > MAX_RECORD and not rest.endswith("\n"):
             rest = self._file.readline(MAX_RECORD + 1)
         return line if line is rest or line.endswith("\n") else line[:MAX_RECORD] + "\n"
+
+    def close(self) -> None:
+        """Close the file: left to the garbage collector, it would be called a leak."""
+        self._file.close()
 
     def next_record(self) -> None:
         """Start a record at the next line."""
