@@ -155,6 +155,16 @@ def _shares(data: DataPart) -> dict[str, float]:
 def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -> None:
     """Refuse splits that cannot be learnt from or measured on."""
     where = ", ".join(file for source in data.train for file in source.files)
+    totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
+    present = [name for name, count in totals["train"].items() if count]
+    if space.kind == "single" and len(present) == 1:
+        raise InputError(
+            "the training rows have one class only",
+            where=where,
+            found=f"only {present[0]!r}",
+            expected="two labels or more",
+            do="check labels.column and the files",
+        )
     for name, rows in splits.items():
         if not len(rows):
             raise InputError(
@@ -163,7 +173,6 @@ def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -
                 found=", ".join(f"{other} {len(part)}" for other, part in splits.items()),
                 do="give more rows or groups, a larger share, or files of its own for the split",
             )
-    totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
     unlearnt = [
         name for name in space.names if not totals["train"][name] and any(total[name] for total in totals.values())
     ]
@@ -173,15 +182,6 @@ def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -
             where=where,
             found=", ".join(map(repr, unlearnt)),
             do="give more rows of them, or split otherwise (another seed, no group)",
-        )
-    present = [name for name, count in totals["train"].items() if count]
-    if space.kind == "single" and len(present) < 2:
-        raise InputError(
-            "the training rows have one class only",
-            where=where,
-            found=f"only {present[0]!r}",
-            expected="two labels or more",
-            do="check labels.column and the files",
         )
     if "test" in splits:
         _refuse_leak(splits["validation"], splits["test"])

@@ -1,0 +1,229 @@
+"""Cutting, saving and reusing splits: balanced, without leaks, the same ever after."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.trainer.sources import balanced, everything, made, recipe, write
+from trainer.allocation import allocate, units
+from trainer.contract.errors import InputError
+from trainer.contract.labels import LabelSpace
+from trainer.recipe_file import load
+from trainer.splits import Splits, open_split, prepare
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "sms_spam" / "recipe.yaml"
+
+
+def test_the_sms_example_reads_whole_and_splits_without_leaks(tmp_path: Path) -> None:
+    """All 5,574 rows arrive, no text stands in two splits, and the spam shares are within half a point."""
+    example = load(EXAMPLE)
+    splits = prepare(example, example.data, tmp_path / "splits")
+    assert splits.test is not None
+    parts = [splits.train, splits.validation, splits.test]
+    assert sum(map(len, parts)) == 5574
+    assert sum(len(set(part.texts)) for part in parts) == len({text for part in parts for text in part.texts})
+    shares = [part.labels.mean() for part in parts]
+    assert max(shares) - min(shares) < 0.005
+    assert abs(len(splits.test) / 5574 - 0.2) < 0.002
+    assert splits.summary["exact_repeats"] == 403
+
+
+def test_saved_splits_are_reused_whatever_the_seed_says_now(tmp_path: Path) -> None:
+    """A second call gives the same rows and summary, from the saved ids and not from the seed."""
+    file = write(tmp_path, balanced(100))
+    one, other = (recipe({"train": {"files": file}, "split": {"test": 0.2, "seed": seed}}) for seed in (1, 2))
+    first = prepare(one, one.data, tmp_path / "splits")
+    second = prepare(other, other.data, tmp_path / "splits")
+    assert first.train.ids.tolist() == second.train.ids.tolist()
+    assert first.summary == second.summary
+    assert prepare(other, other.data, tmp_path / "new").train.ids.tolist() != first.train.ids.tolist()
+
+
+@pytest.mark.parametrize("change", [("text 7,spam", "text 7,ham"), ("text 7,", "text x7,"), ("text 99,spam\n", "")])
+def test_changed_rows_do_not_fit_saved_splits(tmp_path: Path, change: tuple[str, str]) -> None:
+    """A changed label or text and a lost row are noticed, and the saved splits stay as they are."""
+    file = write(tmp_path, balanced(100))
+    made(tmp_path, {"train": {"files": file}})
+    before = {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()}
+    write(tmp_path, balanced(100).replace(*change))
+    with pytest.raises(InputError, match="not those that the saved splits were made of"):
+        made(tmp_path, {"train": {"files": file}})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()} == before
+
+
+def test_moved_files_fit_saved_splits(tmp_path: Path) -> None:
+    """The fingerprint is of the rows, not of where their file lies."""
+    made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
+    made(tmp_path, {"train": {"files": write(tmp_path, balanced(100), "moved.csv")}})
+
+
+def test_saved_splits_open_with_whole_rows(tmp_path: Path) -> None:
+    """Validation and test open from the folder alone, equal to what was made; training rows are ids and places."""
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}, "split": {"test": 0.3}})
+    test = open_split(tmp_path / "splits", "test", splits.space)
+    assert splits.test is not None
+    assert (test.texts, test.places, test.labels.tolist()) == (
+        splits.test.texts,
+        splits.test.places,
+        splits.test.labels.tolist(),
+    )
+    lines = [json.loads(line) for line in (tmp_path / "splits" / "train.jsonl").read_text().splitlines()]
+    assert lines[0] == {"id": int(splits.train.ids[0]), "place": splits.train.places[0]}
+
+
+def test_a_split_that_was_not_made_is_an_error(tmp_path: Path) -> None:
+    """Opening test rows of a run that has none names those that it has."""
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
+    with pytest.raises(InputError, match=r"no rows of a split 'test'[\s\S]*validation"):
+        open_split(tmp_path / "splits", "test", splits.space)
+
+
+def test_validation_rows_equal_to_test_rows_are_refused(tmp_path: Path) -> None:
+    """A text in both given files is an error with both places."""
+    train = write(tmp_path, balanced(20))
+    val = write(tmp_path, "text,label\nv1,ham\nboth,spam\n", "val.csv")
+    test = write(tmp_path, "text,label\nboth,spam\nt1,ham\n", "test.csv")
+    with pytest.raises(InputError, match=r"val\.csv:3 = .*test\.csv:2"):
+        made(tmp_path, {"train": {"files": train}, "validation": {"files": val}, "test": {"files": test}})
+
+
+def test_training_rows_in_given_evaluation_files_are_counted(tmp_path: Path) -> None:
+    """A training row that stands in the validation file is counted in the summary, not refused."""
+    train = write(tmp_path, balanced(20))
+    val = write(tmp_path, "text,label\ntext 3,spam\nnew,ham\n", "val.csv")
+    splits = made(tmp_path, {"train": {"files": train}, "validation": {"files": val}})
+    assert splits.summary["train_rows_in"] == {"validation": 1}
+    assert splits.summary["made"]["validation"] == "files"
+
+
+def test_test_rows_cut_beside_a_given_validation_file_do_not_repeat_it(tmp_path: Path) -> None:
+    """Rows that stand in the given validation file are never cut off as test rows."""
+    train = write(tmp_path, balanced(20))
+    val = write(tmp_path, balanced(10), "val.csv")
+    splits = made(tmp_path, {"train": {"files": train}, "validation": {"files": val}, "split": {"test": 0.3}})
+    assert splits.test is not None
+    assert not set(splits.test.texts) & set(splits.validation.texts)
+    assert splits.summary["train_rows_in"]["validation"] == 10
+
+
+def test_a_share_that_leaves_a_split_empty_is_an_error(tmp_path: Path) -> None:
+    """Three rows do not give three splits of these shares."""
+    file = write(tmp_path, balanced(3))
+    with pytest.raises(InputError, match="split has no rows"):
+        made(tmp_path, {"train": {"files": file}, "split": {"validation": 0.05, "test": 0.05}})
+
+
+def test_a_label_in_no_training_row_is_an_error(tmp_path: Path) -> None:
+    """A group split that takes a whole class out of training is refused."""
+    rows = "text,label,video\n" + "".join(f"t{n},{'ab'[n % 2]},{n % 2}\n" for n in range(20))
+    with pytest.raises(InputError, match=r"no training row|no rows|one class"):
+        made(tmp_path, {"train": {"files": write(tmp_path, rows)}, "split": {"validation": 0.4, "group": "video"}})
+
+
+def test_a_class_of_one_row_goes_to_training(tmp_path: Path) -> None:
+    """A class too small for every split is learnt first: the documented best effort."""
+    text = balanced(60) + "lonely,eggs\n"
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, text)}, "split": {"validation": 0.3, "test": 0.3}})
+    assert splits.summary["splits"]["train"]["labels"]["eggs"] == 1
+
+
+def test_no_group_stands_in_two_splits(tmp_path: Path) -> None:
+    """Groups stay whole, also where repeats tie two of them together, and the shares are near."""
+    generator = np.random.default_rng(0)
+    videos = generator.integers(0, 60, 600).tolist()
+    rows = "".join(f"t{n},{'ab'[n % 3 == 0]},v{video}\n" for n, video in enumerate(videos))
+    rows += "same,a,v1\nsame,a,v2\nfree,a,\n"
+    data = {"train": {"files": write(tmp_path, "text,label,video\n" + rows)}}
+    splits = made(tmp_path, {**data, "split": {"validation": 0.2, "test": 0.2, "group": "video"}})
+    assert splits.test is not None
+    lines = rows.splitlines()
+    groups = [
+        {lines[number].split(",")[2] for number in part.ids.tolist()} - {""}
+        for part in (splits.train, splits.validation, splits.test)
+    ]
+    assert sum(map(len, groups)) == len(set().union(*groups))
+    assert any({"v1", "v2"} <= group for group in groups)
+    assert abs(len(splits.test) / 603 - 0.2) < 0.03
+
+
+def test_a_missing_group_column_is_an_error(tmp_path: Path) -> None:
+    """A group column that the file lacks names the key of the recipe."""
+    with pytest.raises(InputError, match=r"data\.split\.group"):
+        made(tmp_path, {"train": {"files": write(tmp_path, balanced(9))}, "split": {"group": "video"}})
+
+
+def test_multi_label_shares_are_kept_in_every_split(tmp_path: Path) -> None:
+    """Iterative stratification keeps each label's share, the rare one's too, within a row or two."""
+    generator = np.random.default_rng(1)
+    given = generator.random((1000, 4)) < [0.5, 0.3, 0.1, 0.02]
+    rows = "".join(f"t{n},{'|'.join(np.array(list('abcd'))[row])}\n" for n, row in enumerate(given))
+    splits = made(
+        tmp_path,
+        {"train": {"files": write(tmp_path, "text,label\n" + rows)}, "split": {"validation": 0.1, "test": 0.2}},
+        {"column": "label", "kind": "multi", "separator": "|"},
+    )
+    assert splits.test is not None
+    totals = given.sum(axis=0)
+    for part, share in ((splits.train, 0.7), (splits.validation, 0.1), (splits.test, 0.2)):
+        assert np.abs(part.labels.sum(axis=0) - totals * share).max() <= 3
+
+
+def test_without_stratification_the_shares_are_exact(tmp_path: Path) -> None:
+    """A random split has the asked number of rows."""
+    data = {"train": {"files": write(tmp_path, balanced(100))}, "split": {"validation": 0.25, "stratify": False}}
+    assert len(made(tmp_path, data).validation) == 25
+
+
+def test_a_stage_must_fit_the_labels_of_the_one_before(tmp_path: Path) -> None:
+    """With labels given from outside their order is kept, and an unknown one is an error."""
+    one = recipe({"train": {"files": write(tmp_path, balanced(20))}})
+    splits = prepare(one, one.data, tmp_path / "1", LabelSpace(names=("spam", "ham")))
+    assert splits.space.names == ("spam", "ham")
+    with pytest.raises(InputError, match="not a label"):
+        prepare(one, one.data, tmp_path / "2", LabelSpace(names=("spam", "eggs")))
+
+
+def test_a_positive_label_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    """labels.positive must be a label; the nearest is named."""
+    with pytest.raises(InputError, match="did you mean 'spam'"):
+        made(tmp_path, {"train": {"files": write(tmp_path, balanced(9))}}, {"column": "label", "positive": "span"})
+
+
+def _sizes(splits: Splits) -> tuple[int, int]:
+    return len(splits.train), len(splits.validation)
+
+
+def test_the_seed_decides_and_only_the_seed(tmp_path: Path) -> None:
+    """The same seed cuts the same rows, another seed others of the same number."""
+    data: dict[str, Any] = {"train": {"files": write(tmp_path, balanced(100))}}
+    cuts = [made(tmp_path / str(n), {**data, "split": {"seed": seed}}) for n, seed in enumerate((1, 1, 2))]
+    assert cuts[0].validation.ids.tolist() == cuts[1].validation.ids.tolist()
+    assert cuts[0].validation.ids.tolist() != cuts[2].validation.ids.tolist()
+    assert _sizes(cuts[0]) == _sizes(cuts[2])
+    assert len(everything(cuts[0])) == 100
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_rows_that_share_a_key_share_a_unit(keys: list[tuple[int, int]]) -> None:
+    """Rows with an equal key of either kind are one unit, and unlike rows are tied only by way of others."""
+    unit = units(len(keys), [[a for a, _ in keys], [b for _, b in keys]])
+    for one in range(len(keys)):
+        for other in range(len(keys)):
+            if keys[one][0] == keys[other][0] or keys[one][1] == keys[other][1]:
+                assert unit[one] == unit[other]
+    assert set(unit.tolist()) == set(range(len(set(unit.tolist()))))
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=60), st.integers(0, 9))
+@settings(max_examples=60, deadline=None)
+def test_every_unit_is_allocated_once(rows: list[list[bool]], seed: int) -> None:
+    """Every unit, also one without labels, gets one of the splits."""
+    counts = np.column_stack([np.array(rows, dtype=float), np.ones(len(rows))])
+    chosen = allocate(counts, np.array([0.7, 0.1, 0.2]), np.random.default_rng(seed))
+    assert set(chosen.tolist()) <= {0, 1, 2}
