@@ -1,0 +1,90 @@
+"""The model card: README.md of a bundle, for whoever finds the folder."""
+
+from pathlib import Path
+
+from export.bundle import ExportManifest, GraphFile
+from trainer.contract.inputs import InputSpec
+
+_TEMPLATE = """---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [text-classification, onnx, {model_type}]
+---
+
+# {name}
+
+A {kind} text classifier ({model_type}), exported by Classifact. It decides between {count} labels: {labels}.
+
+## What goes in
+
+{input}
+
+## What it was accepted on
+
+Each file was compared with the torch model in fp32 on {rows:,} validation rows of all lengths.
+
+| file | size | same decision | largest probability difference | {metric} | drop [95 % interval] |
+|---|--:|--:|--:|--:|--:|
+{table}
+
+torch in fp32: {metric} {torch_value:.4f} on these rows. {tested}
+
+## How to use it
+
+```sh
+python -m serve check .
+python -m serve score . INPUT.csv --out OUTPUT.csv
+```
+
+The folder also opens in other tools: `ORTModelForSequenceClassification.from_pretrained(folder, subfolder="onnx")` of
+optimum, and `pipeline("text-classification", folder)` of transformers.js. Those tools know neither the columns nor the
+decision thresholds: `manifest.json` holds both.
+
+## Limits
+
+The figures above hold for rows like the validation rows. int8 scores depend a little on which rows share a batch and on
+the processor's instruction set; `golden.jsonl` holds rows with torch's logits to test a machine with, and
+`reference.json` the distribution to measure drift against.
+"""
+
+
+def write_card(path: Path, manifest: ExportManifest) -> None:
+    """Write the model card."""
+    space = manifest.contract.labels
+    parity = next(iter(manifest.graphs.values())).parity
+    text = _TEMPLATE.format(
+        name=manifest.name,
+        model_type=manifest.model_type,
+        kind="single-label" if space.kind == "single" else "multi-label",
+        count=len(space),
+        labels=", ".join(f"`{name}`" for name in space.names),
+        input=_input(manifest),
+        rows=parity.rows,
+        metric=parity.metric,
+        torch_value=parity.torch_value,
+        table="\n".join(_row(graph) for graph in manifest.graphs.values()),
+        tested="Figures on test rows are in `manifest.json` under `test_metrics`."
+        if manifest.test_metrics
+        else "It was not evaluated on test rows before it was exported.",
+    )
+    path.write_text(text, encoding="utf-8")
+
+
+def _input(manifest: ExportManifest) -> str:
+    spec: InputSpec = manifest.contract.input
+    policy = manifest.contract.encoding
+    columns = " and ".join(f"`{column}`" for column in spec.text)
+    pair = "" if spec.pair is None else f", with `{spec.pair}` as its pair"
+    joined = f" (joined with {spec.join!r})" if len(spec.text) > 1 else ""
+    return (
+        f"The text of {columns}{joined}{pair}, at most {policy.max_tokens} tokens; "
+        f"of longer texts stays: {policy.truncation}."
+    )
+
+
+def _row(graph: GraphFile) -> str:
+    parity = graph.parity
+    return (
+        f"| `{graph.file}` | {graph.bytes / 1e6:.1f} MB | {parity.label_agreement:.4f} | {parity.max_difference:.2g} "
+        f"| {parity.value:.4f} | {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}] |"
+    )

@@ -1,0 +1,116 @@
+"""Is an exported file the same classifier? Measured on validation rows, and refused where it is not."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle import Parity
+from trainer.contract import metrics
+from trainer.contract.errors import ArtifactError, GateError
+from trainer.contract.labels import LabelSpace, Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a file may differ from torch in fp32 by.
+
+    max_drop: of the metric (positive is worse). min_agreement: share of rows with the same decision; one row may always
+    differ, as two equal probabilities fall either way. max_difference: of any probability.
+    """
+
+    max_drop: float
+    min_agreement: float
+    max_difference: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What files are compared with: torch's scores of N rows, their labels, and the metric that chose the
+    checkpoint.
+    """
+
+    scores: Scores
+    labels: metrics.Labels
+    space: LabelSpace
+    metric: str
+
+    @classmethod
+    def of(cls, logits: NDArray[np.float32], labels: metrics.Labels, space: LabelSpace, metric: str) -> "Truth":
+        """Decode torch's logits [N, C]. Raises ArtifactError where the metric is undefined on these rows."""
+        truth = cls(scores=space.decode(logits), labels=labels, space=space, metric=metric)
+        if not metrics.allowed(metric, space) or not np.isfinite(truth.value(truth.scores)):
+            raise ArtifactError(
+                f"the metric {metric} is undefined on the validation rows",
+                found=f"{len(labels)} rows, {space.kind}-label",
+                do="choose another select.metric, or validation rows of every label, and train again",
+            )
+        return truth
+
+    def value(self, scores: Scores) -> float:
+        """The metric of some scores of these rows."""
+        return metrics.compute(self.metric, scores, self.labels, self.space)
+
+    def compare(self, logits: NDArray[np.float32]) -> Parity:
+        """How a file's logits [N, C] compare. Raises GateError where any is not finite."""
+        if not np.isfinite(logits).all():
+            raise GateError(
+                "the exported file gives logits that are not numbers",
+                found=f"{int((~np.isfinite(logits)).any(axis=1).sum())} of {len(logits)} validation rows",
+                do="export another precision; torch gives numbers for the same rows",
+            )
+        scores = self.space.decode(logits)
+        differences = np.abs(scores.probabilities.astype(np.float64) - self.scores.probabilities)
+        drop = metrics.bootstrap(lambda rows: self._drop(scores, rows), len(logits))
+        return Parity(
+            rows=len(logits),
+            label_agreement=self.scores.agreement(scores),
+            max_difference=float(differences.max()),
+            p99_difference=float(np.percentile(differences, 99)),
+            metric=self.metric,
+            torch_value=self.value(self.scores),
+            value=self.value(scores),
+            drop=drop.value,
+            drop_low=drop.low,
+            drop_high=drop.high,
+        )
+
+    def _drop(self, scores: Scores, rows: NDArray[np.int64]) -> float:
+        """torch's metric minus the file's on the same resampled rows, turned so that positive is worse."""
+        labels = self.labels[rows]
+        torch, file = (
+            metrics.compute(self.metric, metrics.take(each, rows), labels, self.space) for each in (self.scores, scores)
+        )
+        return file - torch if self.metric in metrics.LOWER_IS_BETTER else torch - file
+
+
+def failures(parity: Parity, bounds: Bounds) -> list[str]:
+    """What is outside its bounds, a sentence each; empty where the file passes."""
+    least = min(bounds.min_agreement, 1 - 1 / parity.rows)
+    found = []
+    if parity.label_agreement < least:
+        found.append(f"label agreement {parity.label_agreement:.4f}, expected at least {least:.4f}")
+    if parity.max_difference > bounds.max_difference:
+        found.append(
+            f"largest probability difference {parity.max_difference:.2g}, expected at most {bounds.max_difference:.2g}"
+        )
+    if parity.drop > bounds.max_drop:
+        found.append(
+            f"{parity.metric} drops by {parity.drop:.4f} [{parity.drop_low:.4f}, {parity.drop_high:.4f}] "
+            f"from {parity.torch_value:.4f}, expected at most {bounds.max_drop:.4f}"
+        )
+    return found
+
+
+def gate(precision: str, parity: Parity, bounds: Bounds) -> None:
+    """Raise GateError, with every figure that is outside its bounds, where a file is not the same classifier."""
+    found = failures(parity, bounds)
+    if found:
+        raise GateError(
+            f"the {precision} file is not the same classifier: no bundle was written",
+            where=f"{parity.rows} validation rows",
+            found="; ".join(found),
+            do="leave this precision out with --precision, or accept a larger loss with --max-drop"
+            if precision != "fp32"
+            else "report this with the model family: an exact export of it is wrong",
+        )

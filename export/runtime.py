@@ -1,0 +1,57 @@
+"""ONNX Runtime as scoring uses it: one session with one thread inside, shared by worker threads, a batch each.
+
+Parity and speed are measured here, so they are measured with the settings that the manifest prescribes.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from trainer.contract.encoding import Batch
+
+Logits = NDArray[np.float32]
+
+
+def open_session(graph: Path | bytes, disabled_optimizers: Iterable[str] = ()) -> ort.InferenceSession:
+    """A CPU session on a file or on a serialized graph, with the named optimizers of ONNX Runtime switched off."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # Errors alone: ONNX Runtime warns about harmless clean-ups of the graphs that it is given.
+    options.log_severity_level = 3
+    return ort.InferenceSession(
+        graph if isinstance(graph, bytes) else str(graph),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(disabled_optimizers),
+    )
+
+
+def run_batches(
+    session: ort.InferenceSession, batches: list[Batch], tick: Callable[[int], None] | None = None
+) -> list[Logits]:
+    """Logits [B, C] of each batch, in order, from as many worker threads as there are cores.
+
+    tick is called with the number of rows of each finished batch.
+    """
+    names = [given.name for given in session.get_inputs()]
+
+    def score(batch: Batch) -> Logits:
+        arrays = batch.named()
+        result: Any = session.run(["logits"], {name: arrays[name] for name in names})[0]
+        if tick:
+            tick(len(batch.ids))
+        return np.asarray(result, dtype=np.float32)
+
+    with ThreadPoolExecutor(workers()) as pool:
+        return list(pool.map(score, batches))
+
+
+def workers() -> int:
+    """Worker threads: the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

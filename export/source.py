@@ -1,0 +1,103 @@
+"""What export reads: a training run's best checkpoint and its validation rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
+from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.files import read_json
+from trainer.contract.labelled import LabelledRows
+
+SAMPLE_ROWS = 2_000
+LEAST_ROWS = 32
+# Small batches win on CPU, and int8 scores depend on batch mates: scoring takes the same budget by default.
+BATCH_TOKENS = 1_024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A training run as export reads it. training and test_metrics are the run's own figures, copied as they are."""
+
+    name: str
+    checkpoint: Checkpoint
+    validation: LabelledRows
+    training: dict[str, Any]
+    test_metrics: dict[str, Any] | None
+
+    @classmethod
+    def open(cls, run: Path) -> "Source":
+        """Read a run and check its best checkpoint.
+
+        Raises InputError where there is no run, ArtifactError where a file of it is missing or damaged, or the
+        validation rows are too few to prove anything with.
+        """
+        if not run.is_dir():
+            raise InputError(
+                "there is no run here", where=run, expected="a folder that training made", do="check the path"
+            )
+        checkpoint = Checkpoint.best(run)
+        checkpoint.verify()
+        validation = LabelledRows.open(run / "splits" / "validation.jsonl", checkpoint.contract.labels)
+        if len(validation) < LEAST_ROWS:
+            raise ArtifactError(
+                "too few validation rows to prove an export with",
+                where=run / "splits" / "validation.jsonl",
+                found=len(validation),
+                expected=f"at least {LEAST_ROWS}",
+                do="train again with a larger validation split",
+            )
+        tested = run / "test_metrics.json"
+        return cls(
+            name=run.resolve().name,
+            checkpoint=checkpoint,
+            validation=validation,
+            training=read_json(run / "splits" / "splits.json"),
+            test_metrics=read_json(tested) if tested.is_file() else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Rows to measure on, encoded and cut into the batches that scoring would make of them.
+
+    batches: row numbers of each batch, rows sorted by length, at most BATCH_TOKENS padded tokens.
+    """
+
+    rows: LabelledRows
+    encoder: TextEncoder
+    encoded: Encoded
+    batches: list[Ints]
+
+    @classmethod
+    def of(cls, rows: LabelledRows, encoder: TextEncoder, *, at_most: int = SAMPLE_ROWS) -> "Sample":
+        """At most `at_most` of the rows, evenly spread over all lengths, the shortest and the longest among them."""
+        chosen = rows.take(spread(encoder.encode(rows.texts, rows.pairs).lengths, at_most))
+        encoded = encoder.encode(chosen.texts, chosen.pairs)
+        order = np.argsort(encoded.lengths, kind="stable")
+        batches = budget_batches(encoded.lengths, order, BATCH_TOKENS)
+        return cls(rows=chosen, encoder=encoder, encoded=encoded, batches=batches)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def padded(self) -> list[Batch]:
+        """The batches as arrays."""
+        return [self.encoder.pad(self.encoded, batch) for batch in self.batches]
+
+    def in_order(self, results: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Logits of each batch, put back into row order, [N, C]."""
+        logits = np.empty((len(self), results[0].shape[1]), dtype=np.float32)
+        logits[np.concatenate(self.batches)] = np.concatenate(results)
+        return logits
+
+
+def spread(lengths: Ints, at_most: int) -> Ints:
+    """Row numbers, ascending, of at most `at_most` rows spaced evenly over the rows sorted by length."""
+    order = np.argsort(lengths, kind="stable")
+    places = np.linspace(0, len(order) - 1, min(at_most, len(order))).round().astype(np.int64)
+    return np.sort(order[places])

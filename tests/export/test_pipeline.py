@@ -1,0 +1,197 @@
+"""The whole export of tiny models: what the bundle holds, and what stops it."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from click.testing import CliRunner
+
+from export import pipeline
+from export.bundle import Bundle, hash_files
+from export.cli import export_command
+from export.pipeline import ExportJob, export
+from export.source import Source
+from tests.export.runs import contract, make_run
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Everything in a folder, hidden names included."""
+    return [path.name for path in folder.iterdir()]
+
+
+def scores(bundle: Bundle, precision: str, texts: list[str]) -> Any:
+    """Scores of texts, one at a time, by a session of our own."""
+    session = ort.InferenceSession(str(bundle.graph_path(precision)), providers=["CPUExecutionProvider"])
+    encoder, encoded = bundle.encoder(), bundle.encoder().encode(texts)
+    names = [given.name for given in session.get_inputs()]
+    logits = []
+    for row in range(len(texts)):
+        arrays = encoder.pad(encoded, np.array([row])).named()
+        logits.append(session.run(None, {name: arrays[name] for name in names})[0][0])
+    return bundle.contract.labels.decode(np.array(logits))
+
+
+def test_bundle_is_complete(bundle: Path, run: Path) -> None:
+    """A bundle opens, holds every file of the layout and nothing else, and its tokenizer is the checkpoint's own."""
+    assert set(hash_files(bundle)) == {
+        *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+        *("onnx/model.onnx", "onnx/model_quantized.onnx", "golden.jsonl", "reference.json", "README.md"),
+    }
+    opened = Bundle.open(bundle)
+    assert opened.manifest.files == hash_files(bundle)
+    assert opened.manifest.training["fingerprint"] == "abc"
+    assert opened.contract == Source.open(run).checkpoint.contract
+    original = Source.open(run).checkpoint.path / "tokenizer.json"
+    assert (bundle / "tokenizer.json").read_bytes() == original.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_same_decisions_as_torch(kind: str, tmp_path: Path) -> None:
+    """The fp32 file gives torch's golden logits within 1e-4, for single-label and multi-label, and config.json says
+    which it is.
+    """
+    made = make_run(tmp_path / "run", contract(kind, ("a", "b", "c")))
+    export(ExportJob(run=made, out=tmp_path / "bundle", precisions=("fp32",), quiet=True))
+    opened = Bundle.open(tmp_path / "bundle")
+    golden = opened.golden()
+    found = scores(opened, "fp32", [row.text for row in golden])
+    expected = opened.contract.labels.decode(np.array([row.logits for row in golden]))
+    assert np.abs(found.probabilities - expected.probabilities).max() < 1e-4
+    assert found.agreement(expected) == 1
+    config = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    assert config["problem_type"] == f"{kind}_label_classification"
+    assert config["id2label"] == {"0": "a", "1": "b", "2": "c"}
+
+
+def test_quantized_weights(bundle: Path) -> None:
+    """Every product with constant weights is quantized, those of activations with activations are not, and the int8
+    file is close to the fp32 one.
+    """
+    opened = Bundle.open(bundle)
+    graph = onnx.load(opened.graph_path("int8")).graph
+    kinds = [node.op_type for node in graph.node]
+    # Two layers of six products; two attention products a layer have no constant side; pooler and head stay in float.
+    assert (kinds.count("MatMulInteger"), kinds.count("MatMul")) == (12, 6)
+    assert opened.graph("int8").parity.label_agreement >= 0.9
+    assert 0 < opened.graph("int8").parity.max_difference < 0.5
+
+
+def test_reference_distribution(bundle: Path) -> None:
+    """The reference holds shares that add up, for labels, lengths and confidences."""
+    reference = json.loads((bundle / "reference.json").read_text())
+    assert sum(reference["labels"].values()) == pytest.approx(1)
+    assert reference["rows"] == 120
+    for name in ("tokens", "confidence"):
+        assert sum(reference[name]["shares"]) == pytest.approx(1)
+        assert len(reference[name]["edges"]) == len(reference[name]["shares"]) + 1
+    assert 0 < reference["rows_cut"] < 1
+
+
+def break_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """What a wrong pass does: the weights of one layer norm are scaled."""
+    for tensor in graph.graph.initializer:
+        if "LayerNorm.weight" in tensor.name:
+            tensor.raw_data = (onnx.numpy_helper.to_array(tensor) * np.float32(1.5)).tobytes()
+            return graph
+    raise AssertionError("no layer norm")
+
+
+def saturate(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """What saturated products do: large weights are cut."""
+    for tensor in graph.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.dims:
+            tensor.raw_data = onnx.numpy_helper.to_array(tensor).clip(-20, 20).tobytes()
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "precision"), [("export_graph", break_weights, "fp32"), ("quantize", saturate, "int8")]
+)
+def test_broken_graph_fails_its_gate(
+    name: str,
+    damage: Callable[[onnx.ModelProto], onnx.ModelProto],
+    precision: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broken fp32 graph and a saturated int8 one exit with 3, say which figure is outside, and leave nothing."""
+    real = getattr(pipeline, name)
+    monkeypatch.setattr(pipeline, name, lambda *given: damage(real(*given)))
+    result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle"), "--quiet"])
+    assert result.exit_code == 3
+    assert f"the {precision} file is not the same classifier" in result.stderr
+    assert "expected at most" in result.stderr
+    assert leftovers(tmp_path) == []
+
+
+def test_full_disk(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is an error with advice, exit 1, and leaves nothing."""
+
+    def full(*_given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "bundle"))
+
+    monkeypatch.setattr(pipeline, "save_graph", full)
+    result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle")])
+    assert result.exit_code == 1
+    assert "the disk is full" in result.stderr
+    assert leftovers(tmp_path) == []
+
+
+def test_existing_output(run: Path, tmp_path: Path) -> None:
+    """An output that exists is refused before any work and stays as it was."""
+    (tmp_path / "mine.txt").write_text("keep")
+    result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "exists already" in result.stderr
+    assert leftovers(tmp_path) == ["mine.txt"]
+
+
+def test_weights_that_do_not_fill_the_network(run: Path, tmp_path: Path) -> None:
+    """A checkpoint without a head is refused: transformers would fill it with random numbers."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    checkpoint = Source.open(copy).checkpoint
+    from safetensors.numpy import load_file, save_file  # noqa: PLC0415
+
+    weights = load_file(checkpoint.path / "model.safetensors")
+    weights.pop("classifier.weight")
+    save_file(weights, checkpoint.path / "model.safetensors", metadata={"format": "pt"})
+    checkpoint.save()
+    result = CliRunner().invoke(export_command, [str(copy), "--out", str(tmp_path / "bundle"), "--quiet"])
+    assert result.exit_code == 1
+    assert "do not fill its network" in result.stderr
+    assert "classifier.weight" in result.stderr
+
+
+def test_what_the_command_prints(run: Path, tmp_path: Path) -> None:
+    """Standard output is a table and one JSON line; progress is on standard error alone."""
+    arguments = [str(run), "--out", str(tmp_path / "bundle"), "--max-drop", "0.1", "--min-agreement", "0.9"]
+    result = CliRunner().invoke(export_command, arguments)
+    assert result.exit_code == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["fp32", "int8"]
+    summary = json.loads(lines[-1])
+    assert summary["graphs"]["int8"]["rows"] == 120
+    assert "exporting the graph" in result.stderr
+    assert Bundle.open(tmp_path / "bundle").manifest.name == "tiny"
+
+
+@pytest.mark.parametrize("arguments", [["--precision", "fp23"], ["--precision", ""], ["--max-drop", "x"], ["--wrong"]])
+def test_usage_errors(run: Path, tmp_path: Path, arguments: list[str]) -> None:
+    """What is no valid option is a usage error, exit 2."""
+    result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle"), *arguments])
+    assert result.exit_code == 2
+
+
+def test_help() -> None:
+    """-h explains the command."""
+    result = CliRunner().invoke(export_command, ["-h"])
+    assert result.exit_code == 0
+    assert "--max-drop" in result.stdout
