@@ -48,9 +48,9 @@ def _files(source: Source) -> list[str]:
     found: list[str] = []
     for name in source.files:
         # A file whose name holds brackets or stars is itself; anything else with them is a pattern.
-        # (pathlib's own glob takes no absolute pattern.)
-        matches = [name] if Path(name).exists() else sorted(glob.glob(name, recursive=True))
-        matches = [match for match in matches if not Path(match).is_dir()]
+        path = Path(name)
+        matches = [path] if path.exists() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        matches = [match for match in matches if not match.is_dir()]
         if not matches:
             pattern = glob.has_magic(name)
             raise InputError(
@@ -58,7 +58,7 @@ def _files(source: Source) -> list[str]:
                 where=name,
                 do=_neighbours(name) or "check the path; names are relative to the recipe",
             )
-        found += matches
+        found += map(str, matches)
     return found
 
 
