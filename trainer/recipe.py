@@ -76,6 +76,12 @@ class DataPart:
     test: tuple[Source, ...] | None = None
     split: SplitPart = field(default_factory=SplitPart)
 
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("train: expected at least one source")
+        if self.validation is None and self.split.validation == 0:
+            raise ValueError("expected validation files, or split.validation above 0: they choose the checkpoint")
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputPart(InputSpec):
@@ -123,7 +129,7 @@ class BatchPart:
 @dataclass(frozen=True, kw_only=True)
 class OptimizerPart:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101). warmup: a share of the stage's steps below 1, else
-    steps.
+    steps. layer_decay: what each layer's learning rate is multiplied by, from the one above it.
     """
 
     learning_rate: float = 2.0e-5
@@ -133,19 +139,34 @@ class OptimizerPart:
     warmup: float = 0.1
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     clip_norm: float | None = 1.0
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate: expected a positive number, found {self.learning_rate}")
         if self.warmup < 0 or len(self.betas) != 2:
             raise ValueError("expected a warmup of at least 0 and two betas")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay: expected above 0 and at most 1, found {self.layer_decay}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossPart:
-    """weights: "balanced" (inverse label frequency) or one number a label, by name."""
+    """Cross-entropy for single labels, binary cross-entropy for multi-label.
+
+    weights: "balanced" (inverse label frequency; for multi-label the positives of each label), or one number a label by
+        name, 1 for a label that is not named.
+    label_smoothing: share of the target spread over all labels (Szegedy et al. 2016, arXiv 1512.00567).
+    focal: gamma of the focal loss, which plays down rows that are right already (Lin et al. 2017, arXiv 1708.02002).
+    """
 
     weights: Literal["balanced"] | dict[str, float] | None = None
+    label_smoothing: float = 0.0
+    focal: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing < 1 or self.focal < 0:
+            raise ValueError("expected label_smoothing from 0 to below 1, and focal of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
 def _read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- _Loader is a SafeLoader
     except FileNotFoundError:
         raise InputError("there is no such recipe", where=path, do="check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

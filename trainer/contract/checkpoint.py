@@ -31,7 +31,8 @@ class Contract:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint folder. step counts optimizer steps of the whole run; value is that of `metric` on validation."""
+    """A checkpoint folder. step counts optimizer steps of the whole run; value is that of `metric` on
+    validation, None where it is undefined."""
 
     path: Path
     contract: Contract
@@ -39,7 +40,7 @@ class Checkpoint:
     epoch: float
     step: int
     metric: str
-    value: float
+    value: float | None
 
     @classmethod
     def open(cls, path: Path) -> "Checkpoint":

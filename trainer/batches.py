@@ -1,0 +1,51 @@
+"""The plan of an epoch: which rows make which optimizer step, and how a step is cut into micro-batches.
+
+A plan is a pure function of (seed, stage, epoch): it holds no random state, so a resumed run sees the rows that an
+uninterrupted one sees, and it does not know the number of processes, so 1, 2 or 4 of them take the same steps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.contract.encoding import Ints, budget_batches
+
+# Rows are sorted by length within pools of this many steps: little padding, and still another mix in every epoch.
+POOL = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Rows that one process runs together. counted:
+
+    False for a stand-in, which takes part in the step and adds nothing.
+    """
+
+    rows: Ints
+    counted: bool = True
+
+
+def plan_epoch(lengths: Ints, rows: int, key: tuple[int, int, int]) -> list[Ints]:
+    """The optimizer batches of an epoch, in order: row positions, `rows` in each but one.
+
+    lengths: tokens of each row, [N]. key: (seed, stage, epoch).
+    """
+    generator = np.random.default_rng(key)
+    order = generator.permutation(len(lengths))
+    pools = [order[start : start + POOL * rows] for start in range(0, len(order), POOL * rows)]
+    by_length = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
+    batches = [by_length[start : start + rows] for start in range(0, len(by_length), rows)]
+    return [batches[place] for place in generator.permutation(len(batches))]
+
+
+def micro_batches(batch: Ints, lengths: Ints, tokens: int, rank: int, processes: int) -> list[MicroBatch]:
+    """One process's share of an optimizer batch, cut by padded tokens.
+
+    Ranks take every n-th row of the rows sorted by length, so their work is even. A rank that gets none (fewer rows
+    than processes) runs one row that is not counted: every rank must take part in the exchange of gradients.
+    """
+    by_length = batch[np.argsort(lengths[batch], kind="stable")]
+    share = by_length[rank::processes]
+    if not len(share):
+        return [MicroBatch(rows=by_length[:1], counted=False)]
+    return [MicroBatch(rows=rows) for rows in budget_batches(lengths, share, tokens)]

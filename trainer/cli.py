@@ -1,0 +1,69 @@
+"""The commands of training: parse, build one job, call one function."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from trainer.contract.errors import show_errors
+
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_HELP)
+@click.option("--config", type=click.Path(path_type=Path), required=True, help="The recipe, a YAML file.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run directory to make.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="A.B=C", help="Change a value of the recipe; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; start it where there is none.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, quiet: bool) -> None:
+    """Fine-tune a text classifier.
+
+    Launched by Accelerate, whose config says where it runs:
+    accelerate launch --config_file launch_configs/cpu.yaml trainer/run.py --config RECIPE.yaml --out RUN
+    """
+    # Here and below: `-h` answers at once, before torch is imported.
+    from trainer.recipe_file import load
+    from trainer.stages import TrainJob, train
+
+    result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet))
+    if is_main_process():
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in result["validation"].items())
+        click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
+        click.echo(json.dumps({"run": str(out), **result}))
+
+
+@click.group(context_settings=_HELP)
+def main() -> None:
+    """Training beside the launch: measure a run."""
+
+
+@main.command(context_settings=_HELP)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+@show_errors
+def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
+    """Measure the best checkpoint of RUN on a split, in fp32, with 95 % intervals.
+
+    Opening the test split is recorded in the run.
+    """
+    from trainer.measure import MeasureJob, measure
+
+    result = measure(MeasureJob(run=run, split=split))
+    click.echo(
+        f"{result['rows']} {split} rows, {result['rows_per_second']:.0f} rows/s, checkpoint {result['checkpoint']}"
+    )
+    for name, figure in result["metrics"].items():
+        click.echo(f"  {name:<18}{figure['value']:.4f}   95 % interval {figure['low']:.4f} to {figure['high']:.4f}")
+    click.echo(json.dumps({"run": str(run), "split": split, "rows": result["rows"], "metrics": result["metrics"]}))
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for all: the first of the launch."""
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)

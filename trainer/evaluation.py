@@ -1,0 +1,91 @@
+"""Logits of labelled rows, and what they are worth: computed once, from every row exactly once, on any number of
+processes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import nn
+
+from trainer.contract.encoding import Batch, Encoded, TextEncoder, budget_batches
+from trainer.contract.labelled import LabelledRows
+from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.metrics import compute_all
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedRows:
+    """Labelled rows with their token ids."""
+
+    rows: LabelledRows
+    encoded: Encoded
+
+    @classmethod
+    def of(cls, rows: LabelledRows, encoder: TextEncoder) -> "EncodedRows":
+        """Encode the texts of the rows."""
+        return cls(rows=rows, encoded=encoder.encode(rows.texts, rows.pairs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """logits float32 [N, C] in the order of the rows, their scores, and every metric that is defined for the labels."""
+
+    logits: NDArray[np.float32]
+    scores: Scores
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A network and all it needs to turn encoded rows into logits. inputs: what its forward takes; tokens: of a padded
+    batch.
+    """
+
+    network: nn.Module
+    inputs: frozenset[str]
+    encoder: TextEncoder
+    accelerator: Accelerator
+    tokens: int
+
+    def evaluate(self, data: EncodedRows, space: LabelSpace) -> Evaluation:
+        """Every metric of the rows; the same on every process."""
+        logits = self.logits(data.encoded)
+        scores = space.decode(logits)
+        return Evaluation(logits=logits, scores=scores, metrics=compute_all(scores, data.rows.labels, space))
+
+    @torch.no_grad()
+    def logits(self, encoded: Encoded) -> NDArray[np.float32]:
+        """float32 [N, C], in the order of the rows, on every process. The network is left in evaluation mode."""
+        self.network.eval()
+        lengths = encoded.lengths
+        order = np.argsort(-lengths, kind="stable")
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        # Every process runs as many rows as the first one, so that what is gathered has one shape; whoever has one row
+        # less repeats its last, and repeats are dropped by row number.
+        share = order[rank::processes]
+        if len(share) < len(order[::processes]):
+            share = np.append(share, share[-1] if len(share) else order[0])
+        found = [self._run(self.encoder.pad(encoded, rows)) for rows in budget_batches(lengths, share, self.tokens)]
+        numbers = self.accelerator.gather(torch.from_numpy(share).to(self.accelerator.device)).cpu().numpy()
+        gathered = self.accelerator.gather(torch.cat(found)).cpu().numpy()
+        logits = np.empty((len(encoded), gathered.shape[1]), dtype=np.float32)
+        logits[numbers] = gathered
+        return logits
+
+    def _run(self, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = self.network(**model_inputs(batch, self.inputs, self.accelerator.device)).logits
+        return logits.float()
+
+
+def model_inputs(batch: Batch, names: frozenset[str], device: torch.device) -> dict[str, torch.Tensor]:
+    """A padded batch as tensors, under those names that the network's forward takes: not every family knows token
+    types.
+    """
+    return {
+        name: torch.from_numpy(array).to(device, non_blocking=True)
+        for name, array in batch.named().items()
+        if name in names
+    }

@@ -1,0 +1,126 @@
+"""Where a run meets the machine and its folder: the accelerator, the run directory, and the figures it ends with."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.files import read_json, refuse_existing, write_json
+from trainer.recipe import Recipe
+from trainer.recipe_file import differences, load, save
+from trainer.track import METRICS_FILE
+
+METRICS = "metrics.json"
+# A tracker's name in Accelerate, which is also that of its package.
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+_WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
+    """Accelerate's view of the launch.
+
+    Raises ClassifactError where it is not what was launched, InputError for a missing tracker.
+    """
+    for name in recipe.tracking:
+        if name not in TRACKERS:
+            raise InputError(
+                f"unknown tracker {name!r}", where="tracking", expected=", ".join(TRACKERS), do="correct the recipe"
+            )
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"the tracker {name!r} is not installed", where="tracking", do=f"pip install {name}")
+    try:
+        accelerator = Accelerator(log_with=list(recipe.tracking) or None, project_dir=str(out))
+    except ValueError as error:
+        # fp16 on a CPU, for one.
+        raise InputError(
+            "Accelerate cannot start this launch", found=str(error), do="correct mixed_precision in the launch config"
+        ) from error
+    check_world(accelerator.num_processes)
+    if (
+        accelerator.is_main_process
+        and accelerator.mixed_precision == "bf16"
+        and accelerator.device.type == "cpu"
+        and not _cpu_has_bf16()
+    ):
+        print(
+            "note: this CPU has no bf16 instructions; `mixed_precision: no` in the launch config will be faster",
+            flush=True,
+        )
+    if recipe.tracking:
+        accelerator.init_trackers(recipe.name, config={"recipe": json.dumps(recipe.plain())})
+    return accelerator
+
+
+def check_world(processes: int) -> None:
+    """Refuse processes that were started together and do not know of each other: each would train, and overwrite the
+    others' run.
+    """
+    for name in _WORLD_SIZES:
+        launched = os.environ.get(name, "")
+        if launched.isdecimal() and int(launched) != processes:
+            raise ClassifactError(
+                "the launched processes do not see each other",
+                where=f"environment variable {name}",
+                found=f"{launched} launched, {processes} in Accelerate's group",
+                do="use one of launch_configs/ (for two CPU processes: two_cpu_processes.yaml)",
+            )
+
+
+def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerator) -> dict[str, Any] | None:
+    """Make the run's folder, or compare the one there with the recipe. Gives the figures of a run that is finished.
+
+    Raises InputError where the folder exists and `resume` is off, or holds a run of another recipe.
+    """
+    with accelerator.main_process_first():
+        saved = out / "recipe.yaml"
+        if accelerator.is_main_process and not (resume and saved.exists()):
+            refuse_existing(out)
+            (out / "checkpoints").mkdir(parents=True)
+            save(recipe, saved)
+        other = differences(recipe.plain(), load(saved).plain())
+        if other:
+            raise InputError(
+                "the run was made by another recipe",
+                where=saved,
+                found="; ".join(other[:5]),
+                do="choose another --out, or go back to that recipe",
+            )
+    return dict(read_json(out / METRICS)) if (out / METRICS).exists() else None
+
+
+def finish(out: Path, accelerator: Accelerator, steps: int) -> dict[str, Any]:
+    """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint."""
+    best = Checkpoint.best(out)
+    lines = (
+        [json.loads(line) for line in (out / METRICS_FILE).read_bytes().splitlines()]
+        if accelerator.is_main_process
+        else []
+    )
+    figures = [line for line in lines if line["kind"] == "evaluation" and line["step"] == best.step]
+    place = {"kind", "stage", "epoch", "step", "batch", "batches"}
+    result = {
+        "checkpoint": best.path.name,
+        "metric": best.metric,
+        "value": best.value,
+        "stage": best.stage + 1,
+        "epoch": best.epoch,
+        "step": best.step,
+        "steps": steps,
+        "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
+    }
+    if accelerator.is_main_process:
+        write_json(out / METRICS, result)
+    accelerator.end_training()
+    return result
+
+
+def _cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bf16 itself; where torch cannot tell (not x86), no is not claimed."""
+    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe()) if probe is not None else True

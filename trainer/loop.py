@@ -1,0 +1,243 @@
+"""The loop: one stage of fine-tuning, from its first optimizer step to its best checkpoint.
+
+Read `fit` top to bottom. One optimizer step is `rows` rows of the epoch's plan, whatever the number of processes; each
+process runs its share in micro-batches that fit in memory, and the loss is divided by what the whole batch weighs.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from trainer.batches import MicroBatch, micro_batches, plan_epoch
+from trainer.contract.encoding import Ints
+from trainer.contract.errors import ClassifactError
+from trainer.contract.labels import LabelSpace
+from trainer.evaluation import EncodedRows, Predictor, model_inputs
+from trainer.losses import Loss
+from trainer.model import Classifier, train_mode
+from trainer.optim import learning, learning_rate, set_learning_rate
+from trainer.recipe import Recipe, Stage
+from trainer.state import Keeper, Progress, StopRequest, goodness
+from trainer.track import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """All that one stage is fitted with. network: the classifier's, wrapped by Accelerate; frozen: its modules that do
+    not learn.
+    """
+
+    recipe: Recipe
+    stage: Stage
+    space: LabelSpace
+    accelerator: Accelerator
+    classifier: Classifier
+    network: nn.Module
+    frozen: list[nn.Module]
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    train: EncodedRows
+    validation: EncodedRows
+    predictor: Predictor
+    keeper: Keeper
+    track: Track
+    stop: StopRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """One optimizer step, over all processes. loss: mean over the batch; norm: of the gradient before clipping."""
+
+    loss: float
+    norm: float
+    tokens: int
+    stop: bool
+
+
+class Interrupted(ClassifactError):
+    """A signal ended the run after its state was saved."""
+
+    exit_code = 130
+
+
+def fit(job: Fit, progress: Progress) -> Progress:
+    """Train one stage from `progress` to its end.
+
+    Raises Interrupted after a signal, ClassifactError for a non-finite loss.
+    """
+    stage, lengths = job.stage, job.train.encoded.lengths
+    batches = math.ceil(len(lengths) / stage.batch.rows)
+    before = progress.step - progress.epoch * batches - progress.batch
+    job.track.start(stage.epochs * batches, progress.step - before)
+    while progress.epoch < stage.epochs and not progress.stage_done:
+        plan = plan_epoch(lengths, stage.batch.rows, (job.recipe.seed, progress.stage, progress.epoch))
+        for number in range(progress.batch, batches):
+            rate = learning_rate(stage.optimizer, progress.step - before, stage.epochs * batches)
+            set_learning_rate(job.optimizer, rate)
+            tokens, result = step(job, plan[number], progress)
+            progress = replace(progress, batch=number + 1, step=progress.step + 1, tokens=tokens)
+            place = {
+                "stage": progress.stage + 1,
+                "epoch": progress.epoch + 1,
+                "step": progress.step,
+                "batch": number + 1,
+                "batches": batches,
+            }
+            values = {"loss": result.loss, "learning_rate": rate, "gradient_norm": result.norm}
+            job.track.step(place, values, result.tokens)
+            last = number + 1 == batches
+            due = last or (stage.evaluate_every is not None and (progress.step - before) % stage.evaluate_every == 0)
+            if due:
+                progress = evaluate(job, progress, place)
+            if last:
+                progress = replace(progress, epoch=progress.epoch + 1, batch=0)
+                progress = replace(progress, stage_done=progress.stage_done or progress.epoch == stage.epochs)
+            if due or result.stop:
+                save(job, progress)
+            if result.stop:
+                raise Interrupted(
+                    "interrupted; the run is saved",
+                    where=job.keeper.run,
+                    do="run the same command with --resume to go on",
+                )
+            if progress.stage_done:
+                break
+    job.track.close()
+    return progress
+
+
+def step(job: Fit, batch: Ints, progress: Progress) -> tuple[int, StepResult]:
+    """One optimizer step.
+
+    Running out of memory halves the micro-batches and tries again; gives the token budget that fitted.
+    """
+    tokens = progress.tokens or job.stage.batch.tokens
+    while True:
+        try:
+            return tokens, attempt(job, batch, progress, tokens)
+        except torch.OutOfMemoryError as error:
+            # On several processes the others already wait for this one's gradients: only a smaller budget from the
+            # start helps.
+            longest = int(job.train.encoded.lengths[batch].max())
+            if job.accelerator.num_processes > 1 or tokens <= longest:
+                raise ClassifactError(
+                    "out of memory",
+                    where=f"step {progress.step + 1}",
+                    found=f"{tokens} tokens in a micro-batch",
+                    do="lower stages.batch.tokens or input.max_tokens, and run again with --resume",
+                ) from error
+            job.optimizer.zero_grad(set_to_none=True)
+            if job.accelerator.device.type == "cuda":
+                torch.cuda.empty_cache()
+            tokens = max(longest, tokens // 2)
+            job.track.say(f"out of memory: micro-batches of {tokens} tokens from here on")
+
+
+def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResult:
+    """Forward and backward over the micro-batches of this process, then one update."""
+    rank, processes = job.accelerator.process_index, job.accelerator.num_processes
+    labels = job.train.rows.labels
+    normaliser = job.loss.normaliser(labels[batch])
+    train_mode(job.network, job.frozen)
+    torch.manual_seed(dropout_seed(job.recipe.seed, progress, rank))
+    total = torch.zeros((), device=job.accelerator.device)
+    for micro, last in marked_last(micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes)):
+        # Gradients are exchanged once, with the last micro-batch, and averaged over processes: hence the factor.
+        with nullcontext() if last else job.accelerator.no_sync(job.network):
+            loss = micro_loss(job, micro)
+            job.accelerator.backward(loss * (processes / normaliser))
+        total += loss.detach()
+    sums = torch.stack(
+        [total.double(), torch.tensor(float(bool(job.stop.received)), device=total.device, dtype=torch.float64)]
+    )
+    loss_sum, stops = job.accelerator.reduce(sums, reduction="sum").tolist()
+    norm = clip(job)
+    # fp16's gradient scaler meets infinite gradients by design and skips that step itself.
+    if not math.isfinite(loss_sum) or (not math.isfinite(norm) and job.accelerator.mixed_precision != "fp16"):
+        raise not_finite(job, batch, loss_sum / normaliser, norm)
+    job.optimizer.step()
+    job.optimizer.zero_grad(set_to_none=True)
+    return StepResult(
+        loss=loss_sum / normaliser, norm=norm, tokens=int(job.train.encoded.lengths[batch].sum()), stop=stops > 0
+    )
+
+
+def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
+    """The summed loss of a micro-batch; a stand-in's is zero, and still reaches every weight."""
+    device = job.accelerator.device
+    batch = job.predictor.encoder.pad(job.train.encoded, micro.rows)
+    logits = job.network(**model_inputs(batch, job.predictor.inputs, device)).logits
+    loss = job.loss.total(logits, torch.from_numpy(job.train.rows.labels[micro.rows]).to(device))
+    return loss if micro.counted else loss * 0.0
+
+
+def clip(job: Fit) -> float:
+    """Clip the gradient to the stage's norm; gives the norm it had."""
+    limit = job.stage.optimizer.clip_norm
+    norm = job.accelerator.clip_grad_norm_(learning(job.network), math.inf if limit is None else limit)
+    return float(norm) if norm is not None else math.nan
+
+
+def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
+    """Measure on validation, keep the checkpoint if it is among the best, and note whether the stage should stop
+    early.
+    """
+    found = job.predictor.evaluate(job.validation, job.space)
+    metric = job.recipe.select.metric
+    value = found.metrics[metric]
+    patience = job.stage.early_stopping
+    margin = patience.min_delta if patience else 0.0
+    better = progress.best is None or goodness(metric, value) > goodness(metric, progress.best) + margin
+    if job.accelerator.is_main_process:
+        epoch = progress.epoch + progress.batch / place["batches"]
+        job.keeper.save_checkpoint(job.classifier, progress, epoch, value)
+    job.accelerator.wait_for_everyone()
+    job.track.evaluation(place, found.metrics, f"(best {metric})" if better else "")
+    poor = 0 if better else progress.poor + 1
+    if patience and poor >= patience.patience:
+        job.track.say(f"no gain in {poor} evaluations: the stage stops early")
+    return replace(
+        progress,
+        best=value if better else progress.best,
+        poor=poor,
+        stage_done=patience is not None and poor >= patience.patience,
+    )
+
+
+def save(job: Fit, progress: Progress) -> None:
+    """Save what a resume needs; on the main process, while the others wait."""
+    if job.accelerator.is_main_process:
+        training = {"optimizer": job.optimizer.state_dict()}
+        if job.accelerator.scaler is not None:
+            training["scaler"] = job.accelerator.scaler.state_dict()
+        job.keeper.save_resume(job.classifier.network, training, progress)
+    job.accelerator.wait_for_everyone()
+
+
+def dropout_seed(seed: int, progress: Progress, rank: int) -> int:
+    """A seed of 63 bits, different for every (seed, stage, step, rank)."""
+    words = np.random.SeedSequence((seed, progress.stage, progress.step, rank)).generate_state(1, np.uint64)
+    return int(words[0] >> np.uint64(1))
+
+
+def marked_last(items: list[MicroBatch]) -> Iterator[tuple[MicroBatch, bool]]:
+    """The items, each with whether it is the last."""
+    for place, item in enumerate(items):
+        yield item, place == len(items) - 1
+
+
+def not_finite(job: Fit, batch: Ints, loss: float, norm: float) -> ClassifactError:
+    """The error of a step that would have spoilt the weights, with the rows it was made of."""
+    places = [job.train.rows.places[row] for row in batch.tolist()]
+    return ClassifactError(
+        "the loss is not finite; the weights were not touched",
+        found=f"loss {loss}, gradient norm {norm}",
+        where=", ".join(places[:8]) + (f" and {len(places) - 8} more rows" if len(places) > 8 else ""),
+        do="look at these rows; lower the learning rate; or train in bf16 or fp32. The checkpoints so far are good",
+    )

@@ -1,0 +1,65 @@
+"""Losses summed over rows, with the number they are divided by, so that a step means the same however it is cut."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from trainer.contract.errors import InputError, nearest
+from trainer.contract.labels import LabelSpace
+from trainer.recipe import LossPart
+
+Labels = NDArray[np.int64] | NDArray[np.bool_]
+
+
+class Loss:
+    """The loss of a stage. labels: of its training rows, for "balanced" weights."""
+
+    def __init__(self, part: LossPart, space: LabelSpace, labels: Labels) -> None:
+        self._part = part
+        self._multi = space.kind == "multi"
+        weights = _weights(part, space, labels)
+        self._weights = None if weights is None else torch.tensor(weights, dtype=torch.float32)
+
+    def total(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The sum of the rows' losses, in fp32. logits [B, C]; labels int64 [B], or bool [B, C] for multi-label."""
+        logits = logits.float()
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        if not self._multi:
+            each = functional.cross_entropy(
+                logits, labels, weight=weights, label_smoothing=self._part.label_smoothing, reduction="none"
+            )
+            right = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+        else:
+            smooth = self._part.label_smoothing
+            target = labels.float() * (1 - smooth) + smooth / 2
+            each = functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
+            right = torch.where(labels.bool(), logits.sigmoid(), (-logits).sigmoid())
+        return ((1 - right) ** self._part.focal * each).sum() if self._part.focal else each.sum()
+
+    def normaliser(self, labels: Labels) -> float:
+        """What the total of a whole optimizer batch is divided by: weights of its rows, or its rows times labels."""
+        if self._multi:
+            return float(labels.size)
+        return (
+            float(len(labels)) if self._weights is None else float(self._weights.numpy()[labels.astype(np.int64)].sum())
+        )
+
+
+def _weights(part: LossPart, space: LabelSpace, labels: Labels) -> NDArray[np.float64] | None:
+    """One weight a label, [C], or None for none."""
+    if part.weights is None:
+        return None
+    if isinstance(part.weights, dict):
+        for name in part.weights:
+            if name not in space.names:
+                raise InputError(
+                    f"loss.weights names {name!r}, which is not a label",
+                    expected=", ".join(space.names),
+                    do=nearest(name, space.names),
+                )
+        return np.array([part.weights.get(name, 1.0) for name in space.names])
+    counts = labels.sum(axis=0) if space.kind == "multi" else np.bincount(labels.astype(np.int64), minlength=len(space))
+    counts = np.maximum(counts, 1)
+    return (len(labels) - counts) / counts if space.kind == "multi" else len(labels) / (len(space) * counts)

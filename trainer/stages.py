@@ -1,0 +1,193 @@
+"""A whole run: prepare the folder, then one stage after another, each from the best checkpoint of the one before."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from tokenizers import Tokenizer
+
+from trainer.contract.checkpoint import Contract
+from trainer.contract.encoding import EncodingPolicy, TextEncoder
+from trainer.contract.errors import InputError
+from trainer.evaluation import EncodedRows, Predictor
+from trainer.launch import finish, open_run, start_accelerator
+from trainer.loop import Fit, fit
+from trainer.losses import Loss
+from trainer.model import Classifier, freeze, frozen_modules, load_classifier, load_weights
+from trainer.optim import build_optimizer
+from trainer.recipe import Recipe
+from trainer.splits import Splits, prepare
+from trainer.state import Keeper, Progress, StopRequest
+from trainer.track import Track
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """What `trainer/run.py` was asked for."""
+
+    recipe: Recipe
+    out: Path
+    resume: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What all stages of a run share."""
+
+    recipe: Recipe
+    accelerator: Accelerator
+    classifier: Classifier
+    encoder: TextEncoder
+    keeper: Keeper
+    track: Track
+    stop: StopRequest
+
+
+def train(job: TrainJob) -> dict[str, Any]:
+    """Train every stage; gives what metrics.json holds. A finished run that is resumed is left as it is.
+
+    Raises InputError where `out` exists and `resume` is off, or holds a run of another recipe.
+    """
+    accelerator = start_accelerator(job.recipe, job.out)
+    track = Track(job.out, accelerator, quiet=job.quiet)
+    done = open_run(job.recipe, job.out, resume=job.resume, accelerator=accelerator)
+    if done is not None:
+        track.say(f"{job.out} is finished; nothing to do")
+        return done
+    with StopRequest().listening() as stop:
+        # All rows of all stages are read and checked before any time goes into training.
+        splits = _prepare_splits(job, accelerator)
+        run = _open(job, accelerator, splits[0], track, stop)
+        progress = run.keeper.load_progress() or Progress()
+        track.rewind(progress.step)
+        _introduce(run, splits)
+        for number in range(progress.stage, len(splits)):
+            if number > progress.stage:
+                progress = Progress(stage=number, step=progress.step)
+            if not progress.stage_done:
+                progress = _run_stage(run, splits[number], progress)
+    return finish(job.out, accelerator, steps=progress.step)
+
+
+def _prepare_splits(job: TrainJob, accelerator: Accelerator) -> list[Splits]:
+    """The rows of each stage.
+
+    The last stage's lie in `splits/`, those of an earlier one with its own data in `splits/stage_N/`.
+    """
+    found: dict[int | None, Splits] = {}
+    space = None
+    last = len(job.recipe.stages) - 1
+    for number, stage in enumerate(job.recipe.stages):
+        key = number if stage.data is not None else None
+        if key not in found:
+            own = job.recipe.stages[last].data is not stage.data and stage.data is not None
+            folder = job.out / "splits" / f"stage_{number + 1}" if own else job.out / "splits"
+            with accelerator.main_process_first():
+                found[key] = prepare(job.recipe, stage.data or job.recipe.data, folder, space)
+            space = found[key].space
+    return [found[number if stage.data is not None else None] for number, stage in enumerate(job.recipe.stages)]
+
+
+def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track, stop: StopRequest) -> Run:
+    recipe = job.recipe
+    classifier = load_classifier(recipe.model, splits.space, recipe.seed)
+    if recipe.input.max_tokens > classifier.longest:
+        raise InputError(
+            "input.max_tokens is more than the model can read",
+            found=recipe.input.max_tokens,
+            expected=f"at most {classifier.longest}",
+            do="lower it, or choose another model",
+        )
+    policy = EncodingPolicy(
+        max_tokens=recipe.input.max_tokens,
+        truncation=recipe.input.truncation,
+        head_tokens=recipe.input.head_tokens,
+        pad_id=int(classifier.tokenizer.pad_token_id or 0),
+        pad_type_id=int(classifier.tokenizer.pad_token_type_id),
+    )
+    contract = Contract(labels=splits.space, input=recipe.input.spec(), encoding=policy)
+    return Run(
+        recipe=recipe,
+        accelerator=accelerator,
+        classifier=classifier,
+        encoder=TextEncoder(Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str()), policy),
+        keeper=Keeper(run=job.out, contract=contract, metric=recipe.select.metric, keep=recipe.select.keep),
+        track=track,
+        stop=stop,
+    )
+
+
+def _introduce(run: Run, splits: list[Splits]) -> None:
+    """Say what is about to be trained."""
+    accelerator, names = run.accelerator, ", ".join(run.keeper.contract.labels.names)
+    run.track.say(f"{run.recipe.name}: {run.recipe.model.name}, labels {names}")
+    run.track.say(
+        f"{accelerator.num_processes} process(es) on {accelerator.device.type}, precision {accelerator.mixed_precision}"
+    )
+    if run.classifier.new:
+        run.track.say(f"new weights, drawn with seed {run.recipe.seed}: {', '.join(run.classifier.new)}")
+    for part in {id(part): part for part in splits}.values():
+        test = f", test {len(part.test)}" if part.test is not None else ""
+        run.track.say(f"rows: train {len(part.train)}, validation {len(part.validation)}{test}")
+
+
+def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
+    """One stage, from its start or from the saved state."""
+    stage, network, number = run.recipe.stages[progress.stage], run.classifier.network, progress.stage
+    resumed = progress.batch > 0 or progress.epoch > 0
+    if number > 0 and not resumed:
+        load_weights(network, run.keeper.ranked(number - 1)[0].path)
+    sizes = freeze(network, stage.freeze)
+    train, validation = EncodedRows.of(splits.train, run.encoder), EncodedRows.of(splits.validation, run.encoder)
+    run.track.say(f"stage {number + 1}: {sizes}")
+    run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
+    optimizer = build_optimizer(network, stage.optimizer)
+    wrapped, optimizer = run.accelerator.prepare(network, optimizer)
+    if resumed:
+        training = run.keeper.load_resume(network)
+        optimizer.load_state_dict(training["optimizer"])
+        if run.accelerator.scaler is not None and "scaler" in training:
+            run.accelerator.scaler.load_state_dict(training["scaler"])
+        run.track.say(f"resumed at stage {number + 1}, step {progress.step}")
+    predictor = Predictor(
+        network=wrapped,
+        inputs=run.classifier.inputs,
+        encoder=run.encoder,
+        accelerator=run.accelerator,
+        tokens=stage.batch.tokens,
+    )
+    progress = fit(
+        Fit(
+            recipe=run.recipe,
+            stage=stage,
+            space=splits.space,
+            accelerator=run.accelerator,
+            classifier=run.classifier,
+            network=wrapped,
+            frozen=frozen_modules(network, stage.freeze),
+            optimizer=optimizer,
+            loss=Loss(stage.loss, splits.space, splits.train.labels),
+            train=train,
+            validation=validation,
+            predictor=predictor,
+            keeper=run.keeper,
+            track=run.track,
+            stop=run.stop,
+        ),
+        progress,
+    )
+    # The next stage wraps the network anew.
+    run.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+    run.accelerator.free_memory()
+    return progress
+
+
+def _truncation(rows: EncodedRows, policy: EncodingPolicy) -> str:
+    """What the limit costs, in words."""
+    cut = rows.encoded.truncation()
+    return (
+        f"{cut['rows_cut']} of {cut['rows']} training texts are cut at {policy.max_tokens} tokens ({policy.truncation}): "
+        f"{cut['tokens_cut']} of {cut['tokens'] + cut['tokens_cut']} tokens"
+    )

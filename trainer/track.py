@@ -1,0 +1,116 @@
+"""What a run says while it runs: metrics.jsonl, one dense line a step, a bar on a terminal, and Accelerate's
+trackers.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from tqdm import tqdm
+
+from trainer.contract.files import atomic_file
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Track:
+    """The log of a run. Only the main process writes. quiet: nothing on standard error."""
+
+    def __init__(self, run: Path, accelerator: Accelerator, *, quiet: bool) -> None:
+        self._accelerator = accelerator
+        self._path = run / METRICS_FILE
+        self._writes = accelerator.is_main_process
+        self._quiet = quiet or not self._writes
+        self._terminal = sys.stderr.isatty()
+        self._bar: tqdm[Any] | None = None
+        self._started = self._last = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """One line for a person."""
+        if not self._quiet:
+            tqdm.write(text, file=sys.stderr)
+
+    def start(self, steps: int, done: int) -> None:
+        """Begin a stage of `steps` optimizer steps, of which `done` are done."""
+        self.close()
+        self._last = time.perf_counter()
+        if self._terminal and not self._quiet:
+            self._bar = tqdm(total=steps, initial=done, unit="step", file=sys.stderr, dynamic_ncols=True)
+
+    def step(self, place: dict[str, int], values: dict[str, float], tokens: int) -> None:
+        """Record an optimizer step.
+
+        place: stage, epoch, step, batch, batches. values: loss and the like. tokens: of its rows, without padding.
+        """
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        values = {
+            **values,
+            "seconds": seconds,
+            "tokens_per_second": tokens / seconds,
+            "memory_mib": peak_memory(self._accelerator) / 2**20,
+        }
+        self._write({"kind": "step", **place, **values}, place["step"])
+        line = (
+            f"epoch {place['epoch']} {place['batch']}/{place['batches']} loss {values['loss']:.4f} "
+            f"lr {values['learning_rate']:.2e} norm {values['gradient_norm']:.2f} {seconds * 1000:.0f} ms "
+            f"{values['tokens_per_second']:.0f} tok/s {values['memory_mib']:.0f} MiB"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(line, refresh=False)
+            self._bar.update()
+        else:
+            self.say(f"stage {place['stage']} step {place['step']} {line}")
+
+    def evaluation(self, place: dict[str, int], metrics: dict[str, float], note: str) -> None:
+        """Record an evaluation on validation."""
+        self._write({"kind": "evaluation", **place, **metrics}, place["step"])
+        shown = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self.say(f"stage {place['stage']} epoch {place['epoch']} step {place['step']} validation: {shown} {note}")
+        # What an evaluation takes is not a step's.
+        self._last = time.perf_counter()
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines after `step`: a resumed run writes them again."""
+        if not self._writes or not self._path.exists():
+            return
+        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
+        with atomic_file(self._path) as file:
+            file.writelines(lines)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _write(self, content: dict[str, Any], step: int) -> None:
+        if self._writes:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(content) + "\n")
+        self._accelerator.log(
+            {name: value for name, value in content.items() if isinstance(value, int | float)}, step=step
+        )
+
+
+def peak_memory(accelerator: Accelerator) -> int:
+    """Bytes: the most that tensors took on the device, or that this process held in memory where the device is a
+    CPU.
+    """
+    if accelerator.device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line; one cut off by a kill counts as after everything."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
