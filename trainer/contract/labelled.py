@@ -30,6 +30,10 @@ class LabelledRows:
     labels: NDArray[np.int64] | NDArray[np.bool_]
     places: list[str]
 
+    def __post_init__(self) -> None:
+        if self.pairs is not None and len(self.pairs) != len(self.texts):
+            raise ValueError(f"{len(self.texts)} texts have {len(self.pairs)} pairs")
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -74,10 +78,11 @@ class LabelledRows:
         """Read what `save` wrote. Raises ArtifactError where the file is missing or damaged."""
         try:
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
-            pairs = [row["pair"] for row in rows if "pair" in row]
+            texts, pairs = [row["text"] for row in rows], [row["pair"] for row in rows if "pair" in row]
+            "".join(texts + pairs)  # Raises TypeError for a text that is none.
             return cls(
                 ids=np.array([row["id"] for row in rows], dtype=np.int64),
-                texts=[row["text"] for row in rows],
+                texts=texts,
                 pairs=pairs or None,
                 labels=space.ids(row["labels"] for row in rows),
                 places=[row["place"] for row in rows],
@@ -86,7 +91,7 @@ class LabelledRows:
             raise ArtifactError(
                 "the rows of a split are missing", where=path, do="train again, or restore the run's splits folder"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ArtifactError(
                 "the rows of a split cannot be read",
                 where=path,

@@ -70,13 +70,24 @@ def _value(kind: Any, data: object, problems: list[str], key: str) -> Any:
 def _union(kinds: tuple[Any, ...], data: object, problems: list[str], key: str) -> Any:
     if data is None and type(None) in kinds:
         return None
-    rest = [kind for kind in kinds if kind is not type(None)]
-    for kind in rest[:-1]:
+    attempts: list[tuple[Any, list[str]]] = []
+    for kind in (kind for kind in kinds if kind is not type(None)):
         attempt: list[str] = []
         value = _value(kind, data, attempt, key)
         if not attempt:
             return value
-    return _value(rest[-1], data, problems, key)
+        attempts.append((kind, attempt))
+    # What is wrong is told of the kind that was meant: a mapping's own keys, a list's own items, else the first word.
+    problems += next((attempt for kind, attempt in attempts if _form(kind) == _form(type(data))), attempts[0][1])
+    return None
+
+
+def _form(kind: Any) -> type:
+    """How a kind is written in a file: dict, list, or object for a single value."""
+    origin = typing.get_origin(kind) or kind
+    if origin is dict or dataclasses.is_dataclass(origin):
+        return dict
+    return list if origin in (list, tuple) else object
 
 
 def _literal(choices: tuple[Any, ...], data: object, problems: list[str], key: str) -> Any:

@@ -1,0 +1,221 @@
+"""Bundle.open: a folder by hand, and everything that can be wrong with one."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.bundle import (
+    MANIFEST,
+    Bundle,
+    ExportManifest,
+    GoldenRow,
+    GraphFile,
+    Parity,
+    golden_logits,
+    hash_files,
+    write_manifest,
+)
+from tests.contract.families import family
+from trainer.contract.checkpoint import Contract
+from trainer.contract.encoding import EncodingPolicy
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError
+from trainer.contract.inputs import InputSpec
+from trainer.contract.labels import LabelSpace
+
+CONTRACT = Contract(
+    labels=LabelSpace(names=("ham", "spam"), thresholds=(0.7, 0.3), temperature=1.5),
+    input=InputSpec(text=("title", "body"), join=" | ", on_null="empty"),
+    encoding=EncodingPolicy(max_tokens=16, truncation="head_tail", head_tokens=4),
+)
+PARITY = Parity(
+    rows=64,
+    label_agreement=1.0,
+    max_difference=1e-6,
+    p99_difference=1e-7,
+    metric="f1",
+    torch_value=0.9,
+    value=0.9,
+    drop=0.0,
+    drop_low=0.0,
+    drop_high=0.0,
+)
+GRAPH = GraphFile(
+    file="onnx/model.onnx", opset=18, bytes=5, parity=PARITY, instruction_set="AVX2", golden_bound=1e-4, passes=("one",)
+)
+FILES = {
+    "onnx/model.onnx": b"graph",
+    "tokenizer.json": family("wordpiece").json.encode(),
+    "config.json": json.dumps({"id2label": {"0": "ham", "1": "spam"}}).encode(),
+    "golden.jsonl": b'{"text": "the cat", "pair": null, "logits": [0.5, -1]}\n',
+    "README.md": b"# card\n",
+}
+Change = Callable[[Path, dict[str, Any]], None]
+
+
+def manifest_of(folder: Path) -> ExportManifest:
+    """The manifest of the files that are there."""
+    return ExportManifest(
+        name="sms",
+        model_type="bert",
+        contract=CONTRACT,
+        graphs={"fp32": GRAPH},
+        files=hash_files(folder),
+        batch_tokens=1024,
+        versions={"onnx": "1.23"},
+        training={"rows": 4000},
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sound bundle without a real graph."""
+    path = tmp_path / "bundle"
+    (path / "onnx").mkdir(parents=True)
+    for name, content in FILES.items():
+        (path / name).write_bytes(content)
+    write_manifest(path, manifest_of(path))
+    return path
+
+
+def edited(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The bundle after a change to its manifest."""
+    path = folder / MANIFEST
+    data = json.loads(path.read_bytes())
+    change(data)
+    path.write_text(json.dumps(data))
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_flipped_bit_is_refused(folder: Path, name: str, place: int) -> None:
+    """One changed bit in any file, at either end, and the bundle does not open; the error names the file."""
+    content = bytearray(FILES[name])
+    content[place] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ArtifactError, match="was changed") as caught:
+        Bundle.open(folder)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [*FILES, MANIFEST])
+def test_a_missing_file_is_refused(folder: Path, name: str) -> None:
+    """A file that was not copied along is named."""
+    (folder / name).unlink()
+    with pytest.raises(ArtifactError, match="missing") as caught:
+        Bundle.open(folder)
+    assert Path(name).name in str(caught.value)
+
+
+def test_a_folder_in_a_files_place_is_refused(folder: Path) -> None:
+    """A folder under a file's name is no file."""
+    (folder / "README.md").unlink()
+    (folder / "README.md").mkdir()
+    with pytest.raises(ArtifactError, match="missing"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda data: data.update(extra=1), "extra: unknown key"),
+        (lambda data: data["contract"]["labels"].update(temprature=2), "did you mean 'temperature'"),
+        (lambda data: data.pop("batch_tokens"), "batch_tokens: missing"),
+        (lambda data: data["contract"]["labels"].update(temperature=0), "temperature"),
+        (lambda data: data["contract"]["labels"].update(kind="triple"), "expected single or multi"),
+        (lambda data: data["graphs"]["fp32"]["parity"].update(rows="many"), "graphs.fp32.parity.rows"),
+        (lambda data: data.update(schema=2), "another schema"),
+        (lambda data: data.pop("schema"), "another schema"),
+        (lambda data: data["files"].update({"../secret": "0" * 64}), "leads out"),
+        (lambda data: data["files"].update({"/etc/passwd": "0" * 64}), "leads out"),
+        (lambda data: data["files"].update({"a\0b": "0" * 64}), "leads out"),
+        (lambda data: data["files"].pop("onnx/model.onnx"), "no hash"),
+        (lambda data: data["files"].pop("tokenizer.json"), "no hash"),
+        (lambda data: data["files"].pop("config.json"), "no hash"),
+        (lambda data: data["graphs"]["fp32"].update(file="../model.onnx"), "no hash"),
+        (
+            lambda data: data["contract"]["labels"].update(names=["a", "b", "c"], thresholds=None),
+            "disagree on the labels",
+        ),
+    ],
+)
+def test_a_changed_manifest_is_refused(folder: Path, change: Callable[[dict[str, Any]], object], match: str) -> None:
+    """A manifest of another shape, schema or label count, or one that names a path outside, opens no bundle."""
+    with pytest.raises(ArtifactError, match=match):
+        Bundle.open(edited(folder, change))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff", b"{" * 100_000, b'{"schema": NaN}'])
+def test_a_manifest_that_is_none_is_refused(folder: Path, content: bytes) -> None:
+    """Bytes that are no manifest are an error of ours."""
+    (folder / MANIFEST).write_bytes(content)
+    with pytest.raises(ArtifactError):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("config", [[], {}, {"id2label": ["ham", "spam"]}, {"id2label": {"0": "ham"}}, {"id2label": 2}])
+def test_a_config_of_another_width_is_refused(folder: Path, config: object) -> None:
+    """config.json, whatever it holds, must know as many labels as the manifest, hashes notwithstanding."""
+    (folder / "config.json").write_text(json.dumps(config))
+    write_manifest(folder, manifest_of(folder))
+    with pytest.raises(ArtifactError, match="disagree"):
+        Bundle.open(folder)
+
+
+def test_a_link_that_leaves_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A file behind a link to the outside is refused even where its hash is right."""
+    (tmp_path / "outside").write_bytes(FILES["README.md"])
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "outside")
+    with pytest.raises(ArtifactError, match="leads out"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "file"])
+def test_a_path_without_a_bundle_is_the_users_error(tmp_path: Path, kind: str) -> None:
+    """A path that is no folder says what was expected there."""
+    path = tmp_path / "bundle"
+    if kind == "file":
+        path.touch()
+    with pytest.raises(InputError, match="no bundle here"):
+        Bundle.open(path)
+
+
+def test_a_precision_that_is_not_there_is_the_users_error(folder: Path) -> None:
+    """Asking for int8 of an fp32 bundle says what there is and how to export the rest."""
+    with pytest.raises(InputError, match="no int8 file") as caught:
+        Bundle.open(folder).graph_path("int8")
+    assert "--precision fp32,int8" in str(caught.value)
+
+
+def test_a_sound_bundle_gives_back_what_was_written(folder: Path) -> None:
+    """Every field of the manifest survives the round, and the parts are found."""
+    bundle = Bundle.open(folder)
+    assert bundle.manifest == replace(manifest_of(folder), files=hash_files(folder))
+    assert bundle.contract == CONTRACT
+    assert bundle.graph_path("fp32").read_bytes() == b"graph"
+    assert bundle.encoder().encode(["the cat"]).lengths.tolist() == [4]
+    assert bundle.golden() == [GoldenRow(text="the cat", pair=None, logits=(0.5, -1.0))]
+    assert np.array_equal(golden_logits(bundle.golden()), np.array([[0.5, -1]], dtype=np.float32))
+
+
+def test_every_file_but_the_manifest_is_hashed(folder: Path) -> None:
+    """Files in sub-folders too, one called manifest.json among them."""
+    (folder / "onnx" / MANIFEST).write_text("{}")
+    assert sorted(hash_files(folder)) == sorted([*FILES, "onnx/manifest.json"])
+
+
+def test_hostile_bytes_of_a_manifest_never_crash(folder: Path) -> None:
+    """Each byte of the manifest in turn replaced: the bundle opens, or the error is one of ours."""
+    path = folder / MANIFEST
+    sound = path.read_bytes()
+    for place in range(0, len(sound), 7):
+        path.write_bytes(sound[:place] + b'"' + sound[place + 1 :])
+        with contextlib.suppress(ClassifactError):
+            Bundle.open(folder)
