@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainer.contract.errors import BadRow, InputError, nearest
@@ -30,12 +30,20 @@ class LabelReader:
         self._spelled = {_boolean(name): name for name in known} | {name: name for name in known}
         self._spelled |= {_boolean(key): name for key, name in self.part.mapping.items()} | self.part.mapping
 
-    def read(self, cell: object, place: str) -> tuple[str, ...]:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return self.part.columns if self.part.columns is not None else (str(self.part.column),)
+
+    def read(self, values: Mapping[str, object], place: str) -> tuple[str, ...]:
         """The labels of one row; those that are not labels are kept for `check`.
 
         Raises BadRow: null_label, not_label, several_labels.
         """
-        return tuple(dict.fromkeys(self._name(spelling, place) for spelling in self._spellings(cell)))
+        spellings = (
+            self._given(values) if self.part.columns is not None else self._spellings(values.get(self.columns[0]))
+        )
+        return tuple(dict.fromkeys(self._name(spelling, place) for spelling in spellings))
 
     def check(self) -> None:
         """Raise InputError where spellings were met that are not labels, with how often and where first."""
@@ -54,6 +62,18 @@ class LabelReader:
             expected=", ".join(known),
             do="; ".join(hints[:SHOWN]) or "correct the rows, or say what it means under labels.mapping",
         )
+
+    def _given(self, values: Mapping[str, object]) -> Iterator[str]:
+        """The names whose column says yes."""
+        for column, name in zip(self.columns, self.part.names or self.columns, strict=True):
+            cell = values.get(column)
+            if _missing(cell) or not _text(cell):
+                raise BadRow("null_label", f"column {column!r} is empty")
+            said = _boolean(_text(cell))
+            if said not in ("True", "1", "False", "0"):
+                raise BadRow("not_label", f"column {column!r} holds {said!r}, expected true or false, 1 or 0")
+            if said in ("True", "1"):
+                yield name
 
     def _spellings(self, cell: object) -> Iterable[str]:
         if _missing(cell):

@@ -1,4 +1,4 @@
-"""Training files to records that know their line: text formats by the contract's readers, Parquet by pyarrow."""
+"""The sources of a recipe to records under the recipe's column names."""
 
 import glob
 import os
@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record, read_records
+from trainer.contract.records import Record
+from trainer.file_formats import read_file
+from trainer.hub_rows import read_dataset
 from trainer.recipe import Source
-
-_SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +28,21 @@ class FileRecords:
 def read_source(source: Source) -> Iterator[FileRecords]:
     """Read the files of a source in order.
 
-    Raises InputError: a missing file, a glob that matches nothing, an unknown format, a file without rows.
+    Raises InputError: what `read_file` and `read_dataset` raise, a missing file, a glob that matches nothing, a file
+    without rows.
     """
+    if source.dataset is not None:
+        yield _checked(f"{source.dataset}[{source.split}]", list(read_dataset(source)), source)
     for name in _files(source):
-        records = list(_read(Path(name), source))
-        if not records:
-            raise InputError(
-                "the file holds no rows", where=name, do="check the path, or take the file out of the recipe"
-            )
-        good = [record.values for record in records if record.values is not None]
-        columns = tuple(dict.fromkeys(column for values in good for column in values))
-        yield _renamed(FileRecords(file=name, columns=columns, records=records), source)
+        yield _checked(name, list(read_file(Path(name), source)), source)
+
+
+def _checked(name: str, records: list[Record], source: Source) -> FileRecords:
+    if not records:
+        raise InputError("the file holds no rows", where=name, do="check the path, or take the file out of the recipe")
+    good = [record.values for record in records if record.values is not None]
+    columns = tuple(dict.fromkeys(column for values in good for column in values))
+    return _renamed(FileRecords(file=name, columns=columns, records=records), source)
 
 
 def _files(source: Source) -> list[str]:
@@ -69,51 +70,6 @@ def _neighbours(name: str) -> str:
         return ""
     names = sorted(os.listdir(folder))
     return f"the folder holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
-
-
-def _read(path: Path, source: Source) -> Iterator[Record]:
-    kind = source.format or _SUFFIXES.get(path.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"the format of {path.suffix or path.name!r} files is not known",
-            where=path,
-            expected=", ".join(_SUFFIXES),
-            do="name it with `format:`",
-        )
-    if kind == "parquet":
-        return _read_parquet(path)
-    return _read_text(path, _dialect(source, kind, path))
-
-
-def _dialect(source: Source, kind: str, path: Path) -> Dialect:
-    try:
-        return Dialect(
-            format="jsonl" if kind == "jsonl" else "csv",
-            delimiter=source.delimiter or ("\t" if kind == "tsv" else ","),
-            header=source.header or kind == "jsonl",
-            columns=source.columns,
-            quoting=source.quoting,
-            encoding=source.encoding,
-        )
-    except ValueError as error:
-        raise InputError("the source cannot be read so", where=path, found=str(error), do="mend the recipe") from None
-
-
-def _read_text(path: Path, dialect: Dialect) -> Iterator[Record]:
-    with path.open("rb") as stream:
-        yield from read_records(stream, dialect, path)
-
-
-def _read_parquet(path: Path) -> Iterator[Record]:
-    try:
-        with pq.ParquetFile(path) as file:
-            line = 0
-            for batch in file.iter_batches():
-                for values in batch.to_pylist():
-                    line += 1
-                    yield Record(line=line, values=values)
-    except pa.ArrowException as error:
-        raise InputError("the Parquet file cannot be read", where=path, found=str(error), do="write it again") from None
 
 
 def _renamed(read: FileRecords, source: Source) -> FileRecords:

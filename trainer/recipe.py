@@ -27,25 +27,39 @@ class ModelPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Files that are written alike. files: names or globs, relative to the recipe.
+    """Files that are written alike, or a data set of the `datasets` library.
 
+    files: names or globs, relative to the recipe; .gz, .bz2, .xz and .zst are read as they are.
     format: by the file's suffix where None. delimiter: "," for .csv and a tab for .tsv where None.
+    sheet: of a workbook; its first where None.
+    dataset: a name on the hub, or a folder that `save_to_disk` wrote or that holds data files; with its subset (also
+        called configuration), split and revision.
     rename: column in the file to column in the recipe. constant: columns with one value for every row.
     """
 
-    files: tuple[str, ...]
-    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    files: tuple[str, ...] = ()
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None = None
     delimiter: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
     quoting: Literal["minimal", "none"] = "minimal"
     encoding: str = "utf-8"
+    sheet: str | None = None
+    dataset: str | None = None
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     constant: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not self.files:
-            raise ValueError("files: expected at least one file")
+        if bool(self.files) == (self.dataset is not None):
+            raise ValueError("expected either files (at least one) or dataset")
+
+    @property
+    def shown(self) -> str:
+        """The source in messages."""
+        return self.dataset or ", ".join(self.files)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +112,28 @@ class InputPart(InputSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsPart:
-    """Where the labels stand. names: their order; sorted as they are found where None.
+    """Where the labels stand: in one column, or for kind "multi" also in `columns`, one a label, true or false each.
 
+    names: their order; sorted as they are found where None. With `columns`: their names, where not the columns' own.
     separator: between the labels of one cell, for kind "multi". mapping: spelling in the file to label name.
     positive: the label whose precision, recall and F1 are reported; the second name where None.
     """
 
-    column: str
+    column: str | None = None
+    columns: tuple[str, ...] | None = None
     kind: Literal["single", "multi"] = "single"
     separator: str | None = None
     names: tuple[str, ...] | None = None
     mapping: dict[str, str] = field(default_factory=dict)
     positive: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.column is None) == (self.columns is None):
+            raise ValueError("expected either column or columns")
+        if self.columns is not None and self.kind == "single":
+            raise ValueError("columns: one column a label is for kind: multi")
+        if self.columns is not None and self.names is not None and len(self.names) != len(self.columns):
+            raise ValueError(f"names: expected {len(self.columns)}, one a column, found {len(self.names)}")
 
 
 @dataclass(frozen=True, kw_only=True)

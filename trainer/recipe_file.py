@@ -109,9 +109,17 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
 
     def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
         return tuple(
-            dataclasses.replace(source, files=tuple(str((folder / name).absolute()) for name in source.files))
+            dataclasses.replace(
+                source,
+                files=tuple(str((folder / name).absolute()) for name in source.files),
+                dataset=dataset(source.dataset),
+            )
             for source in given
         )
+
+    def dataset(name: str | None) -> str | None:
+        # A folder beside the recipe is meant before a hub name, as the library itself would take it.
+        return str((folder / name).absolute()) if name and (folder / name).is_dir() else name
 
     def part(data: DataPart) -> DataPart:
         return dataclasses.replace(

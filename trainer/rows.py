@@ -84,8 +84,8 @@ class RowReader:
                 problems.append((place, record.detail))
                 continue
             try:
-                labels = self.labels.read(record.values.get(self.labels.part.column), place)
                 text, pair = self.input.read(record.values)
+                labels = self.labels.read(record.values, place)
             except BadRow as error:
                 if error.reason == "null_text" and self.input.on_null == "drop":
                     yield None
@@ -118,7 +118,8 @@ class RowReader:
         yield from (("input.text", column) for column in self.input.text)
         if self.input.pair is not None:
             yield "input.pair", self.input.pair
-        yield "labels.column", self.labels.part.column
+        key = "labels.column" if self.labels.part.columns is None else "labels.columns"
+        yield from ((key, column) for column in self.labels.columns)
         if self.group is not None:
             yield "data.split.group", self.group
 

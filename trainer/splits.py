@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.allocation import cut
 from trainer.contract.errors import InputError
-from trainer.contract.files import atomic_file, atomic_folder, read_json, write_json
+from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.label_cells import LabelReader
@@ -59,11 +59,10 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
     rows that are not those that the saved splits were made of.
     """
     read = _read(recipe, data, space)
-    saved = (folder / SUMMARY).exists()
-    places = _saved_places(folder, read) if saved else _make(read, data, recipe.seed)
+    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
+    places = _make(read, data, recipe.seed) if summary is None else _saved_places(folder, summary, read)
     splits = {name: labelled([read.rows[place] for place in places[name]], read.space) for name in places}
-    if saved:
-        summary = read_json(folder / SUMMARY)
+    if summary is not None:
         _check_fingerprint(summary, _fingerprint(splits, read.space), folder)
     else:
         _check(splits, read.space, data)
@@ -80,15 +79,15 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
 
 def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
     """Read a saved split, validation or test. Raises InputError where the run has no such split."""
-    path = folder / f"{name}.jsonl"
-    if name not in ("validation", "test") or ((folder / SUMMARY).exists() and not path.exists()):
+    saved = [other for other in read_json(folder / SUMMARY)["splits"] if other != "train"]
+    if name not in saved:
         raise InputError(
             f"the run has no rows of a split {name!r}",
             where=folder,
-            found=", ".join(other for other in NAMES[1:] if (folder / f"{other}.jsonl").exists()),
+            found=", ".join(saved),
             do="name another split, or train with `split.test` or test files",
         )
-    return LabelledRows.open(path, space)
+    return LabelledRows.open(folder / f"{name}.jsonl", space)
 
 
 def _read(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> _Read:
@@ -97,7 +96,7 @@ def _read(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> _Read:
         "validation": data.validation,
         "test": data.test,
     }
-    names = space.names if space is not None else recipe.labels.names
+    names = space.names if space is not None else recipe.labels.names or recipe.labels.columns
     given: dict[str, RowsRead] = {}
     for name, part in sources.items():
         if part is not None:
@@ -122,7 +121,7 @@ def _space(part: LabelsPart, names: tuple[str, ...], data: DataPart) -> LabelSpa
         one = len(names) < 2
         raise InputError(
             "the rows have one class only" if one else "the labels do not fit",
-            where=", ".join(file for source in data.train for file in source.files),
+            where=", ".join(source.shown for source in data.train),
             found=f"only {names[0]!r}" if one and names else str(error),
             expected="two labels or more" if one else "",
             do="check labels.column and the files" if one else "mend labels in the recipe",
@@ -154,7 +153,7 @@ def _shares(data: DataPart) -> dict[str, float]:
 
 def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -> None:
     """Refuse splits that cannot be learnt from or measured on."""
-    where = ", ".join(file for source in data.train for file in source.files)
+    where = ", ".join(source.shown for source in data.train)
     totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
     present = [name for name, count in totals["train"].items() if count]
     if space.kind == "single" and len(present) == 1:
@@ -253,26 +252,25 @@ def _summary(splits: dict[str, LabelledRows], read: _Read, data: DataPart, seed:
 
 
 def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any], space: LabelSpace) -> None:
-    with atomic_folder(folder) as partial:
-        for name, rows in splits.items():
-            if name != "train":
-                rows.save(partial / f"{name}.jsonl", space)
-        with atomic_file(partial / "train.jsonl") as file:
-            for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
-                file.write(json.dumps({"id": number, "place": place}, ensure_ascii=False).encode() + b"\n")
-        write_json(partial / SUMMARY, summary)
+    """Write all files, the summary last: where it stands, the others are whole."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in splits.items():
+        if name != "train":
+            rows.save(folder / f"{name}.jsonl", space)
+    with atomic_file(folder / "train.jsonl") as file:
+        for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
+            file.write(json.dumps({"id": number, "place": place}, ensure_ascii=False).encode() + b"\n")
+    write_json(folder / SUMMARY, summary)
 
 
-def _saved_places(folder: Path, read: _Read) -> dict[str, list[int]]:
+def _saved_places(folder: Path, summary: dict[str, Any], read: _Read) -> dict[str, list[int]]:
     """Places in `read.rows` of the rows that the saved splits name by id."""
     place = {row.id: number for number, row in enumerate(read.rows)}
     saved: dict[str, list[int]] = {}
-    for name in NAMES:
-        path = folder / f"{name}.jsonl"
-        if path.exists():
-            ids = [json.loads(line)["id"] for line in path.read_bytes().splitlines()]
-            # A row that is gone is left out here, and the fingerprint tells.
-            saved[name] = [place[number] for number in ids if number in place]
+    for name in summary["splits"]:
+        ids = [json.loads(line)["id"] for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]
+        # A row that is gone is left out here, and the fingerprint tells.
+        saved[name] = [place[number] for number in ids if number in place]
     return saved
 
 

@@ -1,0 +1,218 @@
+"""One training file to records that know their line: CSV, TSV, JSON, JSON lines, Parquet and workbooks, compressed or
+not.
+"""
+
+import bz2
+import contextlib
+import datetime
+import gzip
+import json
+import lzma
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainer.contract.errors import InputError
+from trainer.contract.records import Dialect, Record, read_records
+from trainer.recipe import Source
+
+_SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".xlsx": "xlsx",
+}
+_OPENERS: dict[str, Callable[[Path], object]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
+}
+# What the libraries raise for bytes that are not what the suffix says; workbooks are XML in ZIP.
+_DAMAGE = (
+    pa.ArrowException,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    SyntaxError,
+    KeyError,
+    ValueError,
+    OSError,
+)
+
+
+def read_file(path: Path, source: Source) -> Iterator[Record]:
+    """The records of a file, blank lines left out; broken rows are records with a reason.
+
+    Raises InputError: an unknown format, a source that does not fit the format, a file that is damaged as a whole.
+    """
+    compression = path.suffix.lower() if path.suffix.lower() in _OPENERS else ""
+    suffix = path.with_suffix("").suffix.lower() if compression else path.suffix.lower()
+    kind = source.format or _SUFFIXES.get(suffix)
+    if kind is None:
+        raise InputError(
+            f"the format of {suffix or path.name!r} files is not known",
+            where=path,
+            expected=", ".join(_SUFFIXES),
+            do="name it with `format:`",
+        )
+    with _undamaged(path), _open(path, compression) as stream:
+        if kind == "parquet":
+            yield from _read_parquet(_seekable(stream))
+        elif kind == "xlsx":
+            yield from _read_workbook(_seekable(stream), source, path)
+        elif kind == "json":
+            yield from _read_json(stream, source, path)
+        else:
+            yield from read_records(stream, _dialect(source, kind, path), path)
+
+
+def _open(path: Path, compression: str) -> BinaryIO:
+    return cast(BinaryIO, _OPENERS[compression](path)) if compression else path.open("rb")
+
+
+def _seekable(stream: BinaryIO) -> BinaryIO:
+    return stream if stream.seekable() and not isinstance(stream, pa.NativeFile) else BytesIO(stream.read())
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except _DAMAGE as error:
+        raise InputError(
+            "the file cannot be read", where=path, found=str(error)[:200], do="is it damaged? copy or write it again"
+        ) from None
+
+
+def _dialect(source: Source, kind: str, path: Path) -> Dialect:
+    try:
+        return Dialect(
+            format="jsonl" if kind == "jsonl" else "csv",
+            delimiter=source.delimiter or ("\t" if kind == "tsv" else ","),
+            header=source.header,
+            columns=source.columns,
+            quoting=source.quoting,
+            encoding=source.encoding,
+        )
+    except ValueError as error:
+        raise InputError("the source cannot be read so", where=path, found=str(error), do="mend the recipe") from None
+
+
+def _read_parquet(stream: BinaryIO) -> Iterator[Record]:
+    """Rows of a Parquet file; a line is the row's number from 1."""
+    with pq.ParquetFile(stream) as file:
+        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
+        for line, values in enumerate(rows, 1):
+            yield Record(line=line, values=values)
+
+
+def _read_json(stream: BinaryIO, source: Source, path: Path) -> Iterator[Record]:
+    """The objects of one JSON array, each with the line it starts at; JSON lines under this name are read as those."""
+    raw = stream.read()
+    try:
+        text = raw.decode("utf-8-sig" if source.encoding == "utf-8" else source.encoding)
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise InputError(f"not {source.encoding}", where=f"{path}:{line}", do="name the file's encoding") from None
+    if not text.lstrip().startswith("["):
+        yield from read_records(BytesIO(raw), _dialect(source, "jsonl", path), path)
+        return
+    decoder, place, line, counted = json.JSONDecoder(), text.index("[") + 1, 1, 0
+    while (place := _skip(text, place)) < len(text) and text[place] != "]":
+        line, counted = line + text.count("\n", counted, place), place
+        try:
+            values, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError) as error:
+            raise InputError("the file is not JSON", where=f"{path}:{line}", found=str(error), do="mend it") from None
+        good = isinstance(values, dict)
+        yield Record(
+            line=line,
+            values=values if good else None,
+            reason="" if good else "not_object",
+            detail="" if good else f"expected an object with columns as keys, found {type(values).__name__}",
+        )
+    if place >= len(text):
+        raise InputError("the file is not JSON", where=path, found="the array is never closed", do="mend it")
+
+
+def _skip(text: str, place: int) -> int:
+    """The next place that is not white space or the comma between two objects."""
+    while place < len(text) and text[place] in " \t\r\n,":
+        place += 1
+    return place
+
+
+def _read_workbook(stream: BinaryIO, source: Source, path: Path) -> Iterator[Record]:
+    """Rows of one sheet; a line is the row's number in the sheet."""
+    with warnings.catch_warnings():
+        # openpyxl warns of styles and extensions that it leaves out; only cells are read here.
+        warnings.simplefilter("ignore")
+        book = openpyxl.load_workbook(stream, read_only=True, data_only=True)
+        try:
+            if source.sheet is not None and source.sheet not in book.sheetnames:
+                raise InputError(
+                    f"no sheet {source.sheet!r}",
+                    where=path,
+                    found=", ".join(map(repr, book.sheetnames)),
+                    do="mend `sheet:` of this source",
+                )
+            sheet = book[source.sheet] if source.sheet is not None else book.worksheets[0]
+            # Some programs write a size that is too small, and rows beyond it would be lost.
+            sheet.reset_dimensions()
+            rows = [
+                (line, [_cell(value) for value in row])
+                for line, row in enumerate(sheet.iter_rows(values_only=True), 1)
+                if any(value is not None for value in row)
+            ]
+        finally:
+            book.close()
+    yield from _sheet_records(rows, source, path)
+
+
+def _sheet_records(rows: list[tuple[int, list[object]]], source: Source, path: Path) -> Iterator[Record]:
+    if not rows:
+        return
+    head = list(source.columns or ()) if not source.header else [str(name or "") for name in rows.pop(0)[1]]
+    while head and not head[-1]:
+        head.pop()
+    if len(set(head)) < len(head) or not head:
+        raise InputError(
+            "the sheet's columns need a name each, all different",
+            where=path,
+            found=", ".join(map(repr, head)),
+            do="name them in the sheet, or say `header: false` and give `columns:`",
+        )
+    for line, row in rows:
+        beyond = [value for value in row[len(head) :] if value is not None]
+        cells = row[: len(head)] + [None] * (len(head) - len(row))
+        yield Record(
+            line=line,
+            values=None if beyond else dict(zip(head, cells, strict=True)),
+            reason="field_count" if beyond else "",
+            detail=f"expected {len(head)} cells, found {len(row)}" if beyond else "",
+        )
+
+
+def _cell(value: object) -> object:
+    """A cell as text, which is what it looks like in the sheet; booleans stay, for labels."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value.isoformat() if isinstance(value, datetime.datetime | datetime.date | datetime.time) else str(value)
