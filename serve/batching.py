@@ -1,0 +1,43 @@
+"""A window of texts to batches: repeats once, sorted by length, cut by a padded-token budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.contract.encoding import Encoded, Ints, TextEncoder, budget_batches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """N rows of a window as batches over its U different texts.
+
+    encoded: the U texts. batches: row numbers of `encoded`, each batch within the budget; longest rows first, so that
+        the work that ends a window is small. source[n] is the text of row n, [N].
+    A pure function of the texts: dynamic int8 scores depend on which rows share a batch, and must not depend on time.
+    """
+
+    encoded: Encoded
+    batches: list[Ints]
+    source: Ints
+
+    @property
+    def padded_tokens(self) -> int:
+        """Tokens that the model computes, padding included."""
+        lengths = self.encoded.lengths
+        return sum(len(batch) * int(lengths[batch].max()) for batch in self.batches)
+
+
+def plan(encoder: TextEncoder, texts: Sequence[str], pairs: Sequence[str] | None, tokens: int) -> Plan:
+    """Encode a window and cut it into batches of at most `tokens` padded tokens (a longer row stands alone)."""
+    keys: Sequence[object] = texts if pairs is None else list(zip(texts, pairs, strict=True))
+    # A dict keeps the order of first appearance, so `first` is ordered as the ids that it hands out.
+    ids: dict[object, int] = {}
+    source = np.fromiter((ids.setdefault(key, len(ids)) for key in keys), dtype=np.int64, count=len(keys))
+    _, first = np.unique(source, return_index=True)
+    encoded = encoder.encode(
+        [texts[row] for row in first.tolist()], None if pairs is None else [pairs[row] for row in first.tolist()]
+    )
+    lengths = encoded.lengths
+    order = np.argsort(-lengths, kind="stable")
+    return Plan(encoded=encoded, batches=budget_batches(lengths, order, tokens), source=source)

@@ -1,0 +1,206 @@
+"""The commands of scoring: parse, build one dataclass, call one function, print."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from trainer.contract.errors import show_errors
+
+F = TypeVar("F", bound=Callable[..., Any])
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+_BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
+
+
+@click.group(context_settings=_HELP)
+def main() -> None:
+    """Score rows with an exported bundle. Needs neither torch nor transformers."""
+
+
+def _running(command: F) -> F:
+    """Options of every command that opens a session."""
+    for option in (
+        click.option("--workers", type=click.IntRange(1), help="Threads that share the session. Default: processors."),
+        click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens of a batch. Default: the bundle's."),
+        click.option(
+            "--allow-cpu-fallback", is_flag=True, help="Accept the processor where the device is not to be had."
+        ),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "fp32", "int8", "fp16"]),
+            help="Which file of the bundle; auto takes int8 on a processor where the bundle has it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _reading(command: F) -> F:
+    """Options that say how the inputs are written."""
+    for option in (
+        click.option("--max-chars", default=1_000_000, show_default=True, help="A longer text is an error row."),
+        click.option("--window", default=4096, show_default=True, type=click.IntRange(1), help="Rows sorted together."),
+        click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
+        click.option("--quoting", default="minimal", show_default=True, type=click.Choice(["minimal", "none"])),
+        click.option("--columns", help="Names for a file without header, joined by commas."),
+        click.option("--no-header", is_flag=True, help="The first line is a row; needs --columns."),
+        click.option("--delimiter", help="One character, or \\t. Default: by the file's suffix."),
+        click.option(
+            "--format",
+            "input_format",
+            type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
+            help="Of the inputs. Default: by each file's suffix.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command(context_settings=_HELP)
+@_BUNDLE
+@click.argument("inputs", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Ends in .csv, .tsv, .jsonl or .parquet.")
+@_running
+@_reading
+@click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
+@click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
+@click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
+@click.option(
+    "--max-errors",
+    metavar="N|P%",
+    help="End the job where more rows are rejected. Default: more than 100 and more than 10 % of those read.",
+)
+@click.option("--quiet", is_flag=True, help="No progress.")
+@show_errors
+def score(**options: Any) -> None:
+    """Score every row of INPUTS (files, globs, folders, URLs; .gz and .zst too) into one file.
+
+    Columns are passed through, then come prediction and confidence. Rows that cannot be scored go to
+    OUT.errors.jsonl with their line and reason.
+    """
+    from serve.job import run
+
+    report = run(_job(options))
+    rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["errors"] else ""
+    print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {report['rows_per_second']:,} rows/s")
+    _print({name: value for name, value in report.items() if name != "job"})
+
+
+@main.command(context_settings=_HELP)
+@_BUNDLE
+@_running
+@show_errors
+def check(**options: Any) -> None:
+    """Score the bundle's golden rows on this machine and compare with torch; exit 3 where they differ too much."""
+    from export.bundle import Bundle
+    from serve.check import check as run_check
+    from serve.check import require_passed, summary
+    from serve.scorer import Scorer
+
+    with Scorer(Bundle.open(options["bundle"]), _scorer_options(options)) as scorer:
+        result = run_check(scorer)
+    require_passed(result)
+    print(
+        f"{result.rows} golden rows, {result.precision} on {result.provider}: "
+        f"labels agree {result.label_agreement:.1%}, "
+        f"probabilities differ by at most {result.largest_difference:.2g} (bound {result.bound:.2g})"
+    )
+    _print(summary(result))
+
+
+@main.command(context_settings=_HELP)
+@_BUNDLE
+@click.argument("inputs", nargs=-1, required=True)
+@_running
+@_reading
+@click.option("--quiet", is_flag=True, help="No progress.")
+@show_errors
+def bench(**options: Any) -> None:
+    """Rows per second on INPUTS and where the time goes; the scores are thrown away."""
+    from serve.bench import bench as run_bench
+
+    result = run_bench(_job({**options, "out": Path()}))
+    for name, value in result["phases"].items():
+        print(f"{name:<18}{value:9.2f} s")
+    print(f"{'session':<18}{result['session_cpu_seconds']:9.2f} s of {result['cpu_seconds']:.2f} s processor time")
+    _print(result)
+
+
+@main.command(context_settings=_HELP)
+@show_errors
+def doctor() -> None:
+    """Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets."""
+    from dataclasses import asdict
+
+    from serve.doctor import diagnose
+
+    found = diagnose()
+    print("installed:  " + (", ".join(f"{name} {version}" for name, version in found.installed.items()) or "none"))
+    print(f"machine:    {found.processors} processors, {found.instruction_set}")
+    for asked, got in found.sessions.items():
+        print(f"session:    {asked} -> {got}")
+    for problem in found.problems:
+        print(f"problem:    {problem}")
+    for line in found.repair:
+        print(f"repair:     {line}")
+    _print(asdict(found))
+    if found.problems:
+        sys.exit(1)
+
+
+def _scorer_options(options: dict[str, Any]) -> Any:
+    from serve.scorer import ScorerOptions
+    from serve.session import SessionOptions
+
+    session = SessionOptions(
+        precision=options["precision"], device=options["device"], allow_cpu_fallback=options["allow_cpu_fallback"]
+    )
+    return ScorerOptions(session=session, workers=options["workers"], batch_tokens=options["batch_tokens"])
+
+
+def _job(options: dict[str, Any]) -> Any:
+    from serve.job import ErrorBound, ScoreJob
+    from serve.sources import Reading
+
+    columns = options["columns"]
+    if options["no_header"] != (columns is not None):
+        raise click.UsageError("--no-header and --columns belong together")
+    delimiter = options["delimiter"]
+    reading = Reading(
+        format=options["input_format"],
+        delimiter="\t" if delimiter == "\\t" else delimiter,
+        header=not options["no_header"],
+        columns=tuple(columns.split(",")) if columns is not None else None,
+        quoting=options["quoting"],
+        encoding=options["encoding"],
+        window=options["window"],
+        max_chars=options["max_chars"],
+    )
+    bound = options.get("max_errors")
+    try:
+        max_errors = ErrorBound.parse(bound) if bound else ErrorBound()
+    except ValueError:
+        raise click.UsageError(f"--max-errors: expected a number or a percentage, found {bound!r}") from None
+    return ScoreJob(
+        bundle=options["bundle"],
+        inputs=options["inputs"],
+        out=options["out"],
+        scorer=_scorer_options(options),
+        reading=reading,
+        max_errors=max_errors,
+        probabilities=options.get("probabilities", False),
+        prefix=options.get("prefix", ""),
+        resume=options.get("resume", False),
+        quiet=options["quiet"],
+    )
+
+
+def _print(result: dict[str, Any]) -> None:
+    """The last line of standard output, for programs."""
+    print(json.dumps(result, ensure_ascii=False, default=str))

@@ -1,0 +1,23 @@
+"""What this process may use of its machine, and what it has used."""
+
+import os
+import resource
+import sys
+from pathlib import Path
+
+
+def cpu_count() -> int:
+    """Processors that this process may use, by its affinity and by its container's quota."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(allowed, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        # No control group, or "max": no quota.
+        return allowed
+
+
+def peak_memory() -> int:
+    """The most resident memory this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,174 @@
+"""Texts to scores: one session, shared by worker threads."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.bundle import Bundle
+from serve.batching import Plan, plan
+from serve.machine import cpu_count
+from serve.session import CPU, Session, SessionOptions
+from trainer.contract.encoding import Ints
+from trainer.contract.errors import BadRow, ClassifactError, InputError
+from trainer.contract.labels import Scores
+
+Logits = NDArray[np.float32]
+# Rows that are planned together by the methods that take any number of texts.
+_WINDOW = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions:
+    """How a scorer runs. workers, batch_tokens: as the machine has processors and as the manifest says where None."""
+
+    session: SessionOptions = field(default_factory=SessionOptions)
+    workers: int | None = None
+    batch_tokens: int | None = None
+
+
+class Pending:
+    """A window that the workers are busy with."""
+
+    def __init__(self, window: Plan, futures: list[Future[Logits]], labels: int) -> None:
+        self.plan = window
+        self._futures = futures
+        self._labels = labels
+
+    def result(self) -> Logits:
+        """Wait, then the logits of the window's rows in their order, float32 [N, C]."""
+        logits = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32)
+        for batch, future in zip(self.plan.batches, self._futures, strict=True):
+            logits[batch] = future.result()
+        return logits[self.plan.source]
+
+    def cancel(self) -> None:
+        """Take back what no worker has begun."""
+        for future in self._futures:
+            future.cancel()
+
+
+class Scorer:
+    """An opened bundle that scores. Safe to use from several threads; close it, or use it as a context manager.
+
+    Texts are read as the bundle's input says (HTML, Unicode); where that takes several columns, give mappings of
+    columns to values, or texts that are joined already. Sentence pairs are tuples (text, pair) or mappings.
+    """
+
+    def __init__(self, bundle: Bundle, options: ScorerOptions) -> None:
+        self.bundle = bundle
+        self.encoder = bundle.encoder()
+        self.session = Session.open(bundle, options.session)
+        self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
+        # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
+        self.workers = options.workers or (cpu_count() if self.session.provider == CPU else 2)
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="score")
+        self._lock = threading.Lock()
+        self._session_seconds = 0.0
+        spec = bundle.contract.input
+        self._plain = replace(spec, text=("text",), pair="pair" if spec.pair is not None else None)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        precision: str = "auto",
+        device: str = "auto",
+        workers: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> "Scorer":
+        """Open a bundle for scoring.
+
+        precision: "auto" (int8 on a processor where the bundle has it), "fp32", "int8" or "fp16".
+        device: "auto", "cpu", "cuda" or "cuda:N"; a device that the session does not get is an error.
+        """
+        session = SessionOptions(precision=precision, device=device)
+        return cls(Bundle.open(Path(path)), ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens))
+
+    def __enter__(self) -> "Scorer":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the workers. A closed scorer scores no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def predict(self, texts: Sequence[object]) -> list[str] | list[list[str]]:
+        """The label of each text (single-label), or its list of labels (multi-label)."""
+        decisions = self.scores(texts).decisions
+        names = self.bundle.contract.labels.names
+        if self.bundle.contract.labels.kind == "single":
+            return [names[row] for row in decisions.tolist()]
+        return [[name for name, given in zip(names, row, strict=True) if given] for row in decisions.tolist()]
+
+    def predict_proba(self, texts: Sequence[object]) -> NDArray[np.float32]:
+        """Probabilities, float32 [N, C], columns in the order of the bundle's labels."""
+        return self.scores(texts).probabilities
+
+    def scores(self, texts: Sequence[object]) -> Scores:
+        """Probabilities and decisions.
+
+        Raises InputError naming the first row that is no text, ClassifactError where the model gives NaN.
+        """
+        rows = [self._read(row, item) for row, item in enumerate(texts)]
+        pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
+        logits = self.logits([text for text, _ in rows], pairs)
+        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        if len(broken):
+            raise ClassifactError(
+                "the model gives no number for a row",
+                where=f"row {broken[0]}",
+                found=f"{len(broken)} of {len(logits)} rows",
+                do="use another precision (fp16 may overflow), or run `python -m serve check`",
+            )
+        return self.bundle.contract.labels.decode(logits)
+
+    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Logits:
+        """Logits of texts that were read already, float32 [N, C]."""
+        pending = [
+            self.submit(texts[start : start + _WINDOW], None if pairs is None else pairs[start : start + _WINDOW])
+            for start in range(0, len(texts), _WINDOW)
+        ]
+        none = np.empty((0, len(self.bundle.contract.labels)), dtype=np.float32)
+        return np.concatenate([none, *(window.result() for window in pending)])
+
+    def submit(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Pending:
+        """Hand a window to the workers and return at once."""
+        window = plan(self.encoder, texts, pairs, self.batch_tokens)
+        futures = [self._pool.submit(self._run, window, batch) for batch in window.batches]
+        return Pending(window, futures, len(self.bundle.contract.labels))
+
+    @property
+    def session_seconds(self) -> float:
+        """Processor seconds that workers spent in the session so far (on a GPU: their waiting is not counted)."""
+        with self._lock:
+            return self._session_seconds
+
+    def _run(self, window: Plan, batch: Ints) -> Logits:
+        arrays = self.encoder.pad(window.encoded, batch)
+        start = time.thread_time()
+        logits = self.session.run(arrays)
+        with self._lock:
+            self._session_seconds += time.thread_time() - start
+        return logits
+
+    def _read(self, row: int, item: object) -> tuple[str, str | None]:
+        spec = self.bundle.contract.input
+        try:
+            if isinstance(item, Mapping):
+                return spec.read(item)
+            text, pair = item if isinstance(item, tuple) and self._plain.pair is not None else (item, None)
+            return self._plain.read({"text": text, "pair": pair})
+        except BadRow as error:
+            raise InputError("a row cannot be scored", where=f"row {row}", found=str(error)) from None

@@ -1,0 +1,183 @@
+"""What the user named as input, as a list of files (or streams) that each know their format and how to be opened."""
+
+import gzip
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+
+from trainer.contract.errors import InputError
+from trainer.contract.records import Dialect
+
+STDIN = "-"
+_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How input files are written; None is what a file's suffix says.
+
+    window: the most rows that are sorted, scored and written together. max_chars: a longer text is an error row.
+    """
+
+    format: str | None = None
+    delimiter: str | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+    quoting: Literal["minimal", "none"] = "minimal"
+    encoding: str = "utf-8"
+    window: int = 4096
+    max_chars: int = 1_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One input. dialect is None for Parquet. size and modified (ns) are None for what cannot be looked at twice."""
+
+    name: str
+    dialect: Dialect | None
+    compression: str | None = None
+    size: int | None = None
+    modified: int | None = None
+
+    def open(self) -> BinaryIO:
+        """The bytes, uncompressed. Raises InputError where the input cannot be opened."""
+        if self.name == STDIN:
+            raw: BinaryIO = sys.stdin.buffer
+        elif "://" in self.name:
+            raw = _open_url(self.name)
+        else:
+            try:
+                raw = Path(self.name).open("rb")  # noqa: SIM115  The caller closes it.
+            except OSError as error:
+                raise InputError(
+                    "the input cannot be opened", where=self.name, found=error.strerror, do="check its permissions"
+                ) from None
+        if self.compression == "gzip":
+            stream = gzip.GzipFile(fileobj=raw)
+            # What GzipFile closes with itself: only a file that it opened, unless told otherwise.
+            stream.myfileobj = cast("Any", raw)
+            return cast("BinaryIO", stream)
+        if self.compression == "zstd":
+            import pyarrow as pa
+
+            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
+        return raw
+
+    def state(self) -> tuple[int | None, int | None]:
+        """Size and time of change now, to be compared with what they were."""
+        if self.size is None or "://" in self.name:
+            return self.size, self.modified
+        status = Path(self.name).stat()
+        return status.st_size, status.st_mtime_ns
+
+
+def find_sources(inputs: Sequence[str], reading: Reading) -> list[Source]:
+    """Every file that the inputs name, in order: files, globs, folders (sorted by name), URLs and "-".
+
+    Raises InputError where one is missing or of a format we do not read.
+    """
+    return [_source(name, reading) for given in inputs for name in _expand(given)]
+
+
+def _expand(given: str) -> list[str]:
+    if given == STDIN or "://" in given:
+        return [given]
+    path = Path(given)
+    if path.is_file() or path.is_fifo():
+        return [given]
+    if path.is_dir():
+        found = sorted(str(item) for item in path.rglob("*") if item.is_file() and _split(item.name)[0] is not None)
+        if not found:
+            raise InputError("the folder holds no file that we read", where=given, expected=" or ".join(_FORMATS))
+        return found
+    if any(character in given for character in "*?["):
+        anchor = Path(path.anchor) if path.is_absolute() else Path()
+        pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
+        found = sorted(str(item) for item in anchor.glob(pattern) if item.is_file())
+        if found:
+            return found
+    raise InputError("there is no such input", where=given, do="check the path; quote a glob")
+
+
+def _split(name: str) -> tuple[str | None, str | None]:
+    """A file name's format and compression, None where its suffixes name none."""
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    compression = _COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    return (_FORMATS.get(suffixes[-1]) if suffixes else None), compression
+
+
+def _source(name: str, reading: Reading) -> Source:
+    guessed, compression = _split(name)
+    kind = reading.format or guessed
+    if kind is None:
+        raise InputError(
+            "the input's format is unknown",
+            where="standard input" if name == STDIN else name,
+            expected=f"a name that ends in {', '.join(_FORMATS)} (also .gz or .zst after it)",
+            do=f"say --format {'|'.join(FORMATS)}",
+        )
+    size, modified = None, None
+    if name != STDIN and "://" not in name and Path(name).is_file():
+        status = Path(name).stat()
+        size, modified = status.st_size, status.st_mtime_ns
+    elif "://" in name:
+        size = _url_size(name)
+    return Source(name=name, dialect=_dialect(kind, reading), compression=compression, size=size, modified=modified)
+
+
+def _dialect(kind: str, reading: Reading) -> Dialect | None:
+    if kind == "parquet":
+        return None
+    try:
+        if kind == "jsonl":
+            return Dialect(format="jsonl", encoding=reading.encoding)
+        return Dialect(
+            delimiter=reading.delimiter or ("\t" if kind == "tsv" else ","),
+            header=reading.header,
+            columns=reading.columns,
+            quoting=reading.quoting,
+            encoding=reading.encoding,
+        )
+    except ValueError as error:
+        raise InputError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
+
+
+def _fsspec(name: str) -> Any:
+    try:
+        import fsspec
+    except ImportError:
+        raise InputError("reading a URL needs fsspec", where=name, do="pip install fsspec") from None
+    try:
+        return fsspec.core.url_to_fs(name)
+    # Each file system has its own errors: a missing driver is an ImportError, a bad URL a ValueError.
+    except (ImportError, ValueError) as error:
+        raise InputError("the URL cannot be opened", where=name, found=str(error)) from None
+
+
+def _open_url(name: str) -> BinaryIO:
+    system, path = _fsspec(name)
+    try:
+        return cast("BinaryIO", system.open(path, "rb"))
+    except OSError as error:
+        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
+
+
+def _url_size(name: str) -> int | None:
+    system, path = _fsspec(name)
+    try:
+        return cast("int | None", system.info(path).get("size"))
+    except OSError as error:
+        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None

@@ -1,0 +1,130 @@
+"""Tiny bundles for the tests of scoring: random weights, exported with torch's own exporter, golden rows by torch."""
+
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from transformers import AutoModelForSequenceClassification
+
+from export.bundle import FILES, ExportManifest, GraphFile, Parity, hash_files, instruction_set, write_manifest
+from tests import tiny
+from trainer.contract.checkpoint import Contract
+from trainer.contract.encoding import EncodingPolicy, TextEncoder
+from trainer.contract.inputs import InputSpec
+from trainer.contract.labels import LabelSpace
+
+BATCH_TOKENS = 256
+
+
+def contract(kind: Any = "single", **spec: Any) -> Contract:
+    """Three labels, one text column unless said otherwise."""
+    return Contract(
+        labels=LabelSpace(names=("ham", "spam", "eggs"), kind=kind),
+        input=InputSpec(**{"text": ("text",), **spec}),
+        encoding=EncodingPolicy(max_tokens=32),
+    )
+
+
+def texts(count: int, seed: int = 0) -> list[str]:
+    """Texts of 1 to 60 words from the tiny corpus; hardly any repeats."""
+    words = " ".join(tiny.CORPUS).split()
+    generator = np.random.default_rng(seed)
+    return [" ".join(generator.choice(words, generator.integers(1, 60))) for _ in range(count)]
+
+
+def torch_logits(folder: Path, encoder: TextEncoder, rows: list[str], pairs: list[str] | None = None) -> np.ndarray:
+    """What torch says, row by row, float32 [N, C]."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    encoded = encoder.encode(rows, pairs)
+    out = []
+    # One thread: other tests run beside this one, and rows are tiny.
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        for row in range(len(rows)):
+            arrays = encoder.pad(encoded, np.array([row])).named()
+            out.append(model(**{name: torch.from_numpy(value) for name, value in arrays.items()}).logits.numpy()[0])
+    return np.array(out)
+
+
+def make(folder: Path, given: Contract, *, precisions: tuple[str, ...] = ("fp32", "int8"), **changes: Any) -> Path:
+    """A bundle in `folder`; returns it. changes go to the manifest."""
+    folder.mkdir()
+    checkpoint = tiny.checkpoint(folder.parent / f"{folder.name}-checkpoint", given)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(checkpoint.path / name, folder / name)
+    (folder / "onnx").mkdir()
+    _export(checkpoint.path, folder / FILES["fp32"])
+    if "int8" in precisions:
+        quantize_dynamic(folder / FILES["fp32"], folder / FILES["int8"], weight_type=QuantType.QInt8)
+    encoder = checkpoint.encoder()
+    golden = texts(8, seed=1)
+    pairs = texts(8, seed=2) if given.input.pair is not None else None
+    logits = torch_logits(checkpoint.path, encoder, golden, pairs)
+    with (folder / "golden.jsonl").open("w") as file:
+        for row, text in enumerate(golden):
+            line = {"text": text, "pair": pairs[row] if pairs else None, "logits": logits[row].tolist()}
+            file.write(json.dumps(line) + "\n")
+    reseal(folder, given, precisions, **changes)
+    return folder
+
+
+def reseal(folder: Path, given: Contract, precisions: tuple[str, ...] = ("fp32", "int8"), **changes: Any) -> None:
+    """Write the manifest of what lies in the folder."""
+    figures = {"label_agreement": 1.0, "max_difference": 0.0, "p99_difference": 0.0, "torch_value": 1.0, "value": 1.0}
+    parity = Parity(rows=8, metric="accuracy", drop=0.0, drop_low=0.0, drop_high=0.0, **figures)
+    graphs = {
+        name: GraphFile(
+            file=FILES[name],
+            opset=17,
+            bytes=(folder / FILES[name]).stat().st_size,
+            parity=parity,
+            instruction_set=instruction_set(),
+            golden_bound=1e-4 if name == "fp32" else 0.9,
+        )
+        for name in precisions
+    }
+    manifest = ExportManifest(
+        name="tiny",
+        model_type="bert",
+        contract=given,
+        graphs=graphs,
+        files=hash_files(folder),
+        batch_tokens=BATCH_TOKENS,
+        versions={},
+    )
+    write_manifest(folder, ExportManifest(**{**vars(manifest), **changes}))
+
+
+def _export(checkpoint: Path, path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    axes = {name: {0: "batch", 1: "tokens"} for name in names}
+    sample = torch.ones((2, 7), dtype=torch.int64)
+    with warnings.catch_warnings():
+        # torch's TorchScript exporter announces its end and traces shape checks: nothing that scoring is about.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Logits(model),
+            (sample, sample, sample),
+            str(path),
+            input_names=names,
+            output_names=["logits"],
+            dynamic_axes={**axes, "logits": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+
+
+class _Logits(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.model(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+        return logits

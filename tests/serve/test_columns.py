@@ -1,0 +1,160 @@
+"""Columns are passed through as they came, with their types where the input has types."""
+
+import datetime
+import decimal
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.serve import bundles
+from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
+from trainer.contract.errors import InputError
+
+NASTY = ['say "hi"', "a,b", "two\nlines", "carriage\rreturn", "tab\there", " spaces ", "ünï çödé 🎉", "x\r\ny"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "jsonl", "parquet"])
+def test_nasty_text_survives(single: Path, tmp_path: Path, suffix: str) -> None:
+    """Quotes, delimiters, line breaks and any script come out as they went in."""
+    rows = write_csv(tmp_path / "in.csv", NASTY)
+    out = tmp_path / f"out.{suffix}"
+    score(single, rows, out=out)
+    if suffix == "parquet":
+        found = pq.read_table(out).column("text").to_pylist()
+    elif suffix == "jsonl":
+        found = [row["text"] for row in read_jsonl(out)]
+    else:
+        found = [row["text"] for row in read_csv(out, "\t" if suffix == "tsv" else ",")]
+    assert found == NASTY
+
+
+def _table(rows: int = 50) -> pa.Table:
+    day = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    return pa.table(
+        {
+            "small": pa.array(range(rows), pa.int16()),
+            "text": pa.array(bundles.texts(rows)).dictionary_encode(),
+            "when": pa.array([day] * rows, pa.timestamp("ns", "UTC")),
+            "price": pa.array([decimal.Decimal("1.50")] * rows, pa.decimal128(10, 2)),
+            "tags": pa.array([["a", None]] * rows, pa.list_(pa.string())),
+            "blob": pa.array([b"\xff\x00"] * rows, pa.binary()),
+            "none": pa.array([None] * rows, pa.float32()),
+        }
+    )
+
+
+def test_parquet_keeps_types(single: Path, tmp_path: Path) -> None:
+    """Parquet to Parquet keeps every column's type and values; ours are a dictionary and float32."""
+    table = _table()
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=7)
+    score(single, tmp_path / "in.parquet", out=tmp_path / "out.parquet", window=16)
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert found.select(table.column_names).equals(table)
+    assert found.schema.field("prediction").type == pa.dictionary(pa.int32(), pa.string())
+    assert found.schema.field("confidence").type == pa.float32()
+
+
+def test_parquet_to_text(single: Path, tmp_path: Path) -> None:
+    """Types that text files lack are written as text: times, decimals, bytes as base64, lists as JSON."""
+    pq.write_table(_table(3), tmp_path / "in.parquet")
+    score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
+    row = read_jsonl(tmp_path / "out.jsonl")[2]
+    assert (row["small"], row["price"], row["tags"], row["blob"], row["none"]) == (2, "1.50", ["a", None], "/wA=", None)
+    assert row["when"].startswith("2026-01-02 03:04:05")
+    score(single, tmp_path / "in.parquet", out=tmp_path / "out.csv")
+    assert read_csv(tmp_path / "out.csv")[2]["tags"] == '["a", null]'
+
+
+def test_multi_label_lists(multi: Path, tmp_path: Path) -> None:
+    """Several labels are lists in Parquet, as long as their confidences."""
+    score(multi, write_csv(tmp_path / "in.csv", bundles.texts(30)), out=tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert pa.types.is_list(found.schema.field("predictions").type)
+    assert found.schema.field("confidences").type == pa.list_(pa.float32())
+    rows = found.to_pylist()
+    assert all(len(row["predictions"]) == len(row["confidences"]) for row in rows)
+    assert all(confidence >= 0.5 for row in rows for confidence in row["confidences"])
+
+
+def _write_jsonl(path: Path, rows: list[object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_json_rows_keep_their_own_columns(single: Path, tmp_path: Path) -> None:
+    """JSON lines to JSON lines passes every row's own keys and values through, half surrogate pairs too."""
+    rows = [{"text": "a", "x": {"deep": [1, 2.5, None]}}, {"y": "\ud800 half", "text": "b"}]
+    source = _write_jsonl(tmp_path / "in.jsonl", list(rows))
+    score(single, source, out=tmp_path / "out.jsonl")
+    found = read_jsonl(tmp_path / "out.jsonl")
+    assert [{key: row[key] for key in want} for row, want in zip(found, rows, strict=True)] == rows
+
+
+def test_json_to_parquet_types(single: Path, tmp_path: Path) -> None:
+    """JSON's numbers and booleans keep their type in Parquet, nested values become JSON text, a late misfit is an
+    error row.
+    """
+    rows: list[object] = [{"text": "a", "n": 1, "f": 1.5, "b": True, "deep": {"k": [1]}, "gone": None}]
+    rows += [{"text": "b", "n": "seven"}, {"text": "c", "new": 1}, {"text": "d", "f": 2, "deep": "plain"}]
+    source = _write_jsonl(tmp_path / "in.jsonl", rows)
+    report = score(single, source, out=tmp_path / "out.parquet", window=1)
+    assert report["reasons"] == {"type_changed": 1, "unknown_column": 1}
+    found = pq.read_table(tmp_path / "out.parquet")
+    assert [str(found.schema.field(name).type) for name in ("n", "f", "b", "deep")] == [
+        "int64",
+        "double",
+        "bool",
+        "string",
+    ]
+    assert found.column("deep").to_pylist() == ['{"k": [1]}', "plain"]
+    assert found.column("n").to_pylist() == [1, None]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_clash_names_the_prefix(single: Path, tmp_path: Path, suffix: str) -> None:
+    """An input column with the name of one of ours is an error that names --prefix, and a prefix helps."""
+    rows = tmp_path / "in.csv"
+    rows.write_text("text,confidence\nhello,high\n")
+    with pytest.raises(InputError) as error:
+        score(single, rows, out=tmp_path / f"out.{suffix}")
+    assert "--prefix" in str(error.value)
+    assert not (tmp_path / f"out.{suffix}").exists()
+    report = score(single, rows, out=tmp_path / f"out.{suffix}", prefix="model_")
+    assert report["rows_scored"] == 1
+
+
+def test_inputs_of_several_formats(single: Path, tmp_path: Path) -> None:
+    """Files of several formats are one job, in the order they were named."""
+    texts = bundles.texts(30)
+    write_csv(tmp_path / "a.csv", texts[:10])
+    _write_jsonl(tmp_path / "b.jsonl", [{"id": row, "text": text} for row, text in enumerate(texts[10:20], 10)])
+    pq.write_table(pa.table({"text": texts[20:], "id": list(range(20, 30))}), tmp_path / "c.parquet")
+    inputs = [tmp_path / name for name in ("a.csv", "b.jsonl", "c.parquet")]
+    for suffix in ("csv", "jsonl", "parquet"):
+        score(single, *inputs, out=tmp_path / f"out.{suffix}")
+    expected = list(map(str, range(30)))
+    assert [row["id"] for row in read_csv(tmp_path / "out.csv")] == expected
+    assert [str(row["id"]) for row in read_jsonl(tmp_path / "out.jsonl")] == expected
+    assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == expected
+
+
+def test_inputs_that_do_not_fit_together(single: Path, tmp_path: Path) -> None:
+    """Files with different columns are refused, naming file and column."""
+    write_csv(tmp_path / "a.csv", ["x"])
+    (tmp_path / "b.csv").write_text("text,other\nx,y\n")
+    with pytest.raises(InputError) as error:
+        score(single, tmp_path / "a.csv", tmp_path / "b.csv", out=tmp_path / "out.csv")
+    assert "b.csv" in str(error.value)
+
+
+def test_header_alone(single: Path, tmp_path: Path) -> None:
+    """A file with a header and no rows gives an output with a header and no rows."""
+    (tmp_path / "in.csv").write_text("id,text\n")
+    report = score(single, tmp_path / "in.csv", out=tmp_path / "out.csv")
+    assert report["rows_read"] == 0
+    assert (tmp_path / "out.csv").read_text() == "id,text,prediction,confidence\n"
+    score(single, tmp_path / "in.csv", out=tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
