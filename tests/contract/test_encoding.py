@@ -259,7 +259,11 @@ def test_every_row_is_in_one_batch_within_the_budget(lengths: list[int], tokens:
         assert len(batch) == 1 or len(batch) * sizes[batch].max() <= tokens
 
 
-def test_batches_are_as_full_as_the_budget_allows() -> None:
-    """A budget of 12 takes three rows of four tokens, and a row that is longer than the budget stands alone."""
-    batches = budget_batches(np.array([4, 4, 4, 4, 20, 1]), np.arange(6), 12)
-    assert [batch.tolist() for batch in batches] == [[0, 1, 2], [3], [4], [5]]
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [(11, [[0, 1], [2, 3], [4], [5]]), (12, [[0, 1, 2], [3], [4], [5]]), (16, [[0, 1, 2, 3], [4], [5]])],
+)
+def test_batches_are_as_full_as_the_budget_allows(tokens: int, expected: list[list[int]]) -> None:
+    """Rows of four tokens fill the budget to its last token and not beyond; a row of twenty stands alone."""
+    batches = budget_batches(np.array([4, 4, 4, 4, 20, 1]), np.arange(6), tokens)
+    assert [batch.tolist() for batch in batches] == expected

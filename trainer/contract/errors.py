@@ -46,7 +46,7 @@ class RecipeError(InputError):
 
 
 class BadRow(ClassifactError):
-    """One row cannot be read. `reason` is a fixed word (see `trainer/contract/records.py`), `what` says it in full."""
+    """One row cannot be read. `reason` is a fixed word (see `InputSpec.read`), `what` says it in full."""
 
     def __init__(self, reason: str, what: str) -> None:
         self.reason = reason
