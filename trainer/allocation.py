@@ -1,6 +1,7 @@
 """Which rows go into which split: shares, label balance, and rows that must stay together."""
 
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +12,55 @@ from trainer.rows import Row, labelled
 Ints = NDArray[np.int64]
 
 
-def cut(
-    rows: list[Row],
-    taken: set[tuple[str, str | None]],
-    shares: dict[str, float],
-    stratify: LabelSpace | None,
-    generator: np.random.Generator,
-) -> dict[str, list[int]]:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How rows are cut. shares: of each split but "train", in the order of time.
+
+    taken: texts of evaluation files; rows equal to them stay in training, where the summary counts them. stratify: the
+        labels whose shares are kept. by_time: by `Row.time`, and then neither by labels nor by chance.
+    """
+
+    shares: dict[str, float]
+    taken: set[tuple[str, str | None]]
+    stratify: LabelSpace | None
+    seed: int
+    by_time: bool
+
+
+def cut(rows: list[Row], plan: Plan) -> dict[str, list[int]]:
     """Places in `rows` of each split that is cut, and of "train", which gets the rest; each in the order of `rows`.
 
-    Exact repeats and rows of one group stay together. taken: texts of evaluation files; rows equal to them stay in
-    training, where the summary counts them. stratify: the labels whose shares are kept.
+    Exact repeats and rows of one group stay together.
     """
-    free = [place for place, row in enumerate(rows) if row.key not in taken]
-    unit = units(len(free), [[rows[place].key for place in free], [rows[place].group for place in free]])
-    counts = _counts([rows[place] for place in free], unit, stratify)
-    chosen = allocate(counts, np.array([1 - sum(shares.values()), *shares.values()]), generator)[unit].tolist()
-    of = dict(zip(free, chosen, strict=True))
-    names = ["train", *shares]
+    free = [place for place, row in enumerate(rows) if row.key not in plan.taken]
+    chosen_rows = [rows[place] for place in free]
+    unit = units(len(free), [[row.key for row in chosen_rows], [row.group for row in chosen_rows]])
+    shares = np.array([1 - sum(plan.shares.values()), *plan.shares.values()])
+    if plan.by_time:
+        chosen = _by_time(np.array([row.time for row in chosen_rows], dtype=np.float64), unit, shares)
+    else:
+        chosen = allocate(_counts(chosen_rows, unit, plan.stratify), shares, np.random.default_rng(plan.seed))
+    of = dict(zip(free, chosen[unit].tolist(), strict=True))
+    names = ["train", *plan.shares]
     return {
         name: [place for place in range(len(rows)) if of.get(place, 0) == number] for number, name in enumerate(names)
     }
+
+
+def _by_time(times: NDArray[np.float64], unit: Ints, shares: NDArray[np.float64]) -> Ints:
+    """The split of each unit, [U]: the oldest rows are the first split's, the newest the last one's.
+
+    Rows of one moment stay together. A text that comes again later belongs to the time when it was first seen, so no
+    later split holds what an earlier one knows.
+    """
+    first = np.full(int(unit.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(first, unit, times)
+    _, moment, sizes = np.unique(first[unit], return_inverse=True, return_counts=True)
+    before = (np.cumsum(sizes) - sizes) / max(1, len(times))
+    of_moment = np.searchsorted(np.cumsum(shares[:-1]) - 1e-9, before, side="right")
+    chosen = np.zeros(len(first), dtype=np.int64)
+    chosen[unit] = of_moment[moment]
+    return chosen
 
 
 def _counts(rows: list[Row], unit: Ints, space: LabelSpace | None) -> NDArray[np.float64]:

@@ -64,21 +64,28 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPart:
-    """Shares of the rows to hold out of `train`, 0 to 1.
+    """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files.
 
-    stratify: keep the label shares. group: a column whose values never stand in two splits. seed: the recipe's where
-        None.
+    stratify: keep the label shares. group: a column whose values never stand in two splits. time: a column by which the
+        newest rows become the test split, the next ones validation; then labels are not balanced. time_format: as
+        strptime takes it, where times are not ISO 8601. seed: the recipe's where None.
     """
 
     validation: float = 0.1
     test: float = 0.0
     stratify: bool = True
     group: str | None = None
+    time: str | None = None
+    time_format: str | None = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
             raise ValueError(f"expected shares that leave rows to train on, found {self.validation} and {self.test}")
+        if self.group is not None and self.time is not None:
+            raise ValueError("expected group or time: a group may lie on both sides of a moment")
+        if self.time_format is not None and self.time is None:
+            raise ValueError("time_format: expected time, the column it is of")
 
 
 @dataclass(frozen=True, kw_only=True)

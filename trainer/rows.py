@@ -11,9 +11,11 @@ from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.contract.records import Record
 from trainer.label_cells import LabelReader
 from trainer.readers import FileRecords, read_source
-from trainer.recipe import Source
+from trainer.recipe import Source, SplitPart
+from trainer.times import TimeReader
 
 SHOWN = 5
 
@@ -21,7 +23,8 @@ SHOWN = 5
 class Row(NamedTuple):
     """One row. id: its place among all records that the recipe's data names, dropped ones counted too.
 
-    group: the cell of the group column, or None where the recipe has none or the cell is empty.
+    group, time: of the columns that the split names, or None where it names none or the cell is empty.
+    values: the whole record, where the reader keeps it.
     """
 
     id: int
@@ -29,12 +32,22 @@ class Row(NamedTuple):
     text: str
     pair: str | None
     labels: tuple[str, ...]
-    group: str | None
+    group: str | None = None
+    time: float | None = None
+    values: dict[str, object] | None = None
 
     @property
     def key(self) -> tuple[str, str | None]:
         """What makes a row an exact repeat of another."""
         return self.text, self.pair
+
+
+class Problem(NamedTuple):
+    """A record that is no row: where, the reason's fixed word (see `records.py`), and the same in full."""
+
+    place: str
+    reason: str
+    what: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,59 +57,77 @@ class RowsRead:
     rows: list[Row]
     read: dict[str, int]
     dropped: dict[str, int]
+    problems: list[Problem]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowReader:
-    """What turns records into rows: the input columns, the labels, and the group column where there is one."""
+    """What turns records into rows: the input columns, the labels, and the columns that the split names.
+
+    cut: whether these rows are to be cut into splits, so that the split's columns must be there. keep: whether rows
+        keep their records.
+    """
 
     input: InputSpec
     labels: LabelReader
-    group: str | None = None
+    split: SplitPart
+    cut: bool = True
+    keep: bool = False
 
     def read(self, sources: tuple[Source, ...], first_id: int) -> RowsRead:
         """Read all sources in order; ids count from `first_id`.
 
-        Raises InputError: what `read_source` raises, a missing column, rows that cannot be read (the first places and
-        how many there are), a spelling that is no label.
+        Raises InputError: what `read_source` raises, and a missing column. Records that are no rows are in `problems`,
+        spellings that are no labels in `labels`; `refuse` makes errors of both.
         """
         rows: list[Row] = []
-        problems: list[tuple[str, str]] = []
+        problems: list[Problem] = []
         read: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
+        times = None if self.split.time is None else TimeReader(self.split.time, self.split.time_format)
         for file in (file for source in sources for file in read_source(source)):
             self._require_columns(file)
-            for row in self._rows(file, first_id + read.total(), problems):
-                if row is None:
-                    dropped[file.file] += 1
-                else:
-                    rows.append(row)
+            for number, record in enumerate(file.records, first_id + read.total()):
+                place = f"{file.file}:{record.line}"
+                try:
+                    rows.append(self._row(number, place, record, times))
+                except BadRow as error:
+                    if error.reason == "null_text" and self.input.on_null == "drop":
+                        dropped[file.file] += 1
+                    else:
+                        problems.append(Problem(place, error.reason, error.what))
             read[file.file] += len(file.records)
-        _refuse(problems)
+        return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped), problems=problems)
+
+    def refuse(self, read: RowsRead) -> None:
+        """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
+        if read.problems:
+            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in read.problems[:SHOWN])
+            more = f"; and {len(read.problems) - SHOWN} more" if len(read.problems) > SHOWN else ""
+            raise InputError(
+                "a row cannot be read" if len(read.problems) == 1 else f"{len(read.problems)} rows cannot be read",
+                where=read.problems[0].place,
+                found=shown + more,
+                do="repair the rows; a null text may also be dropped or read as empty (input.on_null)",
+            )
         self.labels.check()
-        return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped))
 
-    def _rows(self, file: FileRecords, first_id: int, problems: list[tuple[str, str]]) -> Iterator[Row | None]:
-        """The rows of one file; None for a row that is left out."""
-        for number, record in enumerate(file.records, first_id):
-            place = f"{file.file}:{record.line}"
-            if record.values is None:
-                problems.append((place, record.detail))
-                continue
-            try:
-                text, pair = self.input.read(record.values)
-                labels = self.labels.read(record.values, place)
-            except BadRow as error:
-                if error.reason == "null_text" and self.input.on_null == "drop":
-                    yield None
-                else:
-                    problems.append((place, error.what))
-                continue
-            yield Row(number, place, text, pair, labels, self._group(record.values))
-
-    def _group(self, values: dict[str, object]) -> str | None:
-        cell = None if self.group is None else values.get(self.group)
-        return None if cell is None or cell == "" else str(cell)
+    def _row(self, number: int, place: str, record: Record, times: TimeReader | None) -> Row:
+        values = record.values
+        if values is None:
+            raise BadRow(record.reason, record.detail)
+        text, pair = self.input.read(values)
+        group = None if self.split.group is None else values.get(self.split.group)
+        return Row(
+            id=number,
+            place=place,
+            text=text,
+            pair=pair,
+            labels=self.labels.read(values, place),
+            group=None if group is None or group == "" else str(group),
+            time=times.read(values.get(times.column)) if times is not None and times.column in values else None,
+            values=values if self.keep else None,
+        )
 
     def _require_columns(self, file: FileRecords) -> None:
         if not file.columns:
@@ -120,22 +151,10 @@ class RowReader:
             yield "input.pair", self.input.pair
         key = "labels.column" if self.labels.part.columns is None else "labels.columns"
         yield from ((key, column) for column in self.labels.columns)
-        if self.group is not None:
-            yield "data.split.group", self.group
-
-
-def _refuse(problems: list[tuple[str, str]]) -> None:
-    """Training rows are repaired, not skipped: a row that is silently missing is found by nobody."""
-    if not problems:
-        return
-    shown = "; ".join(f"{place}: {what}" for place, what in problems[:SHOWN])
-    more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    raise InputError(
-        "a row cannot be read" if len(problems) == 1 else f"{len(problems)} rows cannot be read",
-        where=problems[0][0],
-        found=shown + more,
-        do="repair the rows; a null text may also be dropped or read as empty (input.on_null)",
-    )
+        if self.cut and self.split.group is not None:
+            yield "data.split.group", self.split.group
+        if self.cut and self.split.time is not None:
+            yield "data.split.time", self.split.time
 
 
 def labelled(rows: list[Row], space: LabelSpace) -> LabelledRows:

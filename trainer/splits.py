@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from trainer.allocation import cut
+from trainer.allocation import Plan, cut
 from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
@@ -100,12 +98,15 @@ def _read(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> _Read:
     given: dict[str, RowsRead] = {}
     for name, part in sources.items():
         if part is not None:
-            labels = LabelReader(recipe.labels, names)
-            # A group column matters where rows are cut; files that are given are split already.
             reader = RowReader(
-                input=recipe.input.spec(), labels=labels, group=data.split.group if name == "train" else None
+                input=recipe.input.spec(),
+                labels=LabelReader(recipe.labels, names),
+                split=data.split,
+                # Files that are given for evaluation are split already.
+                cut=name == "train",
             )
             given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
+            reader.refuse(given[name])
             names = names or tuple(sorted({label for row in given[name].rows for label in row.labels}))
     return _Read(
         space=space or _space(recipe.labels, names or (), data),
@@ -135,10 +136,14 @@ def _make(read: _Read, data: DataPart, seed: int) -> dict[str, list[int]]:
     for name, part in read.given.items():
         places[name] = list(range(start, start + len(part.rows)))
         start += len(part.rows)
-    taken = {row.key for name, part in read.given.items() if name != "train" for row in part.rows}
-    generator = np.random.default_rng(data.split.seed if data.split.seed is not None else seed)
-    stratify = read.space if data.split.stratify else None
-    places |= cut(read.given["train"].rows, taken, _shares(data), stratify, generator)
+    plan = Plan(
+        shares=_shares(data),
+        taken={row.key for name, part in read.given.items() if name != "train" for row in part.rows},
+        stratify=read.space if data.split.stratify else None,
+        seed=data.split.seed if data.split.seed is not None else seed,
+        by_time=data.split.time is not None,
+    )
+    places |= cut(read.given["train"].rows, plan)
     return {name: places[name] for name in NAMES if name in places}
 
 
@@ -243,6 +248,7 @@ def _summary(splits: dict[str, LabelledRows], read: _Read, data: DataPart, seed:
             **{name: shares.get(name, "files") for name in splits if name != "train"},
             "stratify": data.split.stratify,
             "group": data.split.group,
+            "time": data.split.time,
             "seed": data.split.seed if data.split.seed is not None else seed,
         },
         "files": [

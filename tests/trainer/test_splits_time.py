@@ -1,0 +1,109 @@
+"""Splits by time: the newest rows are the test, and nothing later is known before."""
+
+import datetime
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.trainer.sources import made, recipe, write
+from trainer.contract.errors import BadRow, InputError
+from trainer.splits import Splits, prepare
+from trainer.times import TimeReader
+
+SPLIT = {"validation": 0.1, "test": 0.2, "time": "day"}
+
+
+def days(number: int) -> str:
+    """A CSV of rows in no order, one a day."""
+    start = datetime.date(2024, 1, 1)
+    rows = [f"t{n},{'ab'[n % 2]},{start + datetime.timedelta(days=n)}\n" for n in range(number)]
+    random.Random(0).shuffle(rows)
+    return "text,label,day\n" + "".join(rows)
+
+
+def numbers(splits: Splits) -> list[set[int]]:
+    """The day numbers of train, validation and test."""
+    assert splits.test is not None
+    return [{int(text[1:]) for text in part.texts} for part in (splits.train, splits.validation, splits.test)]
+
+
+def test_the_newest_rows_are_the_test_and_the_next_ones_validation(tmp_path: Path) -> None:
+    """Of 100 days in any order the first 70 train, the next 10 validate, the last 20 test."""
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, days(100))}, "split": SPLIT})
+    assert numbers(splits) == [set(range(70)), set(range(70, 80)), set(range(80, 100))]
+    assert splits.summary["made"]["time"] == "day"
+
+
+def test_splits_by_time_are_saved_and_reused(tmp_path: Path) -> None:
+    """A second call takes the saved rows, and a changed day alone changes nothing in them."""
+    file = write(tmp_path, days(100))
+    one = recipe({"train": {"files": file}, "split": SPLIT})
+    first = prepare(one, one.data, tmp_path / "splits")
+    write(tmp_path, days(100).replace("2024-01-01", "2030-01-01"))
+    assert numbers(prepare(one, one.data, tmp_path / "splits")) == numbers(first)
+
+
+def test_rows_of_one_moment_stay_together(tmp_path: Path) -> None:
+    """Ten rows a day are never parted, though the shares would cut a day in two."""
+    text = "text,label,day\n" + "".join(f"t{n},{'ab'[n % 2]},{n // 30}\n" for n in range(300))
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, text)}, "split": {**SPLIT, "validation": 0.15}})
+    sides = [{number // 30 for number in side} for side in numbers(splits)]
+    assert sum(map(len, sides)) == 10
+    assert sides[2] == {8, 9}
+
+
+def test_a_text_that_comes_again_later_belongs_to_its_first_time(tmp_path: Path) -> None:
+    """A repeat of an old text among the newest rows goes to training with it."""
+    text = days(100) + "t3,a,2025-01-01\n"
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, text)}, "split": SPLIT})
+    assert splits.train.texts.count("t3") == 2
+
+
+def test_dates_of_parquet_and_texts_of_a_format(tmp_path: Path) -> None:
+    """Dates as such, and texts that strptime reads, order rows as ISO dates do."""
+    start = datetime.datetime(2024, 1, 1)
+    rows = [{"text": f"t{n}", "label": "ab"[n % 2], "day": start + datetime.timedelta(days=n)} for n in range(100)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    text = "text,label,day\n" + "".join(f"{row['text']},{row['label']},{row['day']:%d.%m.%Y}\n" for row in rows)
+    first = made(tmp_path / "1", {"train": {"files": str(tmp_path / "rows.parquet")}, "split": SPLIT})
+    german = {"train": {"files": write(tmp_path, text)}, "split": {**SPLIT, "time_format": "%d.%m.%Y"}}
+    assert (
+        numbers(made(tmp_path / "2", german)) == numbers(first) == [{*range(70)}, {*range(70, 80)}, {*range(80, 100)}]
+    )
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"), [("", "holds no time"), ("yesterday", "split.time_format"), ("7", "'7' among dates")]
+)
+def test_a_cell_that_is_no_time_is_named_with_its_line(tmp_path: Path, cell: str, told: str) -> None:
+    """An empty cell, a word, and a number among dates are errors at their line."""
+    file = write(tmp_path, f"text,label,day\na,x,2024-01-01\nb,y,{cell}\n")
+    with pytest.raises(InputError, match=rf"rows\.csv:3[\s\S]*{told}"):
+        made(tmp_path, {"train": {"files": file}, "split": SPLIT})
+
+
+def test_a_missing_time_column_names_its_key(tmp_path: Path) -> None:
+    """A time column that the file lacks gets the nearest name."""
+    with pytest.raises(InputError, match=r"data\.split\.time[\s\S]*did you mean 'day'"):
+        made(tmp_path, {"train": {"files": write(tmp_path, days(9))}, "split": {"time": "days"}})
+
+
+def test_zones_are_honoured_and_a_bare_time_is_utc() -> None:
+    """Noon in Berlin is before noon without a zone; a text of digits is a date where a format says so."""
+    reader = TimeReader("when")
+    assert reader.read("2024-05-01T12:00:00+02:00") < reader.read("2024-05-01T12:00:00")
+    assert TimeReader("when", "%Y%m%d").read("20240501") == reader.read(datetime.date(2024, 5, 1))
+    assert TimeReader("when").read("20240501") == 20240501
+    with pytest.raises(BadRow, match="holds True"):
+        reader.read(True)
+
+
+def test_group_and_time_exclude_each_other(tmp_path: Path) -> None:
+    """A recipe that asks for both is refused, as is a format without a time."""
+    file = write(tmp_path, days(9))
+    for split in ({"group": "label", "time": "day"}, {"time_format": "%Y"}):
+        with pytest.raises(AssertionError, match="expected"):
+            recipe({"train": {"files": file}, "split": split})
