@@ -52,12 +52,29 @@ class Problem(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class RowsRead:
-    """The rows of some sources. read: records met in each file; dropped: of those, left out for a null text."""
+    """The rows of some sources. read: records met in each file; dropped: of those, left out for a null text.
+
+    problems: records that are no rows. labels: what read the labels, and the spellings that are none.
+    """
 
     rows: list[Row]
     read: dict[str, int]
     dropped: dict[str, int]
     problems: list[Problem]
+    labels: LabelReader
+
+    def refuse(self) -> None:
+        """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
+        if self.problems:
+            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in self.problems[:SHOWN])
+            more = f"; and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
+            raise InputError(
+                "a row cannot be read" if len(self.problems) == 1 else f"{len(self.problems)} rows cannot be read",
+                where=self.problems[0].place,
+                found=shown + more,
+                do="repair the rows; a null text may also be dropped or read as empty (input.on_null)",
+            )
+        self.labels.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +94,7 @@ class RowReader:
     def read(self, sources: tuple[Source, ...], first_id: int) -> RowsRead:
         """Read all sources in order; ids count from `first_id`.
 
-        Raises InputError: what `read_source` raises, and a missing column. Records that are no rows are in `problems`,
-        spellings that are no labels in `labels`; `refuse` makes errors of both.
+        Raises InputError: what `read_source` raises, and a missing column.
         """
         rows: list[Row] = []
         problems: list[Problem] = []
@@ -97,20 +113,7 @@ class RowReader:
                     else:
                         problems.append(Problem(place, error.reason, error.what))
             read[file.file] += len(file.records)
-        return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped), problems=problems)
-
-    def refuse(self, read: RowsRead) -> None:
-        """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
-        if read.problems:
-            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in read.problems[:SHOWN])
-            more = f"; and {len(read.problems) - SHOWN} more" if len(read.problems) > SHOWN else ""
-            raise InputError(
-                "a row cannot be read" if len(read.problems) == 1 else f"{len(read.problems)} rows cannot be read",
-                where=read.problems[0].place,
-                found=shown + more,
-                do="repair the rows; a null text may also be dropped or read as empty (input.on_null)",
-            )
-        self.labels.check()
+        return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped), problems=problems, labels=self.labels)
 
     def _row(self, number: int, place: str, record: Record, times: TimeReader | None) -> Row:
         values = record.values

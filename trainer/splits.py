@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.allocation import Plan, cut
 from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.label_cells import LabelReader
-from trainer.recipe import DataPart, LabelsPart, Recipe, Source
-from trainer.rows import Row, RowReader, RowsRead, labelled
+from trainer.gather import NAMES, Gathered, divide, gather, shares
+from trainer.recipe import DataPart, Recipe
+from trainer.rows import Row, labelled
 
-NAMES = ("train", "validation", "test")
 SUMMARY = "splits.json"
 SHOWN = 5
 
@@ -39,15 +37,6 @@ class Splits:
     summary: dict[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """All rows of a recipe's data: those of `train`, and those of the files given for the other splits."""
-
-    space: LabelSpace
-    given: dict[str, RowsRead]
-    rows: list[Row]
-
-
 def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None) -> Splits:
     """Read the rows that `data` names, and make the splits or take those saved in `folder`; save them there.
 
@@ -56,18 +45,22 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
     Raises InputError: see `RowReader.read`; one class only; a split without rows; validation rows equal to test rows;
     rows that are not those that the saved splits were made of.
     """
-    read = _read(recipe, data, space)
+    gathered = gather(recipe, data, space)
+    for part in gathered.given.values():
+        part.refuse()
+    space = space or gathered.space(recipe.labels)
+    rows = gathered.rows
     summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
-    places = _make(read, data, recipe.seed) if summary is None else _saved_places(folder, summary, read)
-    splits = {name: labelled([read.rows[place] for place in places[name]], read.space) for name in places}
+    places = divide(gathered, space, recipe.seed) if summary is None else _saved_places(folder, summary, rows)
+    splits = {name: labelled([rows[place] for place in places[name]], space) for name in places}
     if summary is not None:
-        _check_fingerprint(summary, _fingerprint(splits, read.space), folder)
+        _check_fingerprint(summary, _fingerprint(splits, space), folder)
     else:
-        _check(splits, read.space, data)
-        summary = _summary(splits, read, data, recipe.seed)
-        _save(folder, splits, summary, read.space)
+        _check(splits, space, gathered.where)
+        summary = _summary(splits, gathered, space, recipe.seed)
+        _save(folder, splits, summary, space)
     return Splits(
-        space=read.space,
+        space=space,
         train=splits["train"],
         validation=splits["validation"],
         test=splits.get("test"),
@@ -88,77 +81,8 @@ def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
     return LabelledRows.open(folder / f"{name}.jsonl", space)
 
 
-def _read(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> _Read:
-    sources: dict[str, tuple[Source, ...] | None] = {
-        "train": data.train,
-        "validation": data.validation,
-        "test": data.test,
-    }
-    names = space.names if space is not None else recipe.labels.names or recipe.labels.columns
-    given: dict[str, RowsRead] = {}
-    for name, part in sources.items():
-        if part is not None:
-            reader = RowReader(
-                input=recipe.input.spec(),
-                labels=LabelReader(recipe.labels, names),
-                split=data.split,
-                # Files that are given for evaluation are split already.
-                cut=name == "train",
-            )
-            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
-            reader.refuse(given[name])
-            names = names or tuple(sorted({label for row in given[name].rows for label in row.labels}))
-    return _Read(
-        space=space or _space(recipe.labels, names or (), data),
-        given=given,
-        rows=[row for read in given.values() for row in read.rows],
-    )
-
-
-def _space(part: LabelsPart, names: tuple[str, ...], data: DataPart) -> LabelSpace:
-    try:
-        return LabelSpace(names=names, kind=part.kind, positive=part.positive)
-    except ValueError as error:
-        one = len(names) < 2
-        raise InputError(
-            "the rows have one class only" if one else "the labels do not fit",
-            where=", ".join(source.shown for source in data.train),
-            found=f"only {names[0]!r}" if one and names else str(error),
-            expected="two labels or more" if one else "",
-            do="check labels.column and the files" if one else "mend labels in the recipe",
-        ) from None
-
-
-def _make(read: _Read, data: DataPart, seed: int) -> dict[str, list[int]]:
-    """Places in `read.rows` of each split: given files as they are, the rest cut from the rows of `train`."""
-    start = 0
-    places: dict[str, list[int]] = {}
-    for name, part in read.given.items():
-        places[name] = list(range(start, start + len(part.rows)))
-        start += len(part.rows)
-    plan = Plan(
-        shares=_shares(data),
-        taken={row.key for name, part in read.given.items() if name != "train" for row in part.rows},
-        stratify=read.space if data.split.stratify else None,
-        seed=data.split.seed if data.split.seed is not None else seed,
-        by_time=data.split.time is not None,
-    )
-    places |= cut(read.given["train"].rows, plan)
-    return {name: places[name] for name in NAMES if name in places}
-
-
-def _shares(data: DataPart) -> dict[str, float]:
-    """The shares to cut from `train`: none for a split that has files."""
-    shares = {
-        "validation": data.split.validation if data.validation is None else 0.0,
-        "test": data.split.test if data.test is None else 0.0,
-    }
-    return {name: share for name, share in shares.items() if share > 0}
-
-
-def _check(splits: dict[str, LabelledRows], space: LabelSpace, data: DataPart) -> None:
+def _check(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> None:
     """Refuse splits that cannot be learnt from or measured on."""
-    where = ", ".join(source.shown for source in data.train)
     totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
     present = [name for name, count in totals["train"].items() if count]
     if space.kind == "single" and len(present) == 1:
@@ -227,29 +151,27 @@ def _fingerprint(splits: dict[str, LabelledRows], space: LabelSpace) -> str:
     return digest.hexdigest()
 
 
-def _summary(splits: dict[str, LabelledRows], read: _Read, data: DataPart, seed: int) -> dict[str, Any]:
+def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, Any]:
     keys = {name: _keys(rows) for name, rows in splits.items()}
-    shares = _shares(data)
-    files = {file: count for part in read.given.values() for file, count in part.read.items()}
-    dropped = {file: count for part in read.given.values() for file, count in part.dropped.items()}
+    cut, split = shares(gathered.data), gathered.data.split
+    files = {file: count for part in gathered.given.values() for file, count in part.read.items()}
+    dropped = {file: count for part in gathered.given.values() for file, count in part.dropped.items()}
     rows = [key for name in keys for key in keys[name]]
     return {
-        "fingerprint": _fingerprint(splits, read.space),
-        "labels": list(read.space.names),
-        "kind": read.space.kind,
+        "fingerprint": _fingerprint(splits, space),
+        "labels": list(space.names),
+        "kind": space.kind,
         "rows_read": sum(files.values()),
         "nulls_dropped": sum(dropped.values()),
         "exact_repeats": len(rows) - len(set(rows)),
-        "splits": {
-            name: {"rows": len(part), "labels": _label_counts(part, read.space)} for name, part in splits.items()
-        },
+        "splits": {name: {"rows": len(part), "labels": _label_counts(part, space)} for name, part in splits.items()},
         "train_rows_in": {name: len(set(keys["train"]) & set(keys[name])) for name in NAMES[1:] if name in keys},
         "made": {
-            **{name: shares.get(name, "files") for name in splits if name != "train"},
-            "stratify": data.split.stratify,
-            "group": data.split.group,
-            "time": data.split.time,
-            "seed": data.split.seed if data.split.seed is not None else seed,
+            **{name: cut.get(name, "files") for name in splits if name != "train"},
+            "stratify": split.stratify,
+            "group": split.group,
+            "time": split.time,
+            "seed": split.seed if split.seed is not None else seed,
         },
         "files": [
             {"file": file, "rows": count, "nulls_dropped": dropped.get(file, 0)} for file, count in files.items()
@@ -269,9 +191,9 @@ def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any]
     write_json(folder / SUMMARY, summary)
 
 
-def _saved_places(folder: Path, summary: dict[str, Any], read: _Read) -> dict[str, list[int]]:
-    """Places in `read.rows` of the rows that the saved splits name by id."""
-    place = {row.id: number for number, row in enumerate(read.rows)}
+def _saved_places(folder: Path, summary: dict[str, Any], rows: list[Row]) -> dict[str, list[int]]:
+    """Places in `rows` of those that the saved splits name by id."""
+    place = {row.id: number for number, row in enumerate(rows)}
     saved: dict[str, list[int]] = {}
     for name in summary["splits"]:
         ids = [json.loads(line)["id"] for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]

@@ -1,0 +1,101 @@
+"""All rows of a recipe's data, and the split that each belongs to."""
+
+from dataclasses import dataclass
+
+from trainer.allocation import Plan, cut
+from trainer.contract.errors import InputError
+from trainer.contract.labels import LabelSpace
+from trainer.label_cells import LabelReader
+from trainer.recipe import DataPart, LabelsPart, Recipe, Source
+from trainer.rows import Row, RowReader, RowsRead
+
+NAMES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gathered:
+    """The rows of the files given for each split. names: of the labels, given or found in the training rows."""
+
+    data: DataPart
+    given: dict[str, RowsRead]
+    names: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of all files, in the order of their ids."""
+        return [row for read in self.given.values() for row in read.rows]
+
+    @property
+    def where(self) -> str:
+        """The training files, for messages."""
+        return ", ".join(source.shown for source in self.data.train)
+
+    def space(self, part: LabelsPart) -> LabelSpace:
+        """The labels. Raises InputError where there is only one, or the recipe asks for one that is not there."""
+        try:
+            return LabelSpace(names=self.names, kind=part.kind, positive=part.positive)
+        except ValueError as error:
+            one = len(self.names) < 2
+            raise InputError(
+                "the rows have one class only" if one else "the labels do not fit",
+                where=self.where,
+                found=f"only {self.names[0]!r}" if one and self.names else str(error),
+                expected="two labels or more" if one else "",
+                do="check labels.column and the files" if one else "mend labels in the recipe",
+            ) from None
+
+
+def gather(recipe: Recipe, data: DataPart, space: LabelSpace | None = None, *, keep: bool = False) -> Gathered:
+    """Read every file that `data` names, training rows first. space: the labels of an earlier stage.
+
+    Raises InputError as `RowReader.read` does; what is wrong with single rows is in each part, to be refused.
+    """
+    sources: dict[str, tuple[Source, ...] | None] = {
+        "train": data.train,
+        "validation": data.validation,
+        "test": data.test,
+    }
+    names = space.names if space is not None else recipe.labels.names or recipe.labels.columns
+    given: dict[str, RowsRead] = {}
+    for name, part in sources.items():
+        if part is not None:
+            reader = RowReader(
+                input=recipe.input.spec(),
+                labels=LabelReader(recipe.labels, names),
+                split=data.split,
+                # Files that are given for evaluation are split already.
+                cut=name == "train",
+                keep=keep,
+            )
+            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
+            found = {label for row in given[name].rows for label in row.labels} - set(reader.labels.unknown)
+            names = names or tuple(sorted(found))
+    return Gathered(data=data, given=given, names=names or ())
+
+
+def divide(gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, list[int]]:
+    """Places in `gathered.rows` of each split: given files as they are, the rest cut from the rows of `train`."""
+    start = 0
+    places: dict[str, list[int]] = {}
+    for name, part in gathered.given.items():
+        places[name] = list(range(start, start + len(part.rows)))
+        start += len(part.rows)
+    split = gathered.data.split
+    plan = Plan(
+        shares=shares(gathered.data),
+        taken={row.key for name, part in gathered.given.items() if name != "train" for row in part.rows},
+        stratify=space if split.stratify else None,
+        seed=split.seed if split.seed is not None else seed,
+        by_time=split.time is not None,
+    )
+    places |= cut(gathered.given["train"].rows, plan)
+    return {name: places[name] for name in NAMES if name in places}
+
+
+def shares(data: DataPart) -> dict[str, float]:
+    """The shares to cut from `train`: none for a split that has files."""
+    wanted = {
+        "validation": data.split.validation if data.validation is None else 0.0,
+        "test": data.split.test if data.test is None else 0.0,
+    }
+    return {name: share for name, share in wanted.items() if share > 0}
