@@ -1,0 +1,103 @@
+"""A graph run on a few small inputs: the real shape of every tensor, and the values that only shapes decide.
+
+Shape inference gives up where a length passes through arithmetic; numbers from several runs do not.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from export.passes.editing import Graph
+
+# Rows and tokens of each run: none equal to another, lengths down to one, so that no two meanings look alike.
+SMALL = ((2, 1), (1, 2), (3, 7), (5, 3), (2, 13))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probes:
+    """sizes: rows and tokens of each run. shapes: of each tensor, in the small runs. values: of each tensor that only
+    shapes decide, in every run, the longest among them.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    shapes: dict[str, list[tuple[int, ...]]]
+    values: dict[str, list[NDArray[Any]]]
+
+    def rank(self, name: str) -> int:
+        """The number of a tensor's axes; -1 where it is unknown."""
+        return len(self.shapes[name][0]) if name in self.shapes else -1
+
+    def axis(self, name: str, place: int) -> tuple[int, ...]:
+        """A tensor's size along an axis in each small run."""
+        return tuple(shape[place] for shape in self.shapes[name])
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """What an axis of tokens measures in the small runs."""
+        return tuple(tokens for _, tokens in SMALL)
+
+
+def probe(graph: Graph, longest: int) -> Probes:
+    """Run the graph. longest: the most tokens that a row may have.
+
+    The last run is that long: a size that a limit decides shows itself there.
+    """
+    decided = _decided_by_shapes(graph)
+    small = _Runner(graph, [name for node in graph.nodes for name in node.output if name])
+    runs = [small.run(*size) for size in SMALL]
+    shapes = {name: [run[name].shape for run in runs] for name in runs[0]}
+    for name in graph.inputs:
+        shapes[name] = list(SMALL)
+    for tensor in graph.model.graph.initializer:
+        shapes[tensor.name] = [tuple(tensor.dims)] * len(SMALL)
+    values = {name: [run[name] for run in runs] for name in decided}
+    if decided:
+        long = _Runner(graph, decided).run(1, longest)
+        values = {name: [*found, long[name]] for name, found in values.items()}
+    return Probes(sizes=(*SMALL, (1, longest)), shapes=shapes, values=values)
+
+
+class _Runner:
+    """A session that gives any tensors of a graph, unoptimized, so that every one exists."""
+
+    def __init__(self, graph: Graph, names: list[str]) -> None:
+        model = graph.model
+        outputs = list(model.graph.output)
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        finally:
+            del model.graph.output[:]
+            model.graph.output.extend(outputs)
+        self._names = names
+
+    def run(self, rows: int, tokens: int) -> dict[str, NDArray[Any]]:
+        """Values of the tensors on some rows, the last token of each but the first row padded."""
+        generator = np.random.default_rng(0)
+        # Small ids are in every vocabulary, and no row starts with what some families read as padding.
+        ids = generator.integers(2, 5, (rows, tokens))
+        mask = np.ones((rows, tokens), dtype=np.int64)
+        mask[1:, 1:][:, -1:] = 0
+        known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        given = {entry.name: known[entry.name] for entry in self._session.get_inputs()}
+        return dict(zip(self._names, self._session.run(self._names, given), strict=True))
+
+
+def _decided_by_shapes(graph: Graph) -> list[str]:
+    """Tensors computed from nothing but constants and the shapes of tensors."""
+    decided: list[str] = []
+    known: set[str] = set()
+    for node in graph.nodes:
+        taken = [name for name in node.input if name and not graph.is_constant(name)]
+        if node.op_type == "Shape" or (taken and all(name in known for name in taken)):
+            known.update(node.output)
+            decided.extend(node.output)
+    return decided
