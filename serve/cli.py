@@ -70,6 +70,11 @@ def _reading(command: F) -> F:
 @_reading
 @click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
 @click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
+@click.option(
+    "--part-rows",
+    type=click.IntRange(1),
+    help="Make OUT a folder of parts, each closed at the first window that brings it to so many rows.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
 @click.option(
     "--max-errors",
@@ -165,7 +170,8 @@ def _scorer_options(options: dict[str, Any]) -> Any:
 
 
 def _job(options: dict[str, Any]) -> Any:
-    from serve.job import ErrorBound, ScoreJob
+    from serve.job import ScoreJob
+    from serve.rejects import ErrorBound
     from serve.sources import Reading
 
     columns = options["columns"]
@@ -196,6 +202,7 @@ def _job(options: dict[str, Any]) -> Any:
         max_errors=max_errors,
         probabilities=options.get("probabilities", False),
         prefix=options.get("prefix", ""),
+        part_rows=options.get("part_rows"),
         resume=options.get("resume", False),
         quiet=options["quiet"],
     )

@@ -1,36 +1,39 @@
 """Exactly once: rows, errors and a journal in a work folder beside the output, which gets its name last.
 
-.OUT.job/rows       the output so far, appended to       .OUT.job/errors.jsonl   the rejected rows so far
-.OUT.job/journal    the job's identity, then a line after every so many windows: what is safely on disk
+.OUT.job/rows-00000     the rows so far of each part, appended to; one part unless the output is a folder of parts
+.OUT.job/errors.jsonl   the rejected rows so far
+.OUT.job/parts/         parts that are whole
+.OUT.job/journal        the job's identity, then a line after every so many windows: what is safely on disk
 
 After a kill, what lies beyond the last whole journal line is cut off, and the job goes on from there.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import shutil
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
+from serve.log import append, compare, lock, note, plain, read_notes, truncate_notes
 from serve.outputs import Format
 from serve.records import Position
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.files import atomic_file, read_json, refuse_existing, sha256, write_json
+from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
 
 # A sync costs milliseconds; a kill costs at most this much work twice.
-_COMMIT_SECONDS = 1.0
+COMMIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them."""
+    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them.
+
+    part, part_rows, rows_bytes: the part that is written, and what it holds.
+    """
 
     position: Position = field(default_factory=Position)
     windows: int = 0
@@ -43,41 +46,72 @@ class State:
     tokens: int = 0
     tokens_cut: int = 0
     padded_tokens: int = 0
+    part: int = 0
+    part_rows: int = 0
     rows_bytes: int = 0
     errors_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a journal makes. part_rows: rows after which a folder's part is closed; None for a single file."""
+
+    out: Path
+    format: Format
+    part_rows: int | None = None
+
+    @property
+    def work(self) -> Path:
+        """The folder of the unfinished work."""
+        return self.out.parent / f".{self.out.name}.job"
+
+    @property
+    def done(self) -> Path:
+        """What the work folder is called while it is removed."""
+        return self.out.parent / f".{self.out.name}.done"
+
+    @property
+    def errors(self) -> Path:
+        """The side file of rejected rows."""
+        return self.out.with_name(f"{self.out.name}.errors.jsonl")
+
+    @property
+    def report(self) -> Path:
+        """The report beside the output."""
+        return self.out.with_name(f"{self.out.name}.report.json")
 
 
 class Journal:
     """The work folder of one output, held by one process at a time. A context manager: an error keeps the work."""
 
-    def __init__(self, out: Path, folder: Path, lock: IO[bytes]) -> None:
-        self.out = out
+    def __init__(self, target: Target, held: IO[bytes]) -> None:
         self.state = State()
-        self.folder = folder
-        self._lock = lock
+        self.folder = target.work
+        self.finished: dict[str, Any] | None = None
+        self._target = target
+        self._lock = held
         self._safe = State()
-        self._finished: dict[str, Any] | None = None
         self._committed = time.monotonic()
-        self._rows = self._open("rows")
-        self._errors = self._open("errors.jsonl")
-        self._log = self._open("journal")
+        self._errors = _appending(self.folder / "errors.jsonl")
+        self._log = _appending(self.folder / "journal")
+        self._rows: IO[bytes] | None = None
 
     @classmethod
-    def open(cls, out: Path, identity: Mapping[str, object], head: bytes, *, resume: bool) -> "Journal":
+    def open(cls, target: Target, identity: Mapping[str, object], *, resume: bool) -> "Journal":
         """Begin a job, or go on with the one that was interrupted.
 
         Raises InputError where the output exists, another process writes it, an unfinished job is in the way, or the
         job to resume was another one.
         """
-        folder = work_folder(out)
-        if not folder.exists():
-            refuse_existing(out)
-            refuse_existing(errors_path(out))
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = _locked(folder, out)
-        journal = cls(out, folder, lock)
+        if target.done.exists():
+            shutil.rmtree(target.done)
+        if not target.work.exists():
+            for path in (target.out, target.errors, target.report):
+                refuse_existing(path)
+        target.work.mkdir(parents=True, exist_ok=True)
+        journal = cls(target, lock(target.work, target.out))
         try:
-            journal._begin(identity, head, resume=resume)
+            journal._begin(identity, resume=resume)
         except BaseException:
             journal._close()
             raise
@@ -97,173 +131,165 @@ class Journal:
                 shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
 
-    @property
-    def finished(self) -> dict[str, Any] | None:
-        """The report of a job that was killed after its last row and before its output had its name."""
-        return self._finished
-
     def append(self, rows: bytes, errors: bytes, state: State) -> None:
         """Add a window's bytes; `state` is how far the job is with them."""
-        _write(self._rows, rows)
-        _write(self._errors, errors)
+        if self._rows is None:
+            raise RuntimeError("the journal is sealed")
+        append(self._rows, rows)
+        append(self._errors, errors)
         self.state = replace(
             state,
+            part_rows=self.state.part_rows + state.scored - self.state.scored,
             rows_bytes=self.state.rows_bytes + len(rows),
             errors_bytes=self.state.errors_bytes + len(errors),
         )
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
+        if self._part_is_full():
+            self._next_part()
+        elif time.monotonic() - self._committed >= COMMIT_SECONDS:
             self.commit()
 
     def commit(self) -> None:
         """Make everything appended so far safe."""
-        if self.state == self._safe:
+        if self.state == self._safe or self._rows is None:
             return
         os.fsync(self._rows.fileno())
         os.fsync(self._errors.fileno())
-        self._note({"state": asdict(self.state)})
+        note(self._log, {"state": asdict(self.state)})
         self._safe, self._committed = self.state, time.monotonic()
 
-    def seal(self, output: Format, report: Mapping[str, object]) -> dict[str, Any]:
-        """Make the output of the appended rows and note that the job is whole; returns the report with digests."""
+    def seal(self, report: Mapping[str, object]) -> None:
+        """Make the output of the appended rows and note that the job is whole, with its digests."""
         self.commit()
-        if not output.final:
-            with atomic_file(self.folder / "final") as file:
-                output.finish(self.folder / "rows", cast("BinaryIO", file))
-        made = self.folder / ("rows" if output.final else "final")
-        whole = {**report, "file": made.name, "sha256": sha256(made)}
-        whole["errors_sha256"] = sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None
-        self._note({"finished": whole})
-        self._finished = whole
-        return whole
+        parts = range(self.state.part + 1)
+        if self._target.part_rows is not None and self.state.part and not self.state.part_rows:
+            # The last window closed a part: no empty one follows it.
+            parts = range(self.state.part)
+        for part in parts:
+            self._make(part)
+        digests = {self._name(part): sha256(self.folder / "parts" / self._name(part)) for part in parts}
+        whole = {
+            **report,
+            "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
+            "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
+        }
+        note(self._log, {"finished": whole})
+        self.finished = whole
 
     def publish(self) -> dict[str, Any]:
-        """Give the sealed output its name; repeats harmlessly after a kill at any instant."""
-        report = dict(self._finished or {})
-        made = self.folder / str(report.pop("file"))
-        errors = self.folder / "errors.jsonl"
+        """Give the sealed output its name and return the report; repeats harmlessly after a kill at any instant."""
+        parts, errors = self.folder / "parts", self.folder / "errors.jsonl"
+        single = self._target.part_rows is None
+        made = parts / self._name(0) if single else parts
         if made.exists():
-            refuse_existing(self.out)
-            if self.state.errors_bytes and errors.exists():
-                errors.replace(errors_path(self.out))
-            write_json(report_path(self.out), report)
-            made.replace(self.out)
-        shutil.rmtree(self.folder)
-        return report
+            refuse_existing(self._target.out)
+            # Of another size: it was moved before a kill, and what lies here now is a new one.
+            if 0 < self.state.errors_bytes == errors.stat().st_size:
+                errors.replace(self._target.errors)
+            write_json(self._target.report, self.finished)
+            made.replace(self._target.out)
+        # In one step, so that a half-removed folder is never taken for a job.
+        self.folder.replace(self._target.done)
+        shutil.rmtree(self._target.done)
+        return dict(self.finished or {})
 
-    def _begin(self, identity: Mapping[str, object], head: bytes, *, resume: bool) -> None:
-        lines = _whole_lines(self.folder / "journal")
-        states = [line["state"] for line in lines if "state" in line]
-        if not states:
-            self._start(identity, head)
-            return
-        if not resume:
+    def _begin(self, identity: Mapping[str, object], *, resume: bool) -> None:
+        notes = read_notes(self.folder / "journal")
+        states = [entry["state"] for entry in notes if "state" in entry]
+        self.finished = next((entry["finished"] for entry in notes if "finished" in entry), None)
+        if states and not resume:
             raise InputError(
                 "an unfinished job for this output is here",
                 where=self.folder,
                 found=f"{states[-1]['read']} rows done",
                 do="go on with it by --resume, or remove that folder to begin anew",
             )
-        _compare(lines[0]["job"], json.loads(json.dumps(identity)), self.folder)
-        last = states[-1]
-        self.state = self._safe = State(**{**last, "position": Position(**last["position"])})
-        self._finished = next((line["finished"] for line in lines if "finished" in line), None)
-        if self._finished is None:
-            os.truncate(self.folder / "rows", self.state.rows_bytes)
+        (self.folder / "parts").mkdir(exist_ok=True)
+        remove_partials(self.folder / "parts")
+        if not states:
+            for file in (self._errors, self._log):
+                os.truncate(file.fileno(), 0)
+            note(self._log, {"job": dict(identity)})
+            self.state = State(rows_bytes=self._open_part(0))
+            # A job of no rows is whole too.
+            self._safe = self.state
+            return
+        compare(notes[0]["job"], plain(identity), self.folder)
+        self.state = self._safe = State(**{**states[-1], "position": Position(**states[-1]["position"])})
+        if self.finished is None:
+            truncate_notes(self.folder / "journal", notes)
             os.truncate(self.folder / "errors.jsonl", self.state.errors_bytes)
-            # A torn last line would swallow the next one.
-            os.truncate(self.folder / "journal", sum(len(_line(line)) for line in lines))
+            for part in range(self.state.part):
+                self._make(part)
+            self._rows = self._reopened()
+            if self._part_is_full():
+                self._next_part()
 
-    def _start(self, identity: Mapping[str, object], head: bytes) -> None:
-        for file in (self._rows, self._errors, self._log):
-            os.truncate(file.fileno(), 0)
-        self._note({"job": dict(identity)})
-        self.state = self._safe = State(rows_bytes=len(head))
-        _write(self._rows, head)
+    def _part_is_full(self) -> bool:
+        return self._target.part_rows is not None and self.state.part_rows >= self._target.part_rows
 
-    def _note(self, content: dict[str, Any]) -> None:
-        _write(self._log, _line(content))
-        os.fsync(self._log.fileno())
+    def _next_part(self) -> None:
+        """Close a part: what follows goes into the next one, and the journal says so before the part is made."""
+        self.commit()
+        closed = self.state.part
+        self.state = replace(self.state, part=closed + 1, part_rows=0, rows_bytes=self._open_part(closed + 1))
+        self.commit()
+        self._make(closed)
 
-    def _open(self, name: str) -> IO[bytes]:
-        # Unbuffered and appending: nothing is written later than we say, and a cut file goes on at its end.
-        return (self.folder / name).open("ab", buffering=0)
+    def _open_part(self, part: int) -> int:
+        """Begin a part's file; returns its bytes."""
+        if self._rows is not None:
+            self._rows.close()
+        self._rows = (self.folder / f"rows-{part:05d}").open("wb", buffering=0)
+        head = self._target.format.head()
+        append(self._rows, head)
+        return len(head)
+
+    def _reopened(self) -> IO[bytes]:
+        """The current part's file as it was when the journal last noted it."""
+        rows = self.folder / f"rows-{self.state.part:05d}"
+        made = self.folder / "parts" / self._name(self.state.part)
+        # Killed while the job was sealed: the part was made, and is made again.
+        if made.exists() and self._target.format.final:
+            made.replace(rows)
+        made.unlink(missing_ok=True)
+        os.truncate(rows, self.state.rows_bytes)
+        return _appending(rows)
+
+    def _make(self, part: int) -> None:
+        """Turn a part's appended rows into the part, if that is not done yet."""
+        rows, made = self.folder / f"rows-{part:05d}", self.folder / "parts" / self._name(part)
+        if self._target.format.final:
+            # Once renamed, the rows are the part.
+            if rows.exists():
+                rows.replace(made)
+            return
+        if not made.exists():
+            with atomic_file(made) as file:
+                self._target.format.finish(rows, cast("BinaryIO", file))
+        if part < self.state.part:
+            rows.unlink(missing_ok=True)
+
+    def _name(self, part: int) -> str:
+        return f"part-{part:05d}{self._target.out.suffix}"
 
     def _close(self) -> None:
         for file in (self._rows, self._errors, self._log, self._lock):
-            file.close()
+            if file is not None:
+                file.close()
 
 
-def work_folder(out: Path) -> Path:
-    """Where the unfinished work of an output lies."""
-    return out.parent / f".{out.name}.job"
+def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
+    """The report of an output that this very job made already, or None.
 
-
-def errors_path(out: Path) -> Path:
-    """The side file of rejected rows."""
-    return out.with_name(f"{out.name}.errors.jsonl")
-
-
-def report_path(out: Path) -> Path:
-    """The report beside an output."""
-    return out.with_name(f"{out.name}.report.json")
-
-
-def finished_report(out: Path, identity: Mapping[str, object]) -> dict[str, Any] | None:
-    """The report of an output that this very job made already, or None."""
-    if not out.exists() or not report_path(out).exists() or work_folder(out).exists():
+    Raises InputError where another job made it.
+    """
+    if not target.out.exists() or not target.report.exists() or target.work.exists():
         return None
-    report = read_json(report_path(out))
+    report = read_json(target.report)
     if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
         return None
-    _compare(report["job"], json.loads(json.dumps(identity)), out)
+    compare(report["job"], plain(identity), target.out)
     return report
-
-
-def _compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
-    """Raise InputError naming the first thing in which two jobs differ."""
-    for key in (*before, *now):
-        if before.get(key) != now.get(key):
-            raise InputError(
-                f"the job to resume was another one: {key} differs",
-                where=where,
-                found=now.get(key),
-                expected=before.get(key),
-                do="give the same bundle, inputs and settings, or choose another output",
-            )
-
-
-def _locked(folder: Path, out: Path) -> IO[bytes]:
-    lock = (folder / "lock").open("ab")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise InputError(
-            "another process is writing this output", where=out, do="wait for it, or choose another output"
-        ) from None
-    return lock
-
-
-def _write(file: IO[bytes], content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-def _line(content: Mapping[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True)
-    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
-
-
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The journal's lines up to the first that a kill tore."""
-    lines: list[dict[str, Any]] = []
-    for raw in path.read_bytes().splitlines(keepends=True):
-        check, _, text = raw.rstrip(b"\n").partition(b" ")
-        if not raw.endswith(b"\n") or check != f"{zlib.crc32(text):08x}".encode():
-            break
-        lines.append(json.loads(text))
-    return lines
 
 
 def disk_error(error: OSError, out: Path) -> ClassifactError:
@@ -274,3 +300,8 @@ def disk_error(error: OSError, out: Path) -> ClassifactError:
         found=error.strerror,
         do="make room, then run the same command with --resume: what was scored is kept",
     )
+
+
+def _appending(path: Path) -> IO[bytes]:
+    """Unbuffered and appending: nothing is written later than we say, and a cut file goes on at its end."""
+    return path.open("ab", buffering=0)

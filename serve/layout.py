@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from serve.records import Window, source_columns
-from serve.sources import STDIN, Source
+from serve.sources import Source
 from trainer.contract.errors import BadRow, InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
@@ -83,7 +83,7 @@ def make_layout(sources: list[Source], first: Window | None, scores: ScoreColumn
 
     Raises InputError where inputs do not fit together or already have a column that scoring adds.
     """
-    declared = {source.name: source_columns(source) for source in sources if source.name != STDIN}
+    declared = {source.name: source_columns(source) for source in sources if not source.once}
     own = declared.get(sources[0].name)
     columns = own if own is not None else _union(first)
     if columns is None:
@@ -118,7 +118,7 @@ def make_layout(sources: list[Source], first: Window | None, scores: ScoreColumn
 def require_columns(sources: list[Source], first: Window | None, spec: InputSpec) -> None:
     """Raise InputError, with the nearest name, where an input lacks a column that makes the text."""
     for source in sources:
-        columns = source_columns(source) if source.name != STDIN else None
+        columns = source_columns(source) if not source.once else None
         if columns is None and first is not None and source is sources[0]:
             columns = _union(first)
         if columns is not None:

@@ -68,6 +68,12 @@ def read_windows(
                 found=str(error)[:300] or type(error).__name__,
                 do="restore the file; rows before the damage are kept for --resume",
             ) from error
+        if source.state() != (source.size, source.modified):
+            raise InputError(
+                "the input changed while it was read",
+                where=source.name,
+                do="score a copy that nobody writes to, into another output",
+            )
 
 
 def source_columns(source: Source) -> tuple[str, ...] | None:

@@ -50,6 +50,11 @@ class Source:
     size: int | None = None
     modified: int | None = None
 
+    @property
+    def once(self) -> bool:
+        """Whether the bytes can be read only once: standard input and pipes."""
+        return self.name == STDIN or ("://" not in self.name and Path(self.name).is_fifo())
+
     def open(self) -> BinaryIO:
         """The bytes, uncompressed. Raises InputError where the input cannot be opened."""
         if self.name == STDIN:

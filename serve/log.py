@@ -1,0 +1,80 @@
+"""A file of notes, each of which is there whole or not at all, and a lock: what a journal is made of."""
+
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from trainer.contract.errors import InputError
+
+
+def append(file: IO[bytes], content: bytes) -> None:
+    """Write all of `content` to an unbuffered file, which may take it in pieces."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def note(file: IO[bytes], content: Mapping[str, Any]) -> None:
+    """Append a note and make it safe."""
+    append(file, _line(content))
+    os.fsync(file.fileno())
+
+
+def read_notes(path: Path) -> list[dict[str, Any]]:
+    """The notes up to the first that a kill tore."""
+    notes: list[dict[str, Any]] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        check, _, text = line.rstrip(b"\n").partition(b" ")
+        if not line.endswith(b"\n") or check != f"{zlib.crc32(text):08x}".encode():
+            break
+        notes.append(json.loads(text))
+    return notes
+
+
+def truncate_notes(path: Path, notes: list[dict[str, Any]]) -> None:
+    """Cut off what lies beyond the notes: a torn line would swallow the next one."""
+    os.truncate(path, sum(len(_line(content)) for content in notes))
+
+
+def lock(folder: Path, out: Path) -> IO[bytes]:
+    """Hold a folder until the returned file is closed or the process ends, however it ends.
+
+    Raises InputError where another process holds it.
+    """
+    file = (folder / "lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise InputError(
+            "another process is writing this output", where=out, do="wait for it, or choose another output"
+        ) from None
+    return file
+
+
+def plain(content: Mapping[str, object]) -> dict[str, Any]:
+    """What `content` reads back as from JSON: tuples are lists."""
+    read: dict[str, Any] = json.loads(json.dumps(dict(content)))
+    return read
+
+
+def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+    """Raise InputError naming the first thing in which two jobs differ."""
+    for key in (*before, *now):
+        if before.get(key) != now.get(key):
+            raise InputError(
+                f"the job to resume was another one: {key} differs",
+                where=where,
+                found=now.get(key),
+                expected=before.get(key),
+                do="give the same bundle, inputs and settings, or choose another output",
+            )
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
