@@ -1,0 +1,158 @@
+"""The shape of the code, as `CONTRIBUTING.md` draws it: who imports whom, what is named how, and how large things may
+be.
+"""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("trainer", "export", "serve")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
+# For each part, longest name first: what it may import of ours, and what it may not import of others'.
+HEAVY = {"torch", "transformers", "accelerate", "datasets", "optimum", "onnx"}
+TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "trainer.contract": (("trainer.contract",), HEAVY | {"onnxruntime", "click", "pyarrow", "sklearn", "yaml"}),
+    "trainer": (("trainer",), {"optimum", "onnx", "onnxruntime"}),
+    "export.bundle": (("export.bundle", "trainer.contract"), HEAVY | {"onnxruntime", "click"}),
+    "export": (("export", "trainer.contract"), {"accelerate", "datasets"}),
+    "serve": (("serve", "export.bundle", "trainer.contract"), HEAVY),
+}
+
+
+def module_name(path: Path) -> str:
+    """trainer/loop.py is trainer.loop."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at any depth of it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module in PACKAGES)
+
+
+def under(name: str, part: str) -> bool:
+    """Whether a module is a part or lies in it."""
+    return name == part or name.startswith(part + ".")
+
+
+def broken_imports(path: Path) -> list[str]:
+    """The imports of a file that the table does not allow."""
+    name = module_name(path)
+    part = max((part for part in TABLE if under(name, part)), key=len)
+    ours, forbidden = TABLE[part]
+    found = list(imports(path))
+    wrong = [module for module in found if module.split(".")[0] in forbidden]
+    wrong += [
+        module
+        for module in found
+        if module.split(".")[0] in PACKAGES and module not in PACKAGES and not any(under(module, own) for own in ours)
+    ]
+    if "click" in found and path.name != "cli.py":
+        wrong.append("click")
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_upstream(path: Path) -> None:
+    """No file imports what the table forbids its part, and click stands in cli.py alone."""
+    assert broken_imports(path) == []
+
+
+def test_the_import_table_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scorer that imports torch, and a contract that imports the scorer, are both found."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "serve").mkdir()
+    (tmp_path / "serve" / "job.py").write_text("def f() -> None:\n    import torch.nn\n    from trainer import loop\n")
+    assert broken_imports(tmp_path / "serve" / "job.py") == ["torch.nn", "trainer.loop"]
+
+
+def test_files_of_trainer_take_no_name_of_a_library() -> None:
+    """trainer/run.py is launched by path, so a file such as trainer/datasets.py would stand in for the library."""
+    taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    taken -= {"trainer", "export", "serve"}
+    names = {path.stem for path in (ROOT / "trainer").glob("*.py")} | {
+        path.name for path in (ROOT / "trainer").iterdir() if path.is_dir()
+    }
+    assert "loop" in names
+    assert names & taken == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    """Files have at most 300 lines, functions 60 (the loop 80) and six parameters; nothing is checked by assert."""
+    text = path.read_text(encoding="utf-8")
+    problems = ["file"] if text.count("\n") > 300 else []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assert):
+            problems.append(f"assert in line {node.lineno}")
+        if isinstance(node, ast.FunctionDef):
+            given = [
+                argument for argument in (*node.args.args, *node.args.kwonlyargs) if argument.arg not in ("self", "cls")
+            ]
+            if (node.end_lineno or 0) - node.lineno + 1 > (80 if path.name == "loop.py" else 60):
+                problems.append(f"{node.name} is long")
+            if len(given) > 6 and path.name != "cli.py":
+                problems.append(f"{node.name} takes {len(given)}")
+    assert problems == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_states_its_behaviour(path: Path) -> None:
+    """Each test has a sentence, and something in it that can fail."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            assert ast.get_docstring(node), node.name
+            body = ast.unparse(node)
+            assert "assert" in body or "raises" in body or "check" in body, node.name
+
+
+def test_modules_form_no_ring() -> None:
+    """No module imports, at its top level, one that imports it back."""
+    edges = {
+        module_name(path): {module for module in top_level_imports(path) if module.split(".")[0] in PACKAGES}
+        for path in FILES
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above, name))
+        if name in done:
+            return
+        for module in edges.get(name, set()):
+            visit(module, (*above, name))
+        done.add(name)
+
+    for name in edges:
+        visit(name, ())
+    assert len(done) >= len(edges)
+
+
+def top_level_imports(path: Path) -> Iterator[str]:
+    """What a module imports when it is imported."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["import serve", "from serve import Scorer", "import export.bundle", "import trainer.contract.encoding"],
+)
+def test_scoring_needs_no_torch(statement: str) -> None:
+    """Importing the scorer, or what it reads, loads neither torch nor transformers."""
+    code = f"{statement}; import sys; print({{'torch', 'transformers', 'optimum'}} & set(sys.modules) or 'none')"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "none"
