@@ -35,13 +35,17 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         if importlib.util.find_spec(name) is None:
             raise InputError(f"the tracker {name!r} is not installed", where="tracking", do=f"pip install {name}")
     try:
-        accelerator = Accelerator(log_with=list(recipe.tracking) or None, project_dir=str(out))
+        # Accelerate's launcher does not pass `use_cpu` on to several processes; without this they would not find each
+        # other.
+        cpu_only = not torch.accelerator.is_available()
+        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_dir=str(out))
     except ValueError as error:
         # fp16 on a CPU, for one.
         raise InputError(
             "Accelerate cannot start this launch", found=str(error), do="correct mixed_precision in the launch config"
         ) from error
     check_world(accelerator.num_processes)
+    check_strategy(accelerator.distributed_type.value)
     if (
         accelerator.is_main_process
         and accelerator.mixed_precision == "bf16"
@@ -69,6 +73,18 @@ def check_world(processes: int) -> None:
                 where=f"environment variable {name}",
                 found=f"{launched} launched, {processes} in Accelerate's group",
                 do="use one of launch_configs/ (for two CPU processes: two_cpu_processes.yaml)",
+            )
+
+
+def check_strategy(distributed_type: str) -> None:
+    """Refuse a launch that asks for sharded training on a machine where Accelerate gives something else."""
+    for strategy in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{strategy}", "").lower() == "true" and distributed_type != strategy:
+            raise ClassifactError(
+                f"the launch config asks for {strategy}, which Accelerate cannot give here",
+                found=distributed_type,
+                expected=strategy,
+                do="launch it on a machine with GPUs, or use launch_configs/cpu.yaml",
             )
 
 

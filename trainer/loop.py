@@ -19,8 +19,9 @@ from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace
 from trainer.evaluation import EncodedRows, Predictor, model_inputs
+from trainer.layers import train_mode
 from trainer.losses import Loss
-from trainer.model import Classifier, train_mode
+from trainer.model import Classifier
 from trainer.optim import learning, learning_rate, set_learning_rate
 from trainer.recipe import Recipe, Stage
 from trainer.state import Keeper, Progress, StopRequest, goodness

@@ -1,4 +1,4 @@
-"""Find an encoder, give it a classification head, size it, freeze a part of it."""
+"""Find an encoder and give it a classification head; open a checkpoint."""
 
 import importlib.util
 import inspect
@@ -23,7 +23,7 @@ from transformers import (
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.files import inside, sha256
 from trainer.contract.labels import LabelSpace
-from trainer.recipe import FreezePart, ModelPart
+from trainer.recipe import ModelPart
 
 PACKAGE = "pkg://"
 # An encoder that installs from a package registry, with the hash of the weights that its authors published.
@@ -43,17 +43,6 @@ class Classifier:
     inputs: frozenset[str]
     new: tuple[str, ...]
     longest: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """Numbers of parameters."""
-
-    total: int
-    trainable: int
-
-    def __str__(self) -> str:
-        return f"{self.total:,} parameters, {self.trainable:,} trainable, {self.total - self.trainable:,} frozen"
 
 
 def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier:
@@ -137,66 +126,6 @@ def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
             found=str(error)[:300],
             do="train again into a new folder",
         ) from error
-
-
-def freeze(network: PreTrainedModel, part: FreezePart) -> Sizes:
-    """Mark what does not learn. Raises InputError where the network has no such layers."""
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    for module in frozen_modules(network, part):
-        module.requires_grad_(False)
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
-    return Sizes(total=sum(count for count, _ in counts), trainable=sum(count for count, learns in counts if learns))
-
-
-def frozen_modules(network: PreTrainedModel, part: FreezePart) -> list[nn.Module]:
-    """The modules that do not learn; they also run in evaluation mode (no dropout)."""
-    modules: list[nn.Module] = [_embeddings(network)] if part.embeddings else []
-    if part.keep_last_layers is not None:
-        layers = encoder_layers(network)
-        if part.keep_last_layers > len(layers):
-            raise InputError(
-                "freeze.keep_last_layers is more than the encoder has",
-                found=part.keep_last_layers,
-                expected=f"at most {len(layers)}",
-            )
-        modules += layers[: len(layers) - part.keep_last_layers]
-    return modules
-
-
-def encoder_layers(network: PreTrainedModel) -> list[nn.Module]:
-    """The encoder's layers, first to last.
-
-    Raises InputError for an encoder whose layers share their weights (ALBERT).
-    """
-    count = network.config.num_hidden_layers
-    for module in _base(network).modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return list(module)
-    raise InputError(
-        "this encoder has no layers of its own to freeze",
-        found=network.config.model_type,
-        do="remove freeze.keep_last_layers and layer_decay",
-    )
-
-
-def depth_of(network: PreTrainedModel, name: str) -> int:
-    """How many layers lie above a parameter: 0 for the head (and pooler), 1 for the last layer, layers + 1 for the
-    embeddings.
-    """
-    layers = encoder_layers(network)
-    parameter = network.get_parameter(name)
-    for place, layer in enumerate(layers):
-        if any(parameter is own for own in layer.parameters()):
-            return len(layers) - place
-    return len(layers) + 1 if any(parameter is own for own in _embeddings(network).parameters()) else 0
-
-
-def train_mode(network: nn.Module, frozen: list[nn.Module]) -> None:
-    """Training mode, but for the frozen modules."""
-    network.train()
-    for module in frozen:
-        module.eval()
 
 
 def _source(part: ModelPart) -> str:
@@ -293,11 +222,3 @@ def _longest(network: PreTrainedModel) -> int:
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:
             return table.num_embeddings - table.padding_idx - 1
     return limit
-
-
-def _base(network: PreTrainedModel) -> nn.Module:
-    return network.get_submodule(str(network.base_model_prefix))
-
-
-def _embeddings(network: PreTrainedModel) -> nn.Module:
-    return _base(network).get_submodule("embeddings")

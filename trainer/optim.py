@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.model import depth_of
+from trainer.layers import depth_of
 from trainer.recipe import OptimizerPart
 
 

@@ -12,9 +12,10 @@ from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.evaluation import EncodedRows, Predictor
 from trainer.launch import finish, open_run, start_accelerator
+from trainer.layers import freeze, frozen_modules
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
-from trainer.model import Classifier, freeze, frozen_modules, load_classifier, load_weights
+from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
 from trainer.recipe import Recipe
 from trainer.splits import Splits, prepare
@@ -188,6 +189,6 @@ def _truncation(rows: EncodedRows, policy: EncodingPolicy) -> str:
     """What the limit costs, in words."""
     cut = rows.encoded.truncation()
     return (
-        f"{cut['rows_cut']} of {cut['rows']} training texts are cut at {policy.max_tokens} tokens ({policy.truncation}): "
-        f"{cut['tokens_cut']} of {cut['tokens'] + cut['tokens_cut']} tokens"
+        f"{cut['rows_cut']} of {cut['rows']} training texts are cut at {policy.max_tokens} tokens "
+        f"({policy.truncation}): {cut['tokens_cut']} of {cut['tokens'] + cut['tokens_cut']} tokens"
     )
