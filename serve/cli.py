@@ -1,5 +1,6 @@
 """The commands of scoring: parse, build one dataclass, call one function, print."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -65,7 +66,14 @@ def _reading(command: F) -> F:
 @main.command(context_settings=_HELP)
 @_BUNDLE
 @click.argument("inputs", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Ends in .csv, .tsv, .jsonl or .parquet.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A file's name (.csv, .tsv, .jsonl, .parquet), or -."
+)
+@click.option(
+    "--out-format",
+    type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
+    help="Of the output. Default: by its suffix; jsonl for -.",
+)
 @_running
 @_reading
 @click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
@@ -84,7 +92,7 @@ def _reading(command: F) -> F:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def score(**options: Any) -> None:
-    """Score every row of INPUTS (files, globs, folders, URLs; .gz and .zst too) into one file.
+    """Score every row of INPUTS (files, globs, folders, URLs, - for standard input; .gz and .zst too) into one file.
 
     Columns are passed through, then come prediction and confidence. Rows that cannot be scored go to
     OUT.errors.jsonl with their line and reason.
@@ -92,9 +100,12 @@ def score(**options: Any) -> None:
     from serve.job import run
 
     report = run(_job(options))
-    rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["errors"] else ""
-    print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {report['rows_per_second']:,} rows/s")
-    _print({name: value for name, value in report.items() if name != "job"})
+    rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["rows_rejected"] else ""
+    # Where the rows themselves are on standard output, nothing else may be.
+    with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
+        rate = f"{report['rows_per_second']:,} rows/s"
+        print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
+        _print({name: value for name, value in report.items() if name != "job"})
 
 
 @main.command(context_settings=_HELP)
@@ -202,6 +213,7 @@ def _job(options: dict[str, Any]) -> Any:
         max_errors=max_errors,
         probabilities=options.get("probabilities", False),
         prefix=options.get("prefix", ""),
+        out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),
         resume=options.get("resume", False),
         quiet=options["quiet"],

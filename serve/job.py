@@ -18,13 +18,18 @@ from serve.records import Window, read_windows
 from serve.rejects import ErrorBound
 from serve.scorer import Scorer, ScorerOptions
 from serve.sources import Reading, Source, find_sources
+from serve.stream import StreamSink
 from trainer.contract.errors import InputError
 from trainer.contract.files import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """What `python -m serve score` was asked to do. part_rows: make `out` a folder of parts of about so many rows."""
+    """What `python -m serve score` was asked to do.
+
+    out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
+        parts of about so many rows.
+    """
 
     bundle: Path
     inputs: tuple[str, ...]
@@ -34,9 +39,20 @@ class ScoreJob:
     max_errors: ErrorBound = field(default_factory=ErrorBound)
     probabilities: bool = False
     prefix: str = ""
+    out_format: str | None = None
     part_rows: int | None = None
     resume: bool = False
     quiet: bool = False
+
+    @property
+    def streams(self) -> bool:
+        """Whether rows go to standard output."""
+        return str(self.out) == "-"
+
+    @property
+    def kind(self) -> str:
+        """The output's format."""
+        return self.out_format or ("jsonl" if self.streams else output_format(str(self.out)))
 
 
 def run(job: ScoreJob) -> dict[str, Any]:
@@ -45,10 +61,12 @@ def run(job: ScoreJob) -> dict[str, Any]:
     Returns the report. Raises InputError for what the user gave, and ClassifactError where too many rows were rejected
     or the disk is full; then the work so far is kept for --resume.
     """
-    kind = output_format(str(job.out))
+    kind = job.kind
     sources = find_sources(job.inputs, job.reading)
-    if job.resume and any(source.once for source in sources):
-        raise InputError("standard input and pipes cannot be resumed", do="write the rows to a file first")
+    if job.resume and (job.streams or any(source.once for source in sources)):
+        raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
+    if job.streams and job.part_rows is not None:
+        raise InputError("standard output has no parts", do="name a folder with --out")
     bundle = Bundle.open(job.bundle)
     with Scorer(bundle, job.scorer) as scorer:
         spec, labels = bundle.contract.input, bundle.contract.labels
@@ -65,7 +83,12 @@ def run(job: ScoreJob) -> dict[str, Any]:
             max_chars=job.reading.max_chars,
             max_errors=job.max_errors,
         )
-        return _journalled(job, sources, stage, target, chain([first] if first else [], windows))
+        windows = chain([first] if first else [], windows)
+        if job.streams:
+            progress = Progress(quiet=job.quiet, total_bytes=None)
+            figures = Pipeline(stage, StreamSink(target.format), progress).run(windows)
+            return {"out": "standard output", "errors": "standard error", **figures}
+        return _journalled(job, sources, stage, target, windows)
 
 
 def _journalled(
@@ -101,7 +124,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "probabilities": job.probabilities,
         "prefix": job.prefix,
         "part_rows": job.part_rows,
-        "format": output_format(str(job.out)),
+        "output": job.kind,
         "onnxruntime": ort.__version__,
         "instruction_set": instruction_set(),
         "inputs": len(sources),

@@ -42,13 +42,17 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input. dialect is None for Parquet. size and modified (ns) are None for what cannot be looked at twice."""
+    """One input. dialect is None for Parquet.
+
+    size: in bytes, as stored. modified: of a file its time of change in ns, of a URL what its file system says that
+        changes with the content. Both are None for what cannot be looked at twice.
+    """
 
     name: str
     dialect: Dialect | None
     compression: str | None = None
     size: int | None = None
-    modified: int | None = None
+    modified: int | str | None = None
 
     @property
     def once(self) -> bool:
@@ -76,13 +80,15 @@ class Source:
         if self.compression == "zstd":
             import pyarrow as pa
 
-            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw), "zstd"))
+            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
         return raw
 
-    def state(self) -> tuple[int | None, int | None]:
+    def state(self) -> tuple[int | None, int | str | None]:
         """Size and time of change now, to be compared with what they were."""
-        if self.size is None or "://" in self.name:
-            return self.size, self.modified
+        if self.size is None:
+            return None, None
+        if "://" in self.name:
+            return _url_state(self.name)
         status = Path(self.name).stat()
         return status.st_size, status.st_mtime_ns
 
@@ -96,8 +102,10 @@ def find_sources(inputs: Sequence[str], reading: Reading) -> list[Source]:
 
 
 def _expand(given: str) -> list[str]:
-    if given == STDIN or "://" in given:
+    if given == STDIN:
         return [given]
+    if "://" in given:
+        return _expand_url(given)
     path = Path(given)
     if path.is_file() or path.is_fifo():
         return [given]
@@ -134,12 +142,13 @@ def _source(name: str, reading: Reading) -> Source:
             expected=f"a name that ends in {', '.join(_FORMATS)} (also .gz or .zst after it)",
             do=f"say --format {'|'.join(FORMATS)}",
         )
-    size, modified = None, None
-    if name != STDIN and "://" not in name and Path(name).is_file():
+    size: int | None = None
+    modified: int | str | None = None
+    if "://" in name:
+        size, modified = _url_state(name)
+    elif name != STDIN and Path(name).is_file():
         status = Path(name).stat()
         size, modified = status.st_size, status.st_mtime_ns
-    elif "://" in name:
-        size = _url_size(name)
     return Source(name=name, dialect=_dialect(kind, reading), compression=compression, size=size, modified=modified)
 
 
@@ -180,9 +189,23 @@ def _open_url(name: str) -> BinaryIO:
         raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
 
 
-def _url_size(name: str) -> int | None:
+def _url_state(name: str) -> tuple[int | None, str]:
     system, path = _fsspec(name)
+    system.invalidate_cache()
     try:
-        return cast("int | None", system.info(path).get("size"))
+        return system.info(path).get("size"), str(system.ukey(path))
     except OSError as error:
         raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
+
+
+def _expand_url(given: str) -> list[str]:
+    system, path = _fsspec(given)
+    if any(character in path for character in "*?["):
+        found = sorted(system.glob(path))
+    elif system.isdir(path):
+        found = sorted(item for item in system.find(path) if _split(item)[0] is not None)
+    else:
+        return [given]
+    if not found:
+        raise InputError("there is no such input", where=given, do="check the address; quote a glob")
+    return [str(system.unstrip_protocol(item)) for item in found]

@@ -1,0 +1,37 @@
+"""Scored rows to standard output: no work folder, no resuming; rejected rows and the report go to standard error."""
+
+import sys
+from dataclasses import replace
+
+from serve.journal import State
+from serve.outputs import Format
+from trainer.contract.errors import InputError
+
+
+class StreamSink:
+    """Writes as rows come. Takes the place of a journal where the output is "-"."""
+
+    def __init__(self, output: Format) -> None:
+        if not output.final:
+            raise InputError(
+                "Parquet cannot be written to standard output",
+                expected="--out-format csv, tsv or jsonl",
+                do="name a file with --out",
+            )
+        self.state = State()
+        sys.stdout.buffer.write(output.head())
+
+    def append(self, rows: bytes, errors: bytes, state: State) -> None:
+        """Write a window's rows, and its rejected rows to standard error."""
+        sys.stdout.buffer.write(rows)
+        sys.stderr.write(errors.decode())
+        self.state = replace(
+            state,
+            rows_bytes=self.state.rows_bytes + len(rows),
+            errors_bytes=self.state.errors_bytes + len(errors),
+        )
+        self.commit()
+
+    def commit(self) -> None:
+        """Hand the rows to whoever reads."""
+        sys.stdout.buffer.flush()
