@@ -172,12 +172,14 @@ class Journal:
             "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
             "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
         }
+        # Everything is made in the work folder, so that a kill leaves nothing half-made outside it.
+        write_json(self.folder / "report.json", whole)
         note(self._log, {"finished": whole})
         self.finished = whole
 
     def publish(self) -> dict[str, Any]:
         """Give the sealed output its name and return the report; repeats harmlessly after a kill at any instant."""
-        parts, errors = self.folder / "parts", self.folder / "errors.jsonl"
+        parts, errors, report = (self.folder / name for name in ("parts", "errors.jsonl", "report.json"))
         single = self._target.part_rows is None
         made = parts / self._name(0) if single else parts
         if made.exists():
@@ -185,7 +187,8 @@ class Journal:
             # Of another size: it was moved before a kill, and what lies here now is a new one.
             if 0 < self.state.errors_bytes == errors.stat().st_size:
                 errors.replace(self._target.errors)
-            write_json(self._target.report, self.finished)
+            if report.exists():
+                report.replace(self._target.report)
             made.replace(self._target.out)
         # In one step, so that a half-removed folder is never taken for a job.
         self.folder.replace(self._target.done)
@@ -203,8 +206,9 @@ class Journal:
                 found=f"{states[-1]['read']} rows done",
                 do="go on with it by --resume, or remove that folder to begin anew",
             )
-        (self.folder / "parts").mkdir(exist_ok=True)
-        remove_partials(self.folder / "parts")
+        if self.finished is None:
+            (self.folder / "parts").mkdir(exist_ok=True)
+            remove_partials(self.folder / "parts")
         if not states:
             for file in (self._errors, self._log):
                 os.truncate(file.fileno(), 0)
@@ -285,6 +289,8 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
     """
     if not target.out.exists() or not target.report.exists() or target.work.exists():
         return None
+    if target.done.exists():
+        shutil.rmtree(target.done)
     report = read_json(target.report)
     if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
         return None
