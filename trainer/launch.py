@@ -1,6 +1,5 @@
 """Where a run meets the machine and its folder: the accelerator, the run directory, and the figures it ends with."""
 
-import importlib.util
 import json
 import os
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import ProjectConfiguration
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
@@ -15,10 +15,9 @@ from trainer.contract.files import read_json, refuse_existing, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import differences, load, save
 from trainer.track import METRICS_FILE
+from trainer.trackers import FOLDER, check_trackers
 
 METRICS = "metrics.json"
-# A tracker's name in Accelerate, which is also that of its package.
-TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 _WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -27,18 +26,13 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
 
     Raises ClassifactError where it is not what was launched, InputError for a missing tracker.
     """
-    for name in recipe.tracking:
-        if name not in TRACKERS:
-            raise InputError(
-                f"unknown tracker {name!r}", where="tracking", expected=", ".join(TRACKERS), do="correct the recipe"
-            )
-        if importlib.util.find_spec(name) is None:
-            raise InputError(f"the tracker {name!r} is not installed", where="tracking", do=f"pip install {name}")
+    check_trackers(recipe.tracking)
     try:
         # Accelerate's launcher does not pass `use_cpu` on to several processes; without this they would not find each
         # other.
         cpu_only = not torch.accelerator.is_available()
-        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_dir=str(out))
+        folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / FOLDER))
+        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
     except ValueError as error:
         # fp16 on a CPU, for one.
         raise InputError(
@@ -56,8 +50,6 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
             "note: this CPU has no bf16 instructions; `mixed_precision: no` in the launch config will be faster",
             flush=True,
         )
-    if recipe.tracking:
-        accelerator.init_trackers(recipe.name, config={"recipe": json.dumps(recipe.plain())})
     return accelerator
 
 

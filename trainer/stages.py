@@ -21,6 +21,7 @@ from trainer.recipe import Recipe
 from trainer.splits import Splits, prepare
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track
+from trainer.trackers import start_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ def train(job: TrainJob) -> dict[str, Any]:
     if done is not None:
         track.say(f"{job.out} is finished; nothing to do")
         return done
+    start_trackers(accelerator, job.recipe, job.out)
     with StopRequest().listening() as stop:
         # All rows of all stages are read and checked before any time goes into training.
         splits = _prepare_splits(job, accelerator)

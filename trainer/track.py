@@ -93,9 +93,10 @@ class Track:
         if self._writes:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(content) + "\n")
-        self._accelerator.log(
-            {name: value for name, value in content.items() if isinstance(value, int | float)}, step=step
-        )
+        # A step and an evaluation may share their number, and both have a loss.
+        group = "train" if content["kind"] == "step" else "validation"
+        shown = {name: value for name, value in content.items() if isinstance(value, int | float) and name != "step"}
+        self._accelerator.log({f"{group}/{name}": value for name, value in shown.items()}, step=step)
 
 
 def peak_memory(accelerator: Accelerator) -> int:
