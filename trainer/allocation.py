@@ -74,9 +74,9 @@ def _counts(rows: list[Row], unit: Ints, space: LabelSpace | None) -> NDArray[np
     return counts
 
 
-def units(rows: int, keys: Iterable[Iterable[Hashable | None]]) -> Ints:
-    """Number the sets of rows that must stay together, [N]: rows share a unit where they share any key, also by way of
-    other rows.
+def units(rows: int, keys: Iterable[Iterable[Hashable | None]] = (), links: Iterable[tuple[int, int]] = ()) -> Ints:
+    """Number the sets of rows that must stay together, [N]: rows share a unit where they share any key or are linked,
+    also by way of other rows.
 
     `keys` holds one collection of N keys for each reason to stay together; None ties a row to no other.
     """
@@ -93,6 +93,8 @@ def units(rows: int, keys: Iterable[Iterable[Hashable | None]]) -> Ints:
         for row, key in enumerate(column):
             if key is not None:
                 parent[root(row)] = root(first.setdefault(key, row))
+    for one, other in links:
+        parent[root(one)] = root(other)
     return np.unique([root(row) for row in range(rows)], return_inverse=True)[1].astype(np.int64)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from trainer.contract.errors import show_errors
+from trainer.contract.errors import GateError, show_errors
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -39,7 +39,30 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, q
 
 @click.group(context_settings=_HELP)
 def main() -> None:
-    """Training beside the launch: measure a run."""
+    """Training beside the launch: look at a recipe's rows, measure a run."""
+
+
+@main.command(context_settings=_HELP)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--set", "settings", multiple=True, metavar="A.B=C", help="Change a value of the recipe; may be repeated."
+)
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
+    """Say what is wrong with the rows of RECIPE before anything is trained on them.
+
+    Ends with exit code 3 where there is an error among the findings.
+    """
+    from trainer import lint as core
+    from trainer.checks.text import render
+    from trainer.recipe_file import load
+
+    report = core.lint(load(recipe, settings), (lambda _: None) if quiet else (lambda line: click.echo(line, err=True)))
+    click.echo(render(report))
+    click.echo(json.dumps(report.plain(), ensure_ascii=False))
+    if errors := report.count("error"):
+        raise GateError(f"{errors} finding{'s' if errors > 1 else ''} must be mended before training", where=recipe)
 
 
 @main.command(context_settings=_HELP)

@@ -111,7 +111,7 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
         return tuple(
             dataclasses.replace(
                 source,
-                files=tuple(str((folder / name).absolute()) for name in source.files),
+                files=tuple(map(absolute, source.files)),
                 dataset=dataset(source.dataset),
             )
             for source in given
@@ -119,7 +119,11 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
 
     def dataset(name: str | None) -> str | None:
         # A folder beside the recipe is meant before a hub name, as the library itself would take it.
-        return str((folder / name).absolute()) if name and (folder / name).is_dir() else name
+        return absolute(name) if name and (folder / name).is_dir() else name
+
+    def absolute(name: str) -> str:
+        # Only the folder is resolved: a linked file keeps the name whose suffix tells its format.
+        return str((folder / name).parent.resolve() / Path(name).name)
 
     def part(data: DataPart) -> DataPart:
         return dataclasses.replace(

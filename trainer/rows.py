@@ -41,6 +41,11 @@ class Row(NamedTuple):
         """What makes a row an exact repeat of another."""
         return self.text, self.pair
 
+    @property
+    def file(self) -> str:
+        """The file that it stands in."""
+        return self.place.rpartition(":")[0]
+
 
 class Problem(NamedTuple):
     """A record that is no row: where, the reason's fixed word (see `records.py`), and the same in full."""
@@ -121,13 +126,14 @@ class RowReader:
             raise BadRow(record.reason, record.detail)
         text, pair = self.input.read(values)
         group = None if self.split.group is None else values.get(self.split.group)
+        group = "" if group is None else str(group).strip()
         return Row(
             id=number,
             place=place,
             text=text,
             pair=pair,
             labels=self.labels.read(values, place),
-            group=None if group is None or group == "" else str(group),
+            group=group or None,
             time=times.read(values.get(times.column)) if times is not None and times.column in values else None,
             values=values if self.keep else None,
         )

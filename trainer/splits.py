@@ -56,7 +56,9 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
     if summary is not None:
         _check_fingerprint(summary, _fingerprint(splits, space), folder)
     else:
-        _check(splits, space, gathered.where)
+        refuse_unlearnable(splits, space, gathered.where)
+        if "test" in splits:
+            _refuse_leak(splits["validation"], splits["test"])
         summary = _summary(splits, gathered, space, recipe.seed)
         _save(folder, splits, summary, space)
     return Splits(
@@ -81,8 +83,10 @@ def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
     return LabelledRows.open(folder / f"{name}.jsonl", space)
 
 
-def _check(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> None:
-    """Refuse splits that cannot be learnt from or measured on."""
+def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> None:
+    """Raise InputError where splits cannot be learnt from or measured on: one class only, no rows, a label that no
+    training row has.
+    """
     totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
     present = [name for name, count in totals["train"].items() if count]
     if space.kind == "single" and len(present) == 1:
@@ -111,8 +115,6 @@ def _check(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> No
             found=", ".join(map(repr, unlearnt)),
             do="give more rows of them, or split otherwise (another seed, no group)",
         )
-    if "test" in splits:
-        _refuse_leak(splits["validation"], splits["test"])
 
 
 def _refuse_leak(validation: LabelledRows, test: LabelledRows) -> None:

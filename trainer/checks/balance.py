@@ -1,0 +1,122 @@
+"""Labels: how many rows each has, in which order they stand, and where there are too few."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from trainer.checks.findings import Facts, Finding, share, shown
+from trainer.rows import Row
+
+FEW = 10
+UNBALANCED = 5
+
+
+def label_counts(facts: Facts) -> dict[str, dict[str, int]]:
+    """Rows of each label in each split."""
+    counts = {name: Counter(label for row in facts.of(name) for label in row.labels) for name in facts.names}
+    return {name: {label: counts[name][label] for label in facts.space.names} for name in facts.names}
+
+
+def balance(facts: Facts) -> Iterator[Finding]:
+    """One class only, labels without rows or with too few, and a lopsided distribution."""
+    counts = label_counts(facts)
+    total = {label: sum(counts[name][label] for name in counts) for label in facts.space.names}
+    present = [label for label, count in total.items() if count]
+    if facts.space.kind == "single" and len(present) < 2:
+        yield Finding(
+            severity="error",
+            check="one_class",
+            what=f"the rows have one class only: {', '.join(present) or 'none'}",
+            count=len(present),
+            do="check labels.column and the files",
+        )
+        return
+    for label in facts.space.names:
+        yield from _few(facts, label, {name: counts[name][label] for name in counts})
+    largest, smallest = max(total, key=lambda label: total[label]), min(present, key=lambda label: total[label])
+    if total[largest] > UNBALANCED * total[smallest]:
+        yield Finding(
+            severity="warning",
+            check="unbalanced",
+            what=f"{smallest!r} has {share(total[smallest], len(facts.rows))} rows, {largest!r} {total[largest]:,}",
+            count=total[smallest],
+            do="weigh the loss (loss.weights: balanced), select by an F1, and do not read accuracy",
+        )
+
+
+def _few(facts: Facts, label: str, counts: dict[str, int]) -> Iterator[Finding]:
+    low = {name: count for name, count in counts.items() if count < FEW}
+    if not low:
+        return
+    rows = [row for row in facts.rows if label in row.labels]
+    yield Finding(
+        severity="warning",
+        check="no_rows" if not rows else "few_rows",
+        what=f"label {label!r} has no rows"
+        if not rows
+        else f"label {label!r} has only {', '.join(f'{count} {name} rows' for name, count in low.items())}",
+        count=sum(counts.values()),
+        examples=shown(row.place for row in rows),
+        do="take it out of the labels" if not rows else "add rows, join it with another label, or enlarge the split",
+    )
+
+
+def combinations(facts: Facts) -> Iterator[Finding]:
+    """Multi-label rows: combinations that few rows have, and rows without any label."""
+    if facts.space.kind == "single":
+        return
+    counts = Counter(tuple(sorted(row.labels)) for row in facts.rows)
+    rare = {labels: count for labels, count in counts.items() if count < FEW and len(labels) > 1}
+    if rare:
+        yield Finding(
+            severity="note",
+            check="rare_combinations",
+            what=f"{len(rare)} of {len(counts)} combinations of labels have fewer than {FEW} rows",
+            count=len(rare),
+            examples=shown(
+                f"{' + '.join(labels)}: {count}" for labels, count in sorted(rare.items(), key=lambda pair: pair[1])
+            ),
+            do="nothing: the split balances single labels; do not expect these combinations to be learnt",
+        )
+    if counts[()]:
+        yield Finding(
+            severity="note",
+            check="no_labels",
+            what=f"{share(counts[()], len(facts.rows))} rows have no label",
+            count=counts[()],
+            examples=shown(row.place for row in facts.rows if not row.labels),
+            do="check that no label is meant, and not an unlabelled row",
+        )
+
+
+def order(facts: Facts) -> Iterator[Finding]:
+    """Files that are sorted by label, or that hold some of the labels alone."""
+    files: dict[str, list[Row]] = {}
+    for row in facts.rows:
+        files.setdefault(row.file, []).append(row)
+    for file, rows in files.items():
+        labels = [row.labels for row in rows]
+        counts = Counter(labels)
+        # Rows in random order change their label between neighbours this often.
+        expected = (len(rows) - 1) * (1 - sum((count / len(rows)) ** 2 for count in counts.values()))
+        changes = sum(one != other for one, other in pairwise(labels))
+        if len(counts) > 1 and expected > FEW and changes < expected / 4:
+            what = f"the rows are sorted by label: it changes {changes} times, {expected:.0f} in random order"
+            yield _order("sorted_by_label", file, what, rows)
+        single = facts.space.kind == "single" and len(files) > 1
+        missing = [name for name in facts.space.names if (name,) not in counts]
+        if single and missing and len(rows) > FEW:
+            what = f"the file has rows of {', '.join(' '.join(names) for names in counts)} alone"
+            yield _order("labels_by_file", file, what, rows)
+
+
+def _order(check: str, file: str, what: str, rows: list[Row]) -> Finding:
+    return Finding(
+        severity="note",
+        check=check,
+        what=f"{file}: {what}",
+        count=len(rows),
+        examples=(rows[0].place, rows[-1].place),
+        do="nothing here: splits and epochs are shuffled; never split such a file by position, and look for whatever "
+        "else tells the files apart",
+    )

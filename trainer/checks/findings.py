@@ -1,0 +1,74 @@
+"""A finding, and the facts that findings are made from."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from trainer.contract.labels import LabelSpace
+from trainer.gather import Gathered
+from trainer.recipe import Recipe
+from trainer.rows import Row
+
+Severity = Literal["error", "warning", "note"]
+SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    severity: an error makes training fail or its figures false; a warning costs quality; a note is to be known.
+    check: a fixed word. what: one sentence with its figures. count: how many rows, groups or labels. examples: with
+    file and line.
+    """
+
+    severity: Severity
+    check: str
+    what: str
+    do: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"severity": self.severity, "check": self.check, "count": self.count, "what": self.what}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The rows of one stage, and the split of each as training would make it.
+
+    rows: those that can be read and whose labels are labels. splits: the split of each row, by name; all "train" where
+    the rows cannot be divided.
+    """
+
+    recipe: Recipe
+    gathered: Gathered
+    space: LabelSpace
+    rows: list[Row]
+    splits: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """The splits that there are, training first."""
+        return [name for name in ("train", "validation", "test") if name in set(self.splits)]
+
+    def of(self, split: str) -> list[Row]:
+        """The rows of one split."""
+        return [row for row, name in zip(self.rows, self.splits, strict=True) if name == split]
+
+
+def shown(examples: Iterable[str]) -> tuple[str, ...]:
+    """The first few examples."""
+    return tuple(example for example, _ in zip(examples, range(SHOWN), strict=False))
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """A text as an example shows it: one line, not too long."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= most else line[: most - 3] + "...")
+
+
+def share(part: int, whole: int) -> str:
+    """ "12 of 40 (30.0 %)"."""
+    return f"{part:,} of {whole:,} ({100 * part / max(1, whole):.1f} %)"
