@@ -60,7 +60,8 @@ def require_passed(result: Check) -> None:
         found=f"probabilities differ by {result.largest_difference:.4g}, labels agree {result.label_agreement:.1%}",
         expected=f"at most {result.bound:.4g}"
         + (f", as measured on {result.validated_on}: another instruction set" if other else ""),
-        do="score with --precision fp32, or export again on a machine of this kind",
+        do=("" if result.precision == "fp32" else "score with --precision fp32, or ")
+        + "export again on a machine of this kind",
     )
 
 

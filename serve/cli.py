@@ -12,6 +12,7 @@ import click
 from trainer.contract.errors import show_errors
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 _BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 
@@ -83,12 +84,18 @@ def _reading(command: F) -> F:
     type=click.IntRange(1),
     help="Make OUT a folder of parts, each closed at the first window that brings it to so many rows.",
 )
+@click.option("--shard", metavar="K/N", help="Score share K of N into OUT.shard-K-of-N; `merge OUT` joins the shares.")
+@click.option("--canary/--no-canary", default=True, help="Score the bundle's golden rows first; exit 3 if they differ.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
 @click.option(
     "--max-errors",
     metavar="N|P%",
     help="End the job where more rows are rejected. Default: more than 100 and more than 10 % of those read.",
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
+)
+@click.option("--price-per-hour", type=float, help="Of this machine: --dry-run tells the cost too.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def score(**options: Any) -> None:
@@ -99,6 +106,9 @@ def score(**options: Any) -> None:
     """
     from serve.job import run
 
+    if options["dry_run"]:
+        _forecast(options)
+        return
     report = run(_job(options))
     rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["rows_rejected"] else ""
     # Where the rows themselves are on standard output, nothing else may be.
@@ -149,6 +159,18 @@ def bench(**options: Any) -> None:
 
 
 @main.command(context_settings=_HELP)
+@click.argument("out", type=click.Path(path_type=Path))
+@show_errors
+def merge(out: Path) -> None:
+    """Join OUT.shard-1-of-N to -N-of-N into OUT, the bytes that one undivided job would have written."""
+    from serve.shard import merge as run_merge
+
+    report = run_merge(out)
+    print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
+    _print({name: value for name, value in report.items() if name != "job"})
+
+
+@main.command(context_settings=_HELP)
 @show_errors
 def doctor() -> None:
     """Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets."""
@@ -170,6 +192,16 @@ def doctor() -> None:
         sys.exit(1)
 
 
+def _forecast(options: dict[str, Any]) -> None:
+    from serve.dryrun import forecast, summary
+
+    found = forecast(_job(options), options["price_per_hour"])
+    size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"
+    hours = f"about {found.seconds / 3600:.2f} hours" if found.seconds is not None else "an unknown time"
+    print(f"{size} at {found.rows_per_second:,} rows/s: {hours}")
+    _print(summary(found))
+
+
 def _scorer_options(options: dict[str, Any]) -> Any:
     from serve.scorer import ScorerOptions
     from serve.session import SessionOptions
@@ -183,6 +215,7 @@ def _scorer_options(options: dict[str, Any]) -> Any:
 def _job(options: dict[str, Any]) -> Any:
     from serve.job import ScoreJob
     from serve.rejects import ErrorBound
+    from serve.shard import parse_shard
     from serve.sources import Reading
 
     columns = options["columns"]
@@ -199,25 +232,30 @@ def _job(options: dict[str, Any]) -> Any:
         window=options["window"],
         max_chars=options["max_chars"],
     )
-    bound = options.get("max_errors")
-    try:
-        max_errors = ErrorBound.parse(bound) if bound else ErrorBound()
-    except ValueError:
-        raise click.UsageError(f"--max-errors: expected a number or a percentage, found {bound!r}") from None
     return ScoreJob(
         bundle=options["bundle"],
         inputs=options["inputs"],
         out=options["out"],
         scorer=_scorer_options(options),
         reading=reading,
-        max_errors=max_errors,
+        max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
         probabilities=options.get("probabilities", False),
         prefix=options.get("prefix", ""),
         out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),
+        shard=_parsed("--shard", parse_shard, options.get("shard")),
+        canary=options.get("canary", True),
         resume=options.get("resume", False),
         quiet=options["quiet"],
     )
+
+
+def _parsed(name: str, parse: Callable[[str], T], text: str | None) -> T | None:
+    """An option's value, where it is given."""
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise click.UsageError(f"{name}: {error}") from None
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -9,15 +12,18 @@ from typing import Any
 import onnxruntime as ort
 
 from export.bundle import MANIFEST, Bundle, instruction_set
+from serve.check import check, require_passed
 from serve.formats import make_format, output_format
-from serve.journal import Journal, Target, disk_error, finished_report
+from serve.journal import Journal, disk_error, finished_report
 from serve.layout import ScoreColumns, make_layout, require_columns
-from serve.pipeline import Pipeline, Stage
+from serve.pipeline import Pipeline, Sink, Stage
 from serve.progress import Progress
 from serve.records import Window, read_windows
 from serve.rejects import ErrorBound
 from serve.scorer import Scorer, ScorerOptions
+from serve.shard import FrameFormat, ShardSink, shard_path, share_of
 from serve.sources import Reading, Source, find_sources
+from serve.state import Target
 from serve.stream import StreamSink
 from trainer.contract.errors import InputError
 from trainer.contract.files import sha256
@@ -28,7 +34,8 @@ class ScoreJob:
     """What `python -m serve score` was asked to do.
 
     out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
-        parts of about so many rows.
+        parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
+        golden rows first, and stop where this machine scores them differently.
     """
 
     bundle: Path
@@ -41,6 +48,8 @@ class ScoreJob:
     prefix: str = ""
     out_format: str | None = None
     part_rows: int | None = None
+    shard: tuple[int, int] | None = None
+    canary: bool = True
     resume: bool = False
     quiet: bool = False
 
@@ -65,28 +74,33 @@ def run(job: ScoreJob) -> dict[str, Any]:
     sources = find_sources(job.inputs, job.reading)
     if job.resume and (job.streams or any(source.once for source in sources)):
         raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
-    if job.streams and job.part_rows is not None:
-        raise InputError("standard output has no parts", do="name a folder with --out")
+    if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
+        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
     bundle = Bundle.open(job.bundle)
     with Scorer(bundle, job.scorer) as scorer:
+        if job.canary:
+            require_passed(check(scorer))
         spec, labels = bundle.contract.input, bundle.contract.labels
         windows = read_windows(sources, spec.columns, job.reading.window)
         first = next(windows, None)
         require_columns(sources, first, spec)
         names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities)
         layout = make_layout(sources, first, names, kind)
-        target = Target(out=job.out, format=make_format(kind, layout, labels), part_rows=job.part_rows)
+        output = make_format(kind, layout, labels)
+        target = Target(out=job.out, format=output, part_rows=job.part_rows)
+        if job.shard:
+            target = Target(out=shard_path(job.out, job.shard), format=FrameFormat(output.head()))
         stage = Stage(
             scorer=scorer,
             layout=layout,
-            format=target.format,
+            format=output,
             max_chars=job.reading.max_chars,
             max_errors=job.max_errors,
         )
         windows = chain([first] if first else [], windows)
         if job.streams:
-            progress = Progress(quiet=job.quiet, total_bytes=None)
-            figures = Pipeline(stage, StreamSink(target.format), progress).run(windows)
+            with stop_on_sigterm() as stop:
+                figures = Pipeline(stage, StreamSink(output), _progress(job, sources), stop).run(windows)
             return {"out": "standard output", "errors": "standard error", **figures}
         return _journalled(job, sources, stage, target, windows)
 
@@ -99,18 +113,39 @@ def _journalled(
     if done is not None:
         return done
     with Journal.open(target, identity, resume=job.resume) as journal:
+        sink: Sink = ShardSink(journal) if job.shard else journal
         if journal.finished is None:
             if journal.state.windows:
                 columns = stage.scorer.bundle.contract.input.columns
                 windows = read_windows(sources, columns, job.reading.window, journal.state.position)
-            progress = Progress(quiet=job.quiet, total_bytes=None)
+            if job.shard:
+                windows = share_of(windows, job.shard)
             try:
-                figures = Pipeline(stage, journal, progress).run(windows)
+                with stop_on_sigterm() as stop:
+                    figures = Pipeline(stage, sink, _progress(job, sources), stop).run(windows)
                 errors = str(target.errors) if journal.state.rejected else None
-                journal.seal({"out": str(job.out), "errors": errors, **figures, "job": identity})
+                journal.seal({"out": str(target.out), "errors": errors, **figures, "job": identity})
             except OSError as error:
                 raise disk_error(error, job.out) from error
         return journal.publish()
+
+
+def _progress(job: ScoreJob, sources: list[Source]) -> Progress:
+    return Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while the block runs, where this is the thread that signals reach."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str, object]:
@@ -124,6 +159,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "probabilities": job.probabilities,
         "prefix": job.prefix,
         "part_rows": job.part_rows,
+        "shard": job.shard,
         "output": job.kind,
         "onnxruntime": ort.__version__,
         "instruction_set": instruction_set(),

@@ -22,8 +22,8 @@ def parquet_schema(source: Source) -> pa.Schema:
 
 def read_parquet(
     source: Source, columns: tuple[str, ...], limit: tuple[int, int], skip: int
-) -> Iterator[tuple[int, list[Record], pa.Table]]:
-    """Windows of a Parquet file from row `skip` on: first row, records that hold the text columns, all columns.
+) -> Iterator[dict[str, Any]]:
+    """Windows of a Parquet file from row `skip` on: start, records that hold the text columns, table, share.
 
     limit: the most rows of a window, and the number of text bytes at which it ends early.
     """
@@ -40,11 +40,11 @@ def read_parquet(
                 rows, size, rest = rows + take, int(sizes[take - 1]), rest.slice(take)
                 if rows == limit[0] or size >= limit[1]:
                     table = pa.Table.from_batches(pieces)
-                    yield start, _records(table, columns, start), table
+                    yield _part(table, columns, start, file.metadata.num_rows)
                     start, rows, size, pieces = start + rows, 0, 0, []
         if pieces:
             table = pa.Table.from_batches(pieces)
-            yield start, _records(table, columns, start), table
+            yield _part(table, columns, start, file.metadata.num_rows)
 
 
 def plain_rows(table: pa.Table) -> Iterator[Mapping[str, object]]:
@@ -75,6 +75,11 @@ def _batches(file: pq.ParquetFile, skip: int) -> Iterator[pa.RecordBatch]:
     for batch in file.iter_batches(batch_size=1024, row_groups=groups):
         yield batch.slice(min(left, batch.num_rows))
         left = max(0, left - batch.num_rows)
+
+
+def _part(table: pa.Table, columns: tuple[str, ...], start: int, total: int) -> dict[str, Any]:
+    share = (start + table.num_rows) / total
+    return {"start": start, "records": _records(table, columns, start), "table": table, "share": share}
 
 
 def _text_bytes(batch: pa.RecordBatch, columns: tuple[str, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:

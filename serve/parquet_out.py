@@ -13,6 +13,7 @@ from trainer.contract.labels import LabelSpace
 # Rows of the finished file that are compressed together; a group also ends at this many bytes, so that wide rows do
 # not fill memory.
 _GROUP_ROWS, _GROUP_BYTES = 131_072, 64 * 2**20
+_FINAL = b"classifact.final_schema"
 _ARROW_KINDS = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 
 
@@ -29,8 +30,10 @@ class ParquetFormat:
         )
         # A stream's dictionaries would have to agree from batch to batch, so columns travel as plain values.
         self._given = pa.schema([pa.field(item.name, _value_type(item.type)) for item in given])
-        self._schema = pa.schema([*self._given, *self._score_fields(final=False)])
-        self._final = pa.schema([*given, *self._score_fields(final=True)], metadata=given.metadata)
+        final = pa.schema([*given, *self._score_fields(final=True)], metadata=given.metadata)
+        # The stream carries the schema that it is to become, so that it can be finished by itself.
+        metadata = {_FINAL: final.serialize().to_pybytes()}
+        self._schema = pa.schema([*self._given, *self._score_fields(final=False)], metadata=metadata)
 
     def head(self) -> bytes:
         """The stream's schema."""
@@ -49,23 +52,8 @@ class ParquetFormat:
         return cast("bytes", batch.serialize().to_pybytes())
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
-        """Write the stream's rows as Parquet, in groups that depend on the rows alone."""
-        with (
-            pa.OSFile(str(spool), "rb") as file,
-            pa.ipc.open_stream(file) as stream,
-            pq.ParquetWriter(out, self._final, compression="zstd") as writer,
-        ):
-            group: list[pa.RecordBatch] = []
-            for batch in stream:
-                group.append(batch)
-                if (
-                    sum(item.num_rows for item in group) >= _GROUP_ROWS
-                    or sum(item.nbytes for item in group) >= _GROUP_BYTES
-                ):
-                    writer.write_table(pa.Table.from_batches(group).cast(self._final))
-                    group = []
-            if group:
-                writer.write_table(pa.Table.from_batches(group).cast(self._final))
+        """Write the stream's rows as Parquet."""
+        finish(spool, out)
 
     def _score_fields(self, *, final: bool) -> list[pa.Field]:
         multi = self._labels.kind == "multi"
@@ -101,3 +89,24 @@ class ParquetFormat:
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def finish(spool: Path, out: BinaryIO) -> None:
+    """Write an Arrow stream's rows as Parquet, in groups that depend on the rows alone."""
+    with pa.OSFile(str(spool), "rb") as file, pa.ipc.open_stream(file) as stream:
+        schema = pa.ipc.read_schema(pa.py_buffer(stream.schema.metadata[_FINAL]))
+        with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+            group: list[pa.RecordBatch] = []
+            rows = size = 0
+            for batch in stream:
+                group.append(batch)
+                rows, size = rows + batch.num_rows, size + batch.nbytes
+                if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                    writer.write_table(_final_table(group, schema))
+                    group, rows, size = [], 0, 0
+            if group:
+                writer.write_table(_final_table(group, schema))
+
+
+def _final_table(group: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(group).replace_schema_metadata(None).cast(schema)

@@ -1,5 +1,7 @@
 """The loop of a job: while the workers score one window, the next is read and the one before is written."""
 
+import signal
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -8,7 +10,6 @@ from typing import Protocol
 
 import numpy as np
 
-from serve.journal import State
 from serve.layout import Layout
 from serve.machine import peak_memory
 from serve.outputs import Block, Format
@@ -16,6 +17,7 @@ from serve.progress import Phases, Progress
 from serve.records import Position, Window
 from serve.rejects import ErrorBound, Rejected
 from serve.scorer import Logits, Pending, Scorer
+from serve.state import State
 from trainer.contract.errors import BadRow, ClassifactError
 from trainer.contract.records import Record
 
@@ -23,10 +25,18 @@ from trainer.contract.records import Record
 _AHEAD = 2
 
 
+class StoppedError(ClassifactError):
+    """The job was asked to end, and can be resumed. The exit code is a shell's for SIGTERM."""
+
+    exit_code = 128 + signal.SIGTERM
+
+
 class Sink(Protocol):
     """What takes the bytes of windows, in order."""
 
-    state: State
+    @property
+    def state(self) -> State:
+        """How far the job is."""
 
     def append(self, rows: bytes, errors: bytes, state: State) -> None:
         """Add a window's bytes; `state` is how far the job is with them."""
@@ -59,10 +69,11 @@ class _Begun:
 class Pipeline:
     """Windows through a stage into a sink, in order, with what it costs."""
 
-    def __init__(self, stage: Stage, sink: Sink, progress: Progress) -> None:
+    def __init__(self, stage: Stage, sink: Sink, progress: Progress, stop: threading.Event) -> None:
         self._stage = stage
         self._sink = sink
         self._progress = progress
+        self._stop = stop
         self._spec = stage.scorer.bundle.contract.input
         self._phases = Phases()
         self._first = sink.state
@@ -70,22 +81,31 @@ class Pipeline:
     def run(self, windows: Iterator[Window]) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
         start, cpu = time.perf_counter(), time.process_time()
+        self._progress.begin(self._sink.state, None)
         begun: deque[_Begun] = deque()
         try:
             while True:
                 with self._phases("read"):
                     window = next(windows, None)
-                if window is None:
+                if window is None or self._stop.is_set():
                     break
                 begun.append(self._begin(window))
                 if len(begun) > _AHEAD:
                     self._end(begun.popleft())
-            while begun:
+            while begun and not self._stop.is_set():
+                self._end(begun.popleft())
+            if begun:
+                # One window is finished; those behind it are begun anew on resuming.
                 self._end(begun.popleft())
         finally:
             for rest in begun:
                 rest.pending.cancel()
             self._progress.close()
+        if self._stop.is_set():
+            self._sink.commit()
+            raise StoppedError(
+                "stopped by a signal", found=f"{self._sink.state.read} rows done", do="go on with --resume"
+            )
         self._check_bound(last=True)
         return self._figures(time.perf_counter() - start, time.process_time() - cpu)
 
@@ -132,7 +152,7 @@ class Pipeline:
             rows = self._stage.format.encode(self._block(begun.window, kept, logits[sound])) if kept else b""
             errors = b"".join(item.line(begun.window.source) for item in rejected)
             self._sink.append(rows, errors, self._next_state(begun, len(kept), rejected))
-        self._progress.update(self._sink.state)
+        self._progress.update(self._sink.state, self._progress.share(begun.window.number, begun.window.share))
         self._check_bound(last=False)
 
     def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
@@ -145,7 +165,9 @@ class Pipeline:
         cut = plan.encoded.truncation()
         return replace(
             before,
-            position=Position(number=window.number, records=window.start + len(window.records)),
+            position=Position(
+                number=window.number, records=window.start + len(window.records), windows=window.ordinal + 1
+            ),
             windows=before.windows + 1,
             read=before.read + len(window.records),
             scored=before.scored + scored,

@@ -1,13 +1,13 @@
 """Inputs to windows of records, in constant memory: the one step of a row's road that training does in its own way."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING
+from itertools import count, islice
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 from serve.sources import Source
 from trainer.contract.errors import InputError
-from trainer.contract.records import Record, read_columns, read_records
+from trainer.contract.records import Dialect, Record, read_columns, read_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,23 +20,28 @@ _WINDOW_CHARS = 16 * 2**20
 class Window:
     """Consecutive records of one source: what is sorted, scored and written together.
 
-    number: the source's place among the inputs. start: records of the source before this window.
+    ordinal: the window's place among all windows of the job. number: the source's place among the inputs.
+    start: records of the source before this window.
     table: all columns of the records with their types, where the source has types (Parquet).
+    share: how much of the source is read with this window, 0 to 1; None where that is not known.
     """
 
+    ordinal: int
     number: int
     source: Source
     start: int
     records: list[Record]
     table: "pa.Table | None" = None
+    share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where to begin: so many records into an input."""
+    """Where to begin: so many records into an input, after so many windows of all inputs."""
 
     number: int = 0
     records: int = 0
+    windows: int = 0
 
 
 def read_windows(
@@ -47,6 +52,7 @@ def read_windows(
     columns: those that make the text. Raises InputError where an input cannot be read on.
     """
     begin = start or Position()
+    ordinals = count(begin.windows)
     for number, source in enumerate(sources[begin.number :], begin.number):
         skip = begin.records if number == begin.number else 0
         # EOFError: a compressed stream that ends early. pyarrow's errors are ValueErrors and OSErrors.
@@ -54,13 +60,11 @@ def read_windows(
             if source.dialect is None:
                 from serve.parquet_in import read_parquet
 
-                for offset, records, table in read_parquet(source, columns, (size, _WINDOW_CHARS), skip):
-                    yield Window(number=number, source=source, start=offset, records=records, table=table)
+                for piece in read_parquet(source, columns, (size, _WINDOW_CHARS), skip):
+                    yield Window(ordinal=next(ordinals), number=number, source=source, **piece)
             else:
-                rows = read_records(source.open(), source.dialect, source.name)
-                yield from _text_windows(
-                    Window(number=number, source=source, start=skip, records=[]), rows, columns, size
-                )
+                for part in _text_windows(source, source.dialect, columns, (size, skip)):
+                    yield Window(ordinal=next(ordinals), number=number, source=source, **part)
         except (EOFError, OSError, ValueError) as error:
             raise InputError(
                 "the input cannot be read to its end",
@@ -86,19 +90,35 @@ def source_columns(source: Source) -> tuple[str, ...] | None:
         return read_columns(stream, source.dialect, source.name)
 
 
-def _text_windows(begin: Window, rows: Iterable[Record], columns: tuple[str, ...], size: int) -> Iterator[Window]:
-    offset = begin.start
+class _Part(TypedDict):
+    """What a window holds, before it knows its source."""
+
+    start: int
+    records: list[Record]
+    table: "pa.Table | None"
+    share: float | None
+
+
+def _text_windows(
+    source: Source, dialect: Dialect, columns: tuple[str, ...], size_skip: tuple[int, int]
+) -> Iterator[_Part]:
+    size, offset = size_skip
+    raw = source.open_raw()
     records: list[Record] = []
     chars = 0
-    for record in islice(rows, offset, None):
+    for record in islice(read_records(source.unpacked(raw), dialect, source.name), offset, None):
         records.append(record)
         chars += len(record.raw) if record.values is None else _chars(record.values, columns)
         if len(records) == size or chars >= _WINDOW_CHARS:
-            yield Window(number=begin.number, source=begin.source, start=offset, records=records)
+            yield _Part(start=offset, records=records, table=None, share=_share(source, raw))
             offset += len(records)
             records, chars = [], 0
     if records:
-        yield Window(number=begin.number, source=begin.source, start=offset, records=records)
+        yield _Part(start=offset, records=records, table=None, share=1.0)
+
+
+def _share(source: Source, raw: BinaryIO) -> float | None:
+    return min(1.0, raw.tell() / source.size) if source.size else None
 
 
 def _chars(values: dict[str, object], columns: tuple[str, ...]) -> int:

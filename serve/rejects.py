@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from serve.journal import State
 from serve.layout import json_text
 from serve.sources import Source
+from serve.state import State
 from trainer.contract.records import Record
 
 _ESCAPED_BYTE = re.compile("[\udc00-\udcff]")
@@ -23,6 +23,8 @@ class ErrorBound:
     @classmethod
     def parse(cls, text: str) -> "ErrorBound":
         """ "N" or "P%". Raises ValueError."""
+        if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
+            raise ValueError(f"expected a number or a percentage, found {text!r}")
         if text.endswith("%"):
             return cls(rows=0, share=float(text[:-1]) / 100)
         return cls(rows=int(text), share=0.0)

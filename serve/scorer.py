@@ -143,9 +143,13 @@ class Scorer:
         none = np.empty((0, len(self.bundle.contract.labels)), dtype=np.float32)
         return np.concatenate([none, *(window.result() for window in pending)])
 
+    def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Plan:
+        """A window's batches, not yet scored."""
+        return plan(self.encoder, texts, pairs, self.batch_tokens)
+
     def submit(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Pending:
         """Hand a window to the workers and return at once."""
-        window = plan(self.encoder, texts, pairs, self.batch_tokens)
+        window = self.plan(texts, pairs)
         futures = [self._pool.submit(self._run, window, batch) for batch in window.batches]
         return Pending(window, futures, len(self.bundle.contract.labels))
 

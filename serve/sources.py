@@ -61,17 +61,23 @@ class Source:
 
     def open(self) -> BinaryIO:
         """The bytes, uncompressed. Raises InputError where the input cannot be opened."""
+        return self.unpacked(self.open_raw())
+
+    def open_raw(self) -> BinaryIO:
+        """The bytes as they are stored."""
         if self.name == STDIN:
-            raw: BinaryIO = sys.stdin.buffer
-        elif "://" in self.name:
-            raw = _open_url(self.name)
-        else:
-            try:
-                raw = Path(self.name).open("rb")  # noqa: SIM115  The caller closes it.
-            except OSError as error:
-                raise InputError(
-                    "the input cannot be opened", where=self.name, found=error.strerror, do="check its permissions"
-                ) from None
+            return sys.stdin.buffer
+        if "://" in self.name:
+            return _open_url(self.name)
+        try:
+            return Path(self.name).open("rb")
+        except OSError as error:
+            raise InputError(
+                "the input cannot be opened", where=self.name, found=error.strerror, do="check its permissions"
+            ) from None
+
+    def unpacked(self, raw: BinaryIO) -> BinaryIO:
+        """Stored bytes to bytes."""
         if self.compression == "gzip":
             stream = gzip.GzipFile(fileobj=raw)
             # What GzipFile closes with itself: only a file that it opened, unless told otherwise.

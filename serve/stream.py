@@ -3,8 +3,8 @@
 import sys
 from dataclasses import replace
 
-from serve.journal import State
 from serve.outputs import Format
+from serve.state import State
 from trainer.contract.errors import InputError
 
 

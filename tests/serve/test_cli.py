@@ -150,3 +150,19 @@ def test_doctor() -> None:
     """`doctor` ends in JSON with the provider that a session really got."""
     result = _run("doctor")
     assert json.loads(result.stdout.splitlines()[-1])["sessions"]["CPUExecutionProvider"] == "CPUExecutionProvider"
+
+
+def test_canary_stops_a_job(single: Path, tmp_path: Path) -> None:
+    """A job on a machine that scores the golden rows differently exits with 3 before a row is scored, unless told."""
+    wrong = tmp_path / "bundle"
+    shutil.copytree(single, wrong)
+    lines = [json.loads(line) for line in (wrong / "golden.jsonl").read_text().splitlines()]
+    lines[3]["logits"] = lines[3]["logits"][::-1]
+    (wrong / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    bundles.reseal(wrong, bundles.contract())
+    command = ["score", wrong, write_csv(tmp_path / "in.csv", ["x"]), "--out", tmp_path / "out.csv"]
+    command += ["--precision", "fp32"]
+    result = _run(*command)
+    assert result.exit_code == 3
+    assert not (tmp_path / "out.csv").exists()
+    assert _run(*command, "--no-canary").exit_code == 0

@@ -151,7 +151,7 @@ def test_nan_logits(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Session, "run", broken)
     rows = write_csv(tmp_path / "in.csv", TEXTS)
-    report = score(single, rows, out=tmp_path / "out.csv", window=16)
+    report = score(single, rows, out=tmp_path / "out.csv", window=16, canary=False)
     assert report["reasons"] == {"nan_logits": report["rows_rejected"]}
     assert report["rows_rejected"] + report["rows_scored"] == len(TEXTS)
     assert 0 < report["rows_scored"] == len(read_csv(tmp_path / "out.csv"))
