@@ -54,9 +54,13 @@ class Parity:
 class GraphFile:
     """One ONNX file of a bundle.
 
+    instruction_set: of the machine the figures were measured on. golden_bound: the largest probability difference from
+        torch that the golden rows may show on another machine.
     passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
-    graph and are switched off. instruction_set: of the machine the parity figures were measured on. golden_bound: the
-    largest probability difference from torch that the golden rows may show on another machine.
+        graph and are switched off.
+    gains: how many times faster each of those made the graph. speed: how many times faster than fp32 as exported.
+        rows_per_second: of validation rows. Empty or None where nothing was timed.
+    quantization, kept_in_float: how an int8 file was made, and the matrix products that are not quantized.
     """
 
     file: str
@@ -67,6 +71,11 @@ class GraphFile:
     golden_bound: float
     passes: tuple[str, ...] = ()
     disabled_optimizers: tuple[str, ...] = ()
+    gains: dict[str, float] = field(default_factory=dict)
+    speed: float | None = None
+    rows_per_second: float | None = None
+    quantization: str | None = None
+    kept_in_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

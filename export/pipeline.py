@@ -3,22 +3,18 @@
 import importlib.metadata
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-
-from export.bundle import FILES, ExportManifest, GraphFile, hash_files, instruction_set, write_manifest
+from export.bundle import ExportManifest, hash_files, write_manifest
 from export.card import write_card
-from export.graph import check_family, export_graph, opset, save_graph
-from export.parity import Bounds, Truth, gate
+from export.graph import check_family
+from export.graphs import GraphJob, write_graphs
+from export.measure import Measure
+from export.parity import Bounds, Truth
 from export.progress import Progress
-from export.quantize import Int8, quantize
 from export.reference import reference_logits
 from export.rows import write_golden, write_reference
-from export.runtime import open_session, run_batches
 from export.source import BATCH_TOKENS, Sample, Source
 from trainer.contract.files import atomic_folder, read_json, write_json
 
@@ -40,20 +36,28 @@ FP32_DIFFERENCE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class ExportJob:
-    """One export. precisions: of "fp32" and "int8". max_drop, min_agreement: bounds of int8, see `Bounds`."""
+    """One export. precisions: of "fp32" and "int8". max_drop, min_agreement: bounds of int8, see `Bounds`.
+
+    skip: passes to leave out. timing: whether graphs are raced; without, every pass is kept and ONNX Runtime keeps its
+    own settings, so that nothing depends on the machine's speed.
+    """
 
     run: Path
     out: Path
     precisions: tuple[str, ...] = ("fp32", "int8")
     max_drop: float = 0.005
     min_agreement: float = 0.98
+    skip: tuple[str, ...] = ()
+    timing: bool = True
     quiet: bool = False
 
-    def bounds(self, precision: str) -> Bounds:
-        """What the file of a precision may differ by. int8's probabilities may move: its decisions and metric count."""
-        if precision == "fp32":
-            return Bounds(max_drop=self.max_drop, min_agreement=0.999, max_difference=FP32_DIFFERENCE)
-        return Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0)
+    def graph_job(self) -> GraphJob:
+        """What files to make. int8's probabilities may move: its decisions and its metric count."""
+        bounds = {
+            "fp32": Bounds(max_drop=self.max_drop, min_agreement=0.999, max_difference=FP32_DIFFERENCE),
+            "int8": Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
+        }
+        return GraphJob(bounds={name: bounds[name] for name in self.precisions}, skip=self.skip)
 
 
 def export(job: ExportJob) -> ExportManifest:
@@ -71,7 +75,8 @@ def export(job: ExportJob) -> ExportManifest:
             logits = reference_logits(source.checkpoint.path, sample, tick)
         contract = source.checkpoint.contract
         truth = Truth.of(logits, sample.rows.labels, contract.labels, source.checkpoint.metric)
-        graphs = _write_graphs(job, folder, source, Measure(sample=sample, truth=truth, progress=progress))
+        measure = Measure(sample=sample, truth=truth, progress=progress, timing=job.timing)
+        graphs = write_graphs(job.graph_job(), source, measure, folder)
         _write_config(source, folder)
         write_golden(folder / "golden.jsonl", sample, logits)
         write_reference(folder / "reference.json", sample, truth.scores, contract.labels)
@@ -87,57 +92,9 @@ def export(job: ExportJob) -> ExportManifest:
             test_metrics=source.test_metrics,
         )
         write_card(folder / "README.md", manifest)
-        manifest = ExportManifest(**{**vars(manifest), "files": hash_files(folder)})
+        manifest = replace(manifest, files=hash_files(folder))
         write_manifest(folder, manifest)
     return manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """What files are measured with: the same rows, in the same batches, against the same truth."""
-
-    sample: Sample
-    truth: Truth
-    progress: Progress
-
-    def logits(self, path: Path, disabled_optimizers: tuple[str, ...]) -> NDArray[np.float32]:
-        """A file's logits of the sample, in row order, [N, C]."""
-        with self.progress.step(f"{path.name} on the same rows", len(self.sample)) as tick:
-            return self.sample.in_order(
-                run_batches(open_session(path, disabled_optimizers), self.sample.padded(), tick)
-            )
-
-
-def _write_graphs(job: ExportJob, folder: Path, source: Source, measure: Measure) -> dict[str, GraphFile]:
-    """Write, measure and gate the file of each precision."""
-    with measure.progress.step("exporting the graph"):
-        exported = export_graph(source.checkpoint.path, folder)
-    graphs = {}
-    (folder / "onnx").mkdir()
-    for precision in job.precisions:
-        graph = exported
-        if precision == "int8":
-            with measure.progress.step("quantizing"):
-                graph = quantize(exported, Int8.for_this_machine(), folder)
-        path = folder / FILES[precision]
-        save_graph(graph, path)
-        graphs[precision] = _accept(job, precision, path, measure)
-    return graphs
-
-
-def _accept(job: ExportJob, precision: str, path: Path, measure: Measure) -> GraphFile:
-    onnx.checker.check_model(str(path), full_check=True)
-    parity = measure.truth.compare(measure.logits(path, ()))
-    gate(precision, parity, job.bounds(precision))
-    return GraphFile(
-        file=FILES[precision],
-        opset=opset(onnx.load(path, load_external_data=False)),
-        bytes=sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
-        parity=parity,
-        instruction_set=instruction_set(),
-        # Another machine sums in another order and batches other rows together: twice what was seen here, and a floor.
-        golden_bound=max(1e-3 if precision == "fp32" else 0.02, 2 * parity.max_difference),
-    )
 
 
 def _write_config(source: Source, folder: Path) -> None:

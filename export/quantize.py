@@ -31,6 +31,15 @@ class Int8:
         """Reduced range where the instruction set needs it."""
         return cls(reduce_range=instruction_set() not in _WIDE_SUMS)
 
+    def __str__(self) -> str:
+        return f"per {'channel' if self.per_channel else 'tensor'}, {7 if self.reduce_range else 8} bits"
+
+
+def products(graph: onnx.ModelProto) -> list[str]:
+    """Names of the matrix products with a constant weight: what int8 is about."""
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    return [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+
 
 def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProto:
     """A quantized copy of an unfused graph. Only products with a constant weight are quantized.

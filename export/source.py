@@ -85,6 +85,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def subset(self, at_most: int) -> "Sample":
+        """Fewer of the rows, spread over all lengths again."""
+        return Sample.of(self.rows, self.encoder, at_most=at_most)
+
     def padded(self) -> list[Batch]:
         """The batches as arrays."""
         return [self.encoder.pad(self.encoded, batch) for batch in self.batches]

@@ -19,5 +19,5 @@ def bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `run`, fp32 and int8."""
     out = tmp_path_factory.mktemp("bundles") / "tiny"
     # Random weights lose more to int8 than trained ones do.
-    export(ExportJob(run=run, out=out, min_agreement=0.9, max_drop=0.1, quiet=True))
+    export(ExportJob(run=run, out=out, min_agreement=0.9, max_drop=0.1, timing=False, quiet=True))
     return out

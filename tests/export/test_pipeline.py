@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner
 
-from export import pipeline
+from export import cli, graphs, int8
 from export.bundle import Bundle, hash_files
 from export.cli import export_command
+from export.passes import PASSES
 from export.pipeline import ExportJob, export
 from export.source import Source
 from tests.export.runs import contract, make_run
@@ -58,7 +60,7 @@ def test_same_decisions_as_torch(kind: str, tmp_path: Path) -> None:
     which it is.
     """
     made = make_run(tmp_path / "run", contract(kind, ("a", "b", "c")))
-    export(ExportJob(run=made, out=tmp_path / "bundle", precisions=("fp32",), quiet=True))
+    export(ExportJob(run=made, out=tmp_path / "bundle", precisions=("fp32",), timing=False, quiet=True))
     opened = Bundle.open(tmp_path / "bundle")
     golden = opened.golden()
     found = scores(opened, "fp32", [row.text for row in golden])
@@ -112,10 +114,11 @@ def saturate(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("name", "damage", "precision"), [("export_graph", break_weights, "fp32"), ("quantize", saturate, "int8")]
+    ("target", "damage", "precision"),
+    [((graphs, "export_graph"), break_weights, "fp32"), ((int8, "quantize"), saturate, "int8")],
 )
 def test_broken_graph_fails_its_gate(
-    name: str,
+    target: tuple[ModuleType, str],
     damage: Callable[[onnx.ModelProto], onnx.ModelProto],
     precision: str,
     run: Path,
@@ -123,9 +126,10 @@ def test_broken_graph_fails_its_gate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A broken fp32 graph and a saturated int8 one exit with 3, say which figure is outside, and leave nothing."""
-    real = getattr(pipeline, name)
-    monkeypatch.setattr(pipeline, name, lambda *given: damage(real(*given)))
-    result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle"), "--quiet"])
+    real = getattr(*target)
+    monkeypatch.setattr(*target, lambda *given: damage(real(*given)))
+    arguments = [str(run), "--out", str(tmp_path / "bundle"), "--quiet", "--no-timing"]
+    result = CliRunner().invoke(export_command, arguments)
     assert result.exit_code == 3
     assert f"the {precision} file is not the same classifier" in result.stderr
     assert "expected at most" in result.stderr
@@ -138,7 +142,7 @@ def test_full_disk(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     def full(*_given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "bundle"))
 
-    monkeypatch.setattr(pipeline, "save_graph", full)
+    monkeypatch.setattr(graphs, "save_graph", full)
     result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle")])
     assert result.exit_code == 1
     assert "the disk is full" in result.stderr
@@ -179,11 +183,17 @@ def test_what_the_command_prints(run: Path, tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines[2:4]] == ["fp32", "int8"]
     summary = json.loads(lines[-1])
     assert summary["graphs"]["int8"]["rows"] == 120
+    # A race was run, and its figures are printed and kept.
+    assert summary["graphs"]["fp32"]["gains"]["first_token"] > 0
+    assert summary["graphs"]["int8"]["speed"] > 0
+    assert "first_token" in lines[4]
     assert "exporting the graph" in result.stderr
     assert Bundle.open(tmp_path / "bundle").manifest.name == "tiny"
 
 
-@pytest.mark.parametrize("arguments", [["--precision", "fp23"], ["--precision", ""], ["--max-drop", "x"], ["--wrong"]])
+@pytest.mark.parametrize(
+    "arguments", [["--precision", "fp23"], ["--precision", ""], ["--max-drop", "x"], ["--skip", "nothing"], ["--wrong"]]
+)
 def test_usage_errors(run: Path, tmp_path: Path, arguments: list[str]) -> None:
     """What is no valid option is a usage error, exit 2."""
     result = CliRunner().invoke(export_command, [str(run), "--out", str(tmp_path / "bundle"), *arguments])
@@ -195,3 +205,22 @@ def test_help() -> None:
     result = CliRunner().invoke(export_command, ["-h"])
     assert result.exit_code == 0
     assert "--max-drop" in result.stdout
+
+
+def test_passes_of_the_command_line_are_those_that_exist() -> None:
+    """The names that --skip takes, listed without importing what passes need, are the passes."""
+    assert tuple(PASSES) == cli.PASSES
+
+
+def test_skipped_pass(run: Path, tmp_path: Path) -> None:
+    """A pass that is left out is not applied, and the manifest lists those that are."""
+    job = ExportJob(run=run, out=tmp_path / "b", precisions=("fp32",), skip=("first_token",), timing=False, quiet=True)
+    assert export(job).graphs["fp32"].passes == ("fold_shapes",)
+
+
+def test_same_run_same_bytes(bundle: Path, run: Path, tmp_path: Path) -> None:
+    """The same run exports to the same bytes, in every file of the bundle."""
+    job = ExportJob(run=run, out=tmp_path / "again", min_agreement=0.9, max_drop=0.1, timing=False, quiet=True)
+    export(job)
+    assert hash_files(tmp_path / "again") == hash_files(bundle)
+    assert (tmp_path / "again" / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()

@@ -86,7 +86,7 @@ def test_unknown_family(copy: Path, tmp_path: Path) -> None:
     del saved["sha256"]["config.json"]
     (checkpoint / "contract.json").write_text(json.dumps(saved))
     with pytest.raises(InputError, match="'distilbret' cannot be exported") as caught:
-        export(ExportJob(run=copy, out=tmp_path / "bundle", quiet=True))
+        export(ExportJob(run=copy, out=tmp_path / "bundle", timing=False, quiet=True))
     assert "'distilbert'" in caught.value.details["do"]
     assert "modernbert" in caught.value.details["expected"]
 

@@ -1,0 +1,115 @@
+"""The ONNX files of a bundle: made, chosen by measuring, gated."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from export.bundle import FILES, GraphFile, Parity, instruction_set
+from export.graph import export_graph, opset, save_graph
+from export.int8 import Int8Search
+from export.measure import Measure, Variant
+from export.optimize import Optimized, choose_settings, optimize
+from export.parity import Bounds, gate
+from export.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphJob:
+    """What files to make. bounds: of each precision, in the order they are made. skip: passes to leave out."""
+
+    bounds: Mapping[str, Bounds]
+    skip: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """A file in the scratch folder, how it compares with torch, and how it was made."""
+
+    variant: Variant
+    parity: Parity
+    gains: dict[str, float]
+    quantization: str | None = None
+    kept_in_float: tuple[str, ...] = ()
+
+
+def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) -> dict[str, GraphFile]:
+    """Make, measure and gate the file of each precision, under `folder`.
+
+    Raises GateError where one is not the same classifier.
+    """
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        exported = Path(name) / "exported.onnx"
+        with measure.progress.step("exporting the graph"):
+            save_graph(export_graph(source.checkpoint.path, exported.parent), exported)
+        optimized = optimize(exported, source.checkpoint.contract.encoding.max_tokens, measure, job.skip)
+        made: dict[str, _Made] = {}
+        for precision, bounds in job.bounds.items():
+            made[precision] = _float(optimized, measure) if precision == "fp32" else _int8(optimized, measure, bounds)
+            gate(precision, made[precision].parity, bounds)
+        speeds = _speeds(exported, made, measure)
+        (folder / "onnx").mkdir()
+        return {
+            precision: _entry(precision, each, optimized, folder / FILES[precision], speeds.get(precision))
+            for precision, each in made.items()
+        }
+
+
+def _float(optimized: Optimized, measure: Measure) -> _Made:
+    variant, gains = choose_settings(optimized.path, measure)
+    return _Made(variant=variant, parity=measure.parity(variant), gains=gains)
+
+
+def _int8(optimized: Optimized, measure: Measure, bounds: Bounds) -> _Made:
+    scratch = optimized.path.parent
+    best = Int8Search(graph=optimized.graph, measure=measure, bounds=bounds, scratch=scratch).best()
+    return _Made(
+        variant=best.variant,
+        parity=best.parity,
+        gains=best.gains,
+        quantization=str(best.how),
+        kept_in_float=best.how.keep,
+    )
+
+
+def _speeds(exported: Path, made: Mapping[str, _Made], measure: Measure) -> dict[str, tuple[float, float]]:
+    """Of each precision, how many times faster than fp32 as exported, and rows per second; empty without timing."""
+    if not measure.timing:
+        return {}
+    base = "fp32 as exported"
+    found = measure.race({base: Variant(path=exported), **{name: each.variant for name, each in made.items()}})
+    return {name: (found.gain(name, over=base), found.rows_per_second(name)) for name in made}
+
+
+def _entry(
+    precision: str, made: _Made, optimized: Optimized, path: Path, speed: tuple[float, float] | None
+) -> GraphFile:
+    """Move a file to its place in the bundle and describe it."""
+    _move(made.variant.path, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    return GraphFile(
+        file=FILES[precision],
+        opset=opset(onnx.load(path, load_external_data=False)),
+        bytes=sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
+        parity=made.parity,
+        instruction_set=instruction_set(),
+        # Another machine sums in another order and batches other rows together: twice what was seen here, and a floor.
+        golden_bound=max(1e-3 if precision == "fp32" else 0.02, 2 * made.parity.max_difference),
+        passes=tuple(optimized.gains),
+        disabled_optimizers=made.variant.disabled_optimizers,
+        gains={name: gain for name, gain in optimized.gains.items() if gain is not None} | made.gains,
+        speed=speed[0] if speed else None,
+        rows_per_second=speed[1] if speed else None,
+        quantization=made.quantization,
+        kept_in_float=made.kept_in_float,
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Give a graph its final name. One with its weights beside it is written anew, as it holds their file's name."""
+    if source.with_name(f"{source.name}_data").exists():
+        save_graph(onnx.load(source), target)
+    else:
+        source.replace(target)

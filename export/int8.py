@@ -1,0 +1,97 @@
+"""Which int8: per channel or per tensor by loss and speed, and a repair where neither passes its gate."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from export.bundle import Parity
+from export.graph import save_graph
+from export.measure import Measure, Variant
+from export.optimize import choose_settings
+from export.parity import Bounds, failures
+from export.progress import Progress
+from export.quantize import Int8, products, quantize
+from export.source import Sample, spread
+
+# Per channel loses less. Per tensor is taken where it passes the gate too and is faster by more than this.
+WORTH = 1.10
+# Rows that the sensitivity of each product is measured on.
+SENSITIVITY_ROWS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One way to quantize, its file with the settings chosen for it, and how it compares with torch."""
+
+    how: Int8
+    variant: Variant
+    gains: dict[str, float]
+    parity: Parity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Search:
+    """Tries ways to quantize one graph. scratch: an existing folder for the files."""
+
+    graph: onnx.ModelProto
+    measure: Measure
+    bounds: Bounds
+    scratch: Path
+
+    def best(self) -> Trial:
+        """The fastest way that passes the gate, repaired where none does; where that fails too, the closest."""
+        base = Int8.for_this_machine()
+        trials = [self._try(replace(base, per_channel=True), "per_channel"), self._try(base, "per_tensor")]
+        passing = [trial for trial in trials if not failures(trial.parity, self.bounds)]
+        if len(passing) == 2 and self._gain(passing) > WORTH:
+            return passing[1]
+        return passing[0] if passing else self._repair(trials[0])
+
+    def _gain(self, trials: list[Trial]) -> float:
+        """How many times faster the second is than the first."""
+        if not self.measure.timing:
+            return 1.0
+        found = self.measure.race({"per channel": trials[0].variant, "per tensor": trials[1].variant})
+        return found.gain("per tensor", over="per channel")
+
+    def _try(self, how: Int8, name: str) -> Trial:
+        path = self.scratch / f"{name}.onnx"
+        save_graph(quantize(self.graph, how, self.scratch), path)
+        variant, gains = choose_settings(path, self.measure)
+        return Trial(how=how, variant=variant, gains=gains, parity=self.measure.parity(variant))
+
+    def _repair(self, failed: Trial) -> Trial:
+        """Keep the products that cause the most loss in float: one, two, four and so on, up to half of them."""
+        worst = self._by_sensitivity(failed)
+        count = 1
+        while count <= len(worst) // 2:
+            with self.measure.progress.step(f"repairing int8: {count} of {len(worst)} products stay in float"):
+                trial = self._try(replace(failed.how, keep=tuple(worst[:count])), "repaired")
+            if not failures(trial.parity, self.bounds):
+                return trial
+            count *= 2
+        return failed
+
+    def _by_sensitivity(self, failed: Trial) -> list[str]:
+        """Products, first the one that moves probabilities furthest from torch's when it alone is quantized.
+
+        Alone, because a product left out of a ruined graph changes little while another still ruins it.
+        """
+        sample, truth = self.measure.sample, self.measure.truth
+        rows = spread(sample.encoded.lengths, SENSITIVITY_ROWS)
+        few = replace(
+            self.measure, sample=Sample.of(sample.rows.take(rows), sample.encoder), progress=Progress(quiet=True)
+        )
+        path = self.scratch / "alone.onnx"
+        found: dict[str, float] = {}
+        names = products(self.graph)
+        with self.measure.progress.step("quantizing one product at a time", len(names)) as tick:
+            for name in names:
+                others = tuple(other for other in names if other != name)
+                save_graph(quantize(self.graph, replace(failed.how, keep=others), self.scratch), path)
+                scores = truth.space.decode(few.logits(replace(failed.variant, path=path)))
+                found[name] = float(np.abs(scores.probabilities - truth.scores.probabilities[rows]).mean())
+                tick(1)
+        return sorted(found, key=found.__getitem__, reverse=True)

@@ -1,0 +1,50 @@
+"""What every graph of an export is measured with: the same rows in the same batches, for parity and for speed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.bundle import Parity
+from export.parity import Truth
+from export.progress import Progress
+from export.runtime import Logits, open_session, run_batches
+from export.source import Sample
+from export.timing import Race, race
+
+TIMED_ROWS = 64
+ROUNDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A graph file and the optimizers of ONNX Runtime that are switched off for it."""
+
+    path: Path
+    disabled_optimizers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """sample, truth: the validation rows and torch's scores of them. timing: whether graphs are raced at all."""
+
+    sample: Sample
+    truth: Truth
+    progress: Progress
+    timing: bool = True
+
+    def logits(self, variant: Variant) -> Logits:
+        """A file's logits of the sample, in row order, [N, C]."""
+        session = open_session(variant.path, variant.disabled_optimizers)
+        with self.progress.step(f"{variant.path.name} on the same rows", len(self.sample)) as tick:
+            return self.sample.in_order(run_batches(session, self.sample.padded(), tick))
+
+    def parity(self, variant: Variant) -> Parity:
+        """How a file compares with torch. Raises GateError where it gives no numbers."""
+        return self.truth.compare(self.logits(variant))
+
+    def race(self, variants: Mapping[str, Variant]) -> Race:
+        """Graphs side by side, on rows of all lengths."""
+        batches = self.sample.subset(TIMED_ROWS).padded()
+        sessions = {name: open_session(each.path, each.disabled_optimizers) for name, each in variants.items()}
+        with self.progress.step(f"timing {' against '.join(variants)}"):
+            return race(sessions, batches, ROUNDS)
