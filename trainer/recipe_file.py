@@ -86,9 +86,10 @@ def _apply(content: Any, setting: str, problems: list[str]) -> None:
         return
     *parents, last = path.split(".")
     place = content
-    for name in parents:
+    for name, below in zip(parents, path.split(".")[1:], strict=True):
         if isinstance(place, dict) and not isinstance(place.get(name), dict | list):
-            place[name] = {}
+            # `stages.0.epochs=1` must reach the first stage of a recipe that names none.
+            place[name] = [{}] if below == "0" else {}
         place = _at(place, name)
     if isinstance(place, dict):
         place[last] = value

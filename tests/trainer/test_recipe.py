@@ -138,6 +138,11 @@ def test_settings_change_what_they_name(tmp_path: Path) -> None:
     assert (recipe.seed, recipe.select.metric, recipe.stages[0].optimizer.learning_rate) == (7, "accuracy", 2e-5)
 
 
+def test_settings_reach_the_first_stage_of_a_recipe_without_stages(tmp_path: Path) -> None:
+    """stages.0 is the default stage where the recipe names none."""
+    assert [stage.epochs for stage in load(written(tmp_path, LEAST), ("stages.0.epochs=9",)).stages] == [9]
+
+
 @pytest.mark.parametrize("setting", ["seed", "stages.4.epochs=1", "seed.x.y=1: 2: 3", "sed=4", "stages.0.epoch=2"])
 def test_settings_that_reach_nothing_are_refused(tmp_path: Path, setting: str) -> None:
     """A setting without a value, past the end of a list, of broken YAML or of an unknown key is an error."""
