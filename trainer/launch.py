@@ -24,9 +24,10 @@ _WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORL
 def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     """Accelerate's view of the launch.
 
-    Raises ClassifactError where it is not what was launched, InputError for a missing tracker.
+    Raises ClassifactError where it is not what was launched or splits the network, InputError for a missing tracker.
     """
     check_trackers(recipe.tracking)
+    check_strategy()
     try:
         # Accelerate's launcher does not pass `use_cpu` on to several processes; without this they would not find each
         # other.
@@ -39,7 +40,6 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
             "Accelerate cannot start this launch", found=str(error), do="correct mixed_precision in the launch config"
         ) from error
     check_world(accelerator.num_processes)
-    check_strategy(accelerator.distributed_type.value)
     if (
         accelerator.is_main_process
         and accelerator.mixed_precision == "bf16"
@@ -68,15 +68,17 @@ def check_world(processes: int) -> None:
             )
 
 
-def check_strategy(distributed_type: str) -> None:
-    """Refuse a launch that asks for sharded training on a machine where Accelerate gives something else."""
-    for strategy in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{strategy}", "").lower() == "true" and distributed_type != strategy:
+def check_strategy() -> None:
+    """Refuse a launch that splits the weights or the optimizer state over processes: the loop would wait for ever where
+    processes run different numbers of micro-batches, and could not save what no process holds whole.
+    """
+    for strategy, name in (("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(f"ACCELERATE_USE_{strategy}", "").lower() == "true":
             raise ClassifactError(
-                f"the launch config asks for {strategy}, which Accelerate cannot give here",
-                found=distributed_type,
-                expected=strategy,
-                do="launch it on a machine with GPUs, or use launch_configs/cpu.yaml",
+                f"the loop does not train under {name} yet",
+                where="the launch config",
+                expected="one process, or several that each hold the whole network (DDP)",
+                do="use launch_configs/multi_gpu.yaml, with a smaller batch.tokens where memory is short",
             )
 
 
