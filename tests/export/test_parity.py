@@ -43,6 +43,18 @@ def test_flipped_rows() -> None:
     assert caught.value.exit_code == 3
 
 
+def test_a_drop_that_few_rows_cannot_show_passes() -> None:
+    """One flipped row of 100 drops the metric by more than the bound and proves nothing; six flipped rows do."""
+    real, logits = truth(rows=100)
+    bounds = replace(BOUNDS, min_agreement=0.9, max_difference=1.0)
+    one, six = logits.copy(), logits.copy()
+    one[:1] *= -1
+    six[:6] *= -1
+    assert real.compare(one).drop > bounds.max_drop
+    assert failures(real.compare(one), bounds) == []
+    assert len(failures(real.compare(six), bounds)) == 1
+
+
 def test_loss_is_better_when_lower() -> None:
     """Of a loss the sign is turned: a file with a larger loss has a positive drop."""
     real, logits = truth(metric="loss")
