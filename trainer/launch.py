@@ -2,6 +2,9 @@
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +105,28 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
                 do="choose another --out, or go back to that recipe",
             )
     return dict(read_json(out / METRICS)) if (out / METRICS).exists() else None
+
+
+@contextmanager
+def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Take the run's folder away again where preparing it fails, so that the mended command finds its output free.
+
+    Only what we made there, and only where nothing was trained yet.
+    """
+    try:
+        yield
+    except ClassifactError:
+        if (
+            accelerator.is_main_process
+            and not (out / METRICS_FILE).exists()
+            and not any((out / "checkpoints").iterdir())
+        ):
+            (out / "recipe.yaml").unlink(missing_ok=True)
+            (out / "checkpoints").rmdir()
+            shutil.rmtree(out / "splits", ignore_errors=True)
+            with suppress(OSError):
+                out.rmdir()
+        raise
 
 
 def finish(out: Path, accelerator: Accelerator, steps: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A whole run: prepare the folder, then one stage after another, each from the best checkpoint of the one before."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,33 @@ from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.evaluation import EncodedRows, Predictor
-from trainer.launch import finish, open_run, start_accelerator
+from trainer.launch import discard_unstarted, finish, open_run, start_accelerator
 from trainer.layers import freeze, frozen_modules
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
 from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
-from trainer.recipe import Recipe
+from trainer.prefix import PrefixJob, without_prefix
+from trainer.recipe import Recipe, Stage
 from trainer.splits import Splits, prepare
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track
 from trainer.trackers import start_trackers
 
+CACHE = "cache"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """What `trainer/run.py` was asked for."""
+    """What `trainer/run.py` was asked for. cache: keep what frozen layers make of rows here, for other runs too; in
+    the run, and only until its stage is done, where None.
+    """
 
     recipe: Recipe
     out: Path
     resume: bool = False
     quiet: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,7 @@ class Run:
     keeper: Keeper
     track: Track
     stop: StopRequest
+    cache: Path | None
 
 
 def train(job: TrainJob) -> dict[str, Any]:
@@ -61,8 +69,9 @@ def train(job: TrainJob) -> dict[str, Any]:
     start_trackers(accelerator, job.recipe, job.out)
     with StopRequest().listening() as stop:
         # All rows of all stages are read and checked before any time goes into training.
-        splits = _prepare_splits(job, accelerator)
-        run = _open(job, accelerator, splits[0], track, stop)
+        with discard_unstarted(job.out, accelerator):
+            splits = _prepare_splits(job, accelerator)
+            run = _open(job, accelerator, splits[0], track, stop)
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
         _introduce(run, splits)
@@ -119,6 +128,7 @@ def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track,
         keeper=Keeper(run=job.out, contract=contract, metric=recipe.select.metric, keep=recipe.select.keep),
         track=track,
         stop=stop,
+        cache=job.cache,
     )
 
 
@@ -146,10 +156,11 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     train, validation = EncodedRows.of(splits.train, run.encoder), EncodedRows.of(splits.validation, run.encoder)
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
-    optimizer = build_optimizer(network, stage.optimizer)
-    wrapped, optimizer = run.accelerator.prepare(network, optimizer)
-    if resumed:
-        training = run.keeper.load_resume(network)
+    # Before the frozen layers run, and before anything wraps the network.
+    training = run.keeper.load_resume(network) if resumed else None
+    trained, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
+    wrapped, optimizer = run.accelerator.prepare(trained, build_optimizer(network, stage.optimizer))
+    if training is not None:
         optimizer.load_state_dict(training["optimizer"])
         if run.accelerator.scaler is not None and "scaler" in training:
             run.accelerator.scaler.load_state_dict(training["scaler"])
@@ -169,7 +180,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
             accelerator=run.accelerator,
             classifier=run.classifier,
             network=wrapped,
-            frozen=frozen_modules(network, stage.freeze),
+            frozen=list(frozen_modules(network)),
             optimizer=optimizer,
             loss=Loss(stage.loss, splits.space, splits.train.labels),
             train=train,
@@ -184,7 +195,23 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     # The next stage wraps the network anew.
     run.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     run.accelerator.free_memory()
+    if run.accelerator.is_main_process:
+        shutil.rmtree(run.keeper.run / CACHE, ignore_errors=True)
     return progress
+
+
+def _prefix(run: Run, stage: Stage) -> PrefixJob:
+    return PrefixJob(
+        accelerator=run.accelerator,
+        network=run.classifier.network,
+        inputs=run.classifier.inputs,
+        encoder=run.encoder,
+        folder=run.cache or run.keeper.run / CACHE,
+        tokens=stage.batch.tokens,
+        say=run.track.say,
+        stop=run.stop,
+        wanted=stage.freeze.cache,
+    )
 
 
 def _truncation(rows: EncodedRows, policy: EncodingPolicy) -> str:
