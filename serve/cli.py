@@ -85,6 +85,7 @@ def _reading(command: F) -> F:
     help="Make OUT a folder of parts, each closed at the first window that brings it to so many rows.",
 )
 @click.option("--shard", metavar="K/N", help="Score share K of N into OUT.shard-K-of-N; `merge OUT` joins the shares.")
+@click.option("--tuned", is_flag=True, help="Use the settings that `tune` found here; tune first where it never did.")
 @click.option("--canary/--no-canary", default=True, help="Score the bundle's golden rows first; exit 3 if they differ.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
 @click.option(
@@ -156,6 +157,28 @@ def bench(**options: Any) -> None:
         print(f"{name:<18}{value:9.2f} s")
     print(f"{'session':<18}{result['session_cpu_seconds']:9.2f} s of {result['cpu_seconds']:.2f} s processor time")
     _print(result)
+
+
+@main.command(context_settings=_HELP)
+@_BUNDLE
+@click.argument("inputs", nargs=-1)
+@_running
+@_reading
+@show_errors
+def tune(**options: Any) -> None:
+    """Find the fastest settings of BUNDLE here, on INPUTS or on its golden rows; `score --tuned` uses them."""
+    from export.bundle import Bundle
+    from serve.samples import first_texts, golden_texts
+    from serve.sources import find_sources
+    from serve.tune import cache_path, summary
+    from serve.tune import tune as run_tune
+
+    bundle, given = Bundle.open(options["bundle"]), _scorer_options(options)
+    job = _job({**options, "out": Path(), "quiet": True})
+    sources = find_sources(options["inputs"], job.reading)
+    texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
+    best = run_tune(bundle, given, texts, pairs, say=lambda line: print(line, file=sys.stderr))
+    _print(summary(best, cache_path(bundle, given)))
 
 
 @main.command(context_settings=_HELP)
@@ -244,6 +267,7 @@ def _job(options: dict[str, Any]) -> Any:
         out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),
         shard=_parsed("--shard", parse_shard, options.get("shard")),
+        tuned=options.get("tuned", False),
         canary=options.get("canary", True),
         resume=options.get("resume", False),
         quiet=options["quiet"],

@@ -9,9 +9,9 @@ from export.bundle import Bundle
 from serve.job import ScoreJob
 from serve.layout import require_columns
 from serve.records import Window, read_windows
+from serve.samples import good_texts
 from serve.scorer import Scorer
 from serve.sources import Source, find_sources
-from trainer.contract.errors import BadRow
 
 _SAMPLE_SECONDS = 5.0
 
@@ -41,18 +41,10 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     window = next(read_windows(sources, spec.columns, job.reading.window), None)
     require_columns(sources, window, spec)
     records = window.records if window else []
-    texts, pairs = list[str](), list[str]()
-    for record in records:
-        try:
-            text, pair = spec.read(record.values or {})
-        except BadRow:
-            continue
-        if record.values is not None and len(text) <= job.reading.max_chars:
-            texts.append(text)
-            pairs.append(pair or "")
+    texts, pairs = good_texts(records, spec, job.reading.max_chars)
     with Scorer(bundle, job.scorer) as scorer:
-        plan = scorer.plan(texts, pairs if spec.pair is not None else None)
-        rate = _rate(scorer, texts, pairs if spec.pair is not None else None)
+        plan = scorer.plan(texts, pairs)
+        rate = _rate(scorer, texts, pairs)
     cut = plan.encoded.truncation()
     rows = _rows(sources, window)
     seconds = rows / rate if rows is not None and rate else None

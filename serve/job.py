@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,17 +14,19 @@ import onnxruntime as ort
 from export.bundle import MANIFEST, Bundle, instruction_set
 from serve.check import check, require_passed
 from serve.formats import make_format, output_format
-from serve.journal import Journal, disk_error, finished_report
+from serve.journal import Journal, disk_error, finished_report, noted_job
 from serve.layout import ScoreColumns, make_layout, require_columns
 from serve.pipeline import Pipeline, Sink, Stage
 from serve.progress import Progress
 from serve.records import Window, read_windows
 from serve.rejects import ErrorBound
+from serve.samples import first_texts
 from serve.scorer import Scorer, ScorerOptions
 from serve.shard import FrameFormat, ShardSink, shard_path, share_of
 from serve.sources import Reading, Source, find_sources
-from serve.state import Target
+from serve.state import Target, work_folder
 from serve.stream import StreamSink
+from serve.tune import cached, tune
 from trainer.contract.errors import InputError
 from trainer.contract.files import sha256
 
@@ -35,7 +37,7 @@ class ScoreJob:
 
     out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
         parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
-        golden rows first, and stop where this machine scores them differently.
+        golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds.
     """
 
     bundle: Path
@@ -49,6 +51,7 @@ class ScoreJob:
     out_format: str | None = None
     part_rows: int | None = None
     shard: tuple[int, int] | None = None
+    tuned: bool = False
     canary: bool = True
     resume: bool = False
     quiet: bool = False
@@ -57,6 +60,11 @@ class ScoreJob:
     def streams(self) -> bool:
         """Whether rows go to standard output."""
         return str(self.out) == "-"
+
+    @property
+    def made(self) -> Path:
+        """The file or folder that this job makes: the output, or its share of it."""
+        return shard_path(self.out, self.shard) if self.shard else self.out
 
     @property
     def kind(self) -> str:
@@ -77,7 +85,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
     if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
         raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
     bundle = Bundle.open(job.bundle)
-    with Scorer(bundle, job.scorer) as scorer:
+    with Scorer(bundle, _settings(job, sources, bundle)) as scorer:
         if job.canary:
             require_passed(check(scorer))
         spec, labels = bundle.contract.input, bundle.contract.labels
@@ -87,9 +95,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
         names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities)
         layout = make_layout(sources, first, names, kind)
         output = make_format(kind, layout, labels)
-        target = Target(out=job.out, format=output, part_rows=job.part_rows)
-        if job.shard:
-            target = Target(out=shard_path(job.out, job.shard), format=FrameFormat(output.head()))
+        written = FrameFormat(output.head()) if job.shard else output
+        target = Target(out=job.made, format=written, part_rows=job.part_rows)
         stage = Stage(
             scorer=scorer,
             layout=layout,
@@ -130,6 +137,23 @@ def _journalled(
         return journal.publish()
 
 
+def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle) -> ScorerOptions:
+    """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
+    if not job.tuned:
+        return job.scorer
+    found = cached(bundle, job.scorer)
+    if found is None:
+        if sources[0].once:
+            raise InputError("a pipe cannot be tuned on", do="run `python -m serve tune` on a file first")
+        found = tune(bundle, job.scorer, *first_texts(sources, job.reading, bundle))
+    options = found.options(job.scorer)
+    before = noted_job(work_folder(job.made)) if job.resume else None
+    if before is None:
+        return options
+    session = replace(options.session, threads=before["threads"])
+    return replace(options, session=session, batch_tokens=before["batch_tokens"])
+
+
 def _progress(job: ScoreJob, sources: list[Source]) -> Progress:
     return Progress(quiet=job.quiet, sizes=[source.size for source in sources])
 
@@ -155,6 +179,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "precision": scorer.session.precision,
         "provider": scorer.session.provider,
         "batch_tokens": scorer.batch_tokens,
+        "threads": scorer.threads,
         **asdict(job.reading),
         "probabilities": job.probabilities,
         "prefix": job.prefix,

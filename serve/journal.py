@@ -245,6 +245,13 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
     return report
 
 
+def noted_job(folder: Path) -> dict[str, Any] | None:
+    """The identity of the unfinished job in a work folder, or None."""
+    notes = read_notes(folder / "journal") if (folder / "journal").exists() else []
+    job: dict[str, Any] | None = notes[0]["job"] if notes else None
+    return job
+
+
 def disk_error(error: OSError, out: Path) -> ClassifactError:
     """A full disk in our form: what is safe, and how to go on."""
     return ClassifactError(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.layout import Layout, json_text
+from serve.scorer import decided_names
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.records import Record
 
@@ -134,15 +135,6 @@ class JsonFormat:
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
         """Nothing is left to do."""
-
-
-def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
-    """The names of each row's labels: one for single-label, any number for multi-label."""
-    if labels.kind == "single":
-        yield from ([labels.names[row]] for row in scores.decisions.tolist())
-    else:
-        for row in scores.decisions.tolist():
-            yield [name for name, given in zip(labels.names, row, strict=True) if given]
 
 
 def decided_texts(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serve.layout import Layout, json_text
-from serve.outputs import Block, decided_names, decided_probabilities
+from serve.outputs import Block, decided_probabilities
+from serve.scorer import decided_names
 from trainer.contract.labels import LabelSpace
 
 # Rows of the finished file that are compressed together; a group also ends at this many bytes, so that wide rows do

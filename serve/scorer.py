@@ -2,9 +2,11 @@
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +19,7 @@ from serve.machine import cpu_count
 from serve.session import CPU, Session, SessionOptions
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import BadRow, ClassifactError, InputError
-from trainer.contract.labels import Scores
+from trainer.contract.labels import LabelSpace, Scores
 
 Logits = NDArray[np.float32]
 # Rows that are planned together by the methods that take any number of texts.
@@ -31,6 +33,21 @@ class ScorerOptions:
     session: SessionOptions = field(default_factory=SessionOptions)
     workers: int | None = None
     batch_tokens: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowScore:
+    """One row of `Scorer.score_iter`.
+
+    row: as it was given. labels: of single-label one name, of multi-label any number. probabilities: float32 [C].
+    reason: why the row could not be scored (a fixed word, as in a job's side file), else None; then labels is empty
+        and probabilities is None.
+    """
+
+    row: object
+    labels: tuple[str, ...]
+    probabilities: NDArray[np.float32] | None
+    reason: str | None = None
 
 
 class Pending:
@@ -67,6 +84,7 @@ class Scorer:
         self.session = Session.open(bundle, options.session)
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
+        self.threads = options.session.threads
         self.workers = options.workers or (cpu_count() if self.session.provider == CPU else 2)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="score")
         self._lock = threading.Lock()
@@ -106,11 +124,8 @@ class Scorer:
 
     def predict(self, texts: Sequence[object]) -> list[str] | list[list[str]]:
         """The label of each text (single-label), or its list of labels (multi-label)."""
-        decisions = self.scores(texts).decisions
-        names = self.bundle.contract.labels.names
-        if self.bundle.contract.labels.kind == "single":
-            return [names[row] for row in decisions.tolist()]
-        return [[name for name, given in zip(names, row, strict=True) if given] for row in decisions.tolist()]
+        names = decided_names(self.bundle.contract.labels, self.scores(texts))
+        return [name for (name,) in names] if self.bundle.contract.labels.kind == "single" else list(names)
 
     def predict_proba(self, texts: Sequence[object]) -> NDArray[np.float32]:
         """Probabilities, float32 [N, C], columns in the order of the bundle's labels."""
@@ -121,7 +136,7 @@ class Scorer:
 
         Raises InputError naming the first row that is no text, ClassifactError where the model gives NaN.
         """
-        rows = [self._read(row, item) for row, item in enumerate(texts)]
+        rows = [self._checked(row, item) for row, item in enumerate(texts)]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
         logits = self.logits([text for text, _ in rows], pairs)
         broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
@@ -133,6 +148,56 @@ class Scorer:
                 do="use another precision (fp16 may overflow), or run `python -m serve check`",
             )
         return self.bundle.contract.labels.decode(logits)
+
+    def score_iter(self, rows: Iterable[object], window: int = _WINDOW) -> Iterator[RowScore]:
+        """Score rows (texts, mappings, tuples) as they come, in order, in memory that holds a few windows of them.
+
+        Rows of a window are sorted and batched together; a row that cannot be scored is told of and does not stop the
+        others.
+        """
+        pending: deque[tuple[list[object], list[str | None], Pending]] = deque()
+        source = iter(rows)
+        while True:
+            taken = list(islice(source, window))
+            if taken:
+                pending.append(self._begin(taken))
+            # One window is scored while the next is read.
+            if pending and (not taken or len(pending) > 1):
+                yield from self._end(*pending.popleft())
+            elif not taken:
+                return
+
+    def _begin(self, rows: list[object]) -> tuple[list[object], list[str | None], Pending]:
+        reasons: list[str | None] = []
+        texts, pairs = list[str](), list[str]()
+        for row in rows:
+            try:
+                text, pair = self._read(row)
+            except BadRow as error:
+                reasons.append(error.reason)
+                continue
+            reasons.append(None)
+            texts.append(text)
+            pairs.append(pair or "")
+        return rows, reasons, self.submit(texts, pairs if self._plain.pair is not None else None)
+
+    def _end(self, rows: list[object], reasons: list[str | None], pending: Pending) -> Iterator[RowScore]:
+        logits = pending.result()
+        sound = np.asarray(np.isfinite(logits).all(axis=1))
+        labels = self.bundle.contract.labels
+        # Rows that are no number are decoded as zeros and told of.
+        scores = labels.decode(np.where(sound[:, None], logits, 0))
+        names = decided_names(labels, scores)
+        scored = zip(names, scores.probabilities, sound.tolist(), strict=True)
+        for row, reason in zip(rows, reasons, strict=True):
+            if reason is not None:
+                yield RowScore(row=row, labels=(), probabilities=None, reason=reason)
+                continue
+            given, probabilities, good = next(scored)
+            if good:
+                yield RowScore(row=row, labels=tuple(given), probabilities=probabilities)
+            else:
+                yield RowScore(row=row, labels=(), probabilities=None, reason="nan_logits")
 
     def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Logits:
         """Logits of texts that were read already, float32 [N, C]."""
@@ -167,12 +232,24 @@ class Scorer:
             self._session_seconds += time.thread_time() - start
         return logits
 
-    def _read(self, row: int, item: object) -> tuple[str, str | None]:
-        spec = self.bundle.contract.input
+    def _read(self, item: object) -> tuple[str, str | None]:
+        """A row's text and pair. Raises BadRow."""
+        if isinstance(item, Mapping):
+            return self.bundle.contract.input.read(item)
+        text, pair = item if isinstance(item, tuple) and self._plain.pair is not None else (item, None)
+        return self._plain.read({"text": text, "pair": pair})
+
+    def _checked(self, row: int, item: object) -> tuple[str, str | None]:
         try:
-            if isinstance(item, Mapping):
-                return spec.read(item)
-            text, pair = item if isinstance(item, tuple) and self._plain.pair is not None else (item, None)
-            return self._plain.read({"text": text, "pair": pair})
+            return self._read(item)
         except BadRow as error:
             raise InputError("a row cannot be scored", where=f"row {row}", found=str(error)) from None
+
+
+def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
+    """The names of each row's labels: one for single-label, any number for multi-label."""
+    if labels.kind == "single":
+        yield from ([labels.names[row]] for row in scores.decisions.tolist())
+    else:
+        for row in scores.decisions.tolist():
+            yield [name for name, given in zip(labels.names, row, strict=True) if given]

@@ -42,7 +42,7 @@ class Target:
     @property
     def work(self) -> Path:
         """The folder of the unfinished work."""
-        return self.out.parent / f".{self.out.name}.job"
+        return work_folder(self.out)
 
     @property
     def done(self) -> Path:
@@ -58,3 +58,8 @@ class Target:
     def report(self) -> Path:
         """The report beside the output."""
         return self.out.with_name(f"{self.out.name}.report.json")
+
+
+def work_folder(out: Path) -> Path:
+    """The folder of an output's unfinished work."""
+    return out.parent / f".{out.name}.job"
