@@ -115,6 +115,12 @@ def open_checkpoint(path: Path) -> Classifier:
     )
 
 
+def load_tokenizer(part: ModelPart) -> PreTrainedTokenizerFast:
+    """The tokenizer alone, for looking at texts. Raises InputError as `load_classifier` does."""
+    transformers.logging.set_verbosity_error()
+    return _tokenizer(_source(part), part.name)
+
+
 def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
     """Put a checkpoint's weights into a network of the same shape. Raises ArtifactError where they are damaged."""
     try:
