@@ -23,7 +23,7 @@ from torch import nn
 
 from trainer.contract.checkpoint import Checkpoint, Contract, from_json
 from trainer.contract.encoding import EncodingPolicy
-from trainer.contract.errors import ArtifactError
+from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.files import atomic_folder, inside, read_json, remove_partials, write_json
 from trainer.contract.metrics import LOWER_IS_BETTER
 from trainer.model import Classifier
@@ -62,7 +62,7 @@ class Keeper:
         # Where it exists, a run that was killed soon after wrote it: checkpoints are whole or absent, and these are the
         # same weights.
         if not folder.exists():
-            with atomic_folder(folder) as partial:
+            with told_if_full(folder), atomic_folder(folder) as partial:
                 classifier.network.save_pretrained(partial, safe_serialization=True)
                 save_tokenizer(classifier, self.contract.encoding, partial)
                 Checkpoint(
@@ -95,7 +95,7 @@ class Keeper:
         remove_partials(folder)
         name = f"stage{progress.stage + 1}-step{progress.step:06d}{'-done' if progress.stage_done else ''}"
         if not (folder / name).exists():
-            with atomic_folder(folder / name) as partial:
+            with told_if_full(folder / name), atomic_folder(folder / name) as partial:
                 save_model(network, str(partial / "model.safetensors"))
                 torch.save(training, partial / "training.pt")
                 write_json(partial / "progress.json", asdict(progress))
@@ -156,6 +156,26 @@ def save_tokenizer(classifier: Classifier, policy: EncodingPolicy, folder: Path)
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.enable_truncation(policy.max_tokens, direction=side)
     tokenizer.save_pretrained(folder, legacy_format=False)
+
+
+class Interrupted(ClassifactError):
+    """A signal ended the run, which can go on with --resume."""
+
+    exit_code = 130
+
+
+@contextmanager
+def told_if_full(path: Path) -> Iterator[None]:
+    """Say in our words what torch and safetensors say in theirs when a file cannot be written."""
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:
+        raise ClassifactError(
+            "the run's state cannot be written",
+            where=path,
+            found=str(error)[:200],
+            do="see whether the disk is full, then run it again with --resume; what was saved before is untouched",
+        ) from error
 
 
 class StopRequest:

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -83,6 +85,25 @@ def test_processes_that_do_not_see_each_other_are_refused(monkeypatch: pytest.Mo
     with pytest.raises(ClassifactError, match="do not see each other") as error:
         check_world(1)
     assert "two_cpu_processes.yaml" in str(error.value)
+
+
+def test_a_full_disk_loses_no_checkpoint(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """Where no file can grow past 60 kB, a run ends with an error of ours, and one saved before can still go on from
+    it.
+    """
+    out = tmp_path / "full"
+    code = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)); from trainer.cli import launched; launched()"
+    arguments = ["--config", str(recipe), "--out", str(out), "--quiet"]
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=runs.ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-4].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    assert list((out / "checkpoints").glob("*")) == []
+    train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))
+    assert runs.final_weights(out) == runs.final_weights(one)
 
 
 def runs_lines(out: Path) -> list[bytes]:
