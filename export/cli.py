@@ -1,13 +1,15 @@
 """The command line of export: parse, build one dataclass, call one function, print."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from export.show import summary, table
+from export.bundle import Bundle
+from export.show import describe, differences, summary, table
 from trainer.contract.errors import nearest, show_errors
 
 PRECISIONS = ("fp32", "int8")
@@ -70,6 +72,8 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
 def export_command(**options: Any) -> None:
     """Turn the best checkpoint of the training run RUN into a bundle, with proof that it is the same classifier.
 
+    `python -m export inspect BUNDLE` prints what a bundle holds.
+
     Exit codes: 0 done, 1 the run or the output path is wrong, 2 usage, 3 a file failed its gate (no bundle is left).
     """
     # Here, because it brings torch: help and usage errors answer at once.
@@ -83,6 +87,26 @@ def export_command(**options: Any) -> None:
     click.echo(json.dumps({"bundle": str(job.out), **summary(manifest), "seconds": seconds}))
 
 
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--diff", "other", type=click.Path(path_type=Path), help="Print what differs in another bundle instead.")
+@show_errors
+def inspect_command(bundle: Path, other: Path | None) -> None:
+    """Check every hash of BUNDLE and print what it holds: labels, files, passes, figures, versions."""
+    first = Bundle.open(bundle).manifest
+    if other is None:
+        click.echo(describe(first))
+        click.echo(json.dumps({"bundle": str(bundle), **summary(first)}))
+        return
+    found = differences(first, Bundle.open(other).manifest)
+    for key, (left, right) in found.items():
+        click.echo(f"{key}: {left} -> {right}")
+    click.echo(json.dumps({"bundle": str(bundle), "other": str(other), "different": list(found)}))
+
+
 def main() -> None:
-    """Run the command."""
-    export_command(prog_name="python -m export")
+    """Run the command: `inspect BUNDLE`, or the run to export (one of that name is `./inspect`)."""
+    if sys.argv[1:2] == ["inspect"]:
+        inspect_command(args=sys.argv[2:], prog_name="python -m export inspect")
+    else:
+        export_command(prog_name="python -m export")

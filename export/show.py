@@ -1,6 +1,8 @@
-"""A manifest for a person: what an export prints."""
+"""A manifest for a person: what an export prints, what `inspect` prints, and how two bundles differ."""
 
 import dataclasses
+import json
+from collections.abc import Iterator
 
 from export.bundle import ExportManifest
 
@@ -40,3 +42,49 @@ def summary(manifest: ExportManifest) -> dict[str, object]:
         entry = dataclasses.asdict(graph)
         graphs[precision] = entry | entry.pop("parity")
     return {"name": manifest.name, "graphs": graphs}
+
+
+def describe(manifest: ExportManifest) -> str:
+    """All that a manifest says."""
+    contract, policy = manifest.contract, manifest.contract.encoding
+    columns = " + ".join([*contract.input.text, *([] if contract.input.pair is None else [contract.input.pair])])
+    decided = f", thresholds {list(contract.labels.thresholds)}" if contract.labels.thresholds else ""
+    lines = [
+        f"{manifest.name}: {manifest.model_type}, {contract.labels.kind}-label",
+        f"labels: {', '.join(contract.labels.names)} (temperature {contract.labels.temperature:g}{decided})",
+        f"input: {columns}, at most {policy.max_tokens} tokens ({policy.truncation})",
+        "",
+        table(manifest),
+        "",
+        f"validated on: {', '.join(f'{name} {graph.instruction_set}' for name, graph in manifest.graphs.items())}",
+        f"batches: {manifest.batch_tokens:,} padded tokens",
+        *(
+            f"{name}: without {', '.join(graph.disabled_optimizers)}"
+            for name, graph in manifest.graphs.items()
+            if graph.disabled_optimizers
+        ),
+        f"made with: {', '.join(f'{tool} {version}' for tool, version in manifest.versions.items())}",
+        f"training data: {json.dumps(manifest.training, ensure_ascii=False)}",
+        f"test metrics: {json.dumps(manifest.test_metrics, ensure_ascii=False)}",
+        "",
+        *(f"{digest}  {name}" for name, digest in manifest.files.items()),
+    ]
+    return "\n".join(lines)
+
+
+def differences(first: ExportManifest, second: ExportManifest) -> dict[str, tuple[object, object]]:
+    """Keys whose values differ, with both values; None where one manifest has no such key."""
+    left, right = dict(_flat(dataclasses.asdict(first))), dict(_flat(dataclasses.asdict(second)))
+    return {
+        key: (left.get(key), right.get(key))
+        for key in [*left, *(key for key in right if key not in left)]
+        if left.get(key) != right.get(key)
+    }
+
+
+def _flat(content: object, key: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(content, dict) and content:
+        for name, value in content.items():
+            yield from _flat(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, content
