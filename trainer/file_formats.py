@@ -126,7 +126,10 @@ def _read_json(stream: BinaryIO, source: Source, path: Path) -> Iterator[Record]
     """The objects of one JSON array, each with the line it starts at; JSON lines under this name are read as those."""
     raw = stream.read()
     try:
-        text = raw.decode("utf-8-sig" if source.encoding == "utf-8" else source.encoding)
+        # A byte order mark is no part of the first object.
+        text = raw.decode(source.encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise InputError(f"unknown encoding {source.encoding!r}", where=path, do="mend `encoding:`") from None
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise InputError(f"not {source.encoding}", where=f"{path}:{line}", do="name the file's encoding") from None

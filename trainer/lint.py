@@ -20,6 +20,7 @@ from trainer.splits import refuse_unlearnable
 SEVERITIES = ("error", "warning", "note")
 _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     balance.balance,
+    balance.shift,
     balance.combinations,
     balance.order,
     repeats.repeats,

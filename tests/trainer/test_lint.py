@@ -150,6 +150,15 @@ def test_labels_with_no_rows_with_few_and_lopsided_ones(tmp_path: Path, model: s
     assert "3 of 303" in findings["unbalanced"].what
 
 
+def test_other_label_shares_in_given_files(tmp_path: Path, model: str) -> None:
+    """A validation file in which a label is far more frequent than in training is a warning."""
+    lines = "".join(f"{sentence(n)},{'spam' if n % 5 else 'ham'}\n" for n in range(500, 550))
+    train, val = write(tmp_path, rows(100)), write(tmp_path, f"text,label\n{lines}", "v.csv")
+    findings = found({"train": {"files": train}, "validation": {"files": val}}, model)
+    assert "is on 50 % of the training rows and on" in findings["label_shift"].what
+    assert findings["label_shift"].count == 50
+
+
 def test_sorted_files_and_files_of_one_label(tmp_path: Path, model: str) -> None:
     """A file that holds first one label and then the other is noted, as are files of one label each."""
     lines = [f"{sentence(n)},{'a' if n < 50 else 'b'}\n" for n in range(100)]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.trainer.sources import balanced, everything, made, write
+from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.errors import InputError
 
 ROWS = balanced(40)
@@ -33,6 +33,25 @@ def test_a_glob_that_matches_nothing_is_an_error(tmp_path: Path) -> None:
     """A pattern without a match does not become an empty data set."""
     with pytest.raises(InputError, match="no file matches"):
         made(tmp_path, {"train": {"files": str(tmp_path / "*.csv")}})
+
+
+@pytest.mark.parametrize(
+    ("source", "labels", "told"),
+    [
+        ({"header": False}, {}, "exactly where header is false"),
+        ({"delimiter": "||"}, {}, "expected one character"),
+        ({}, {"columns": ["a", "b"]}, "either column or columns"),
+        ({}, {"separator": "|"}, "are for kind: multi"),
+        ({}, {"names": ["ham", "spam"], "mapping": {"0": "hams"}}, "did you mean 'ham'"),
+        ({}, {"names": ["ham", "spam"], "positive": "span"}, "did you mean 'spam'"),
+    ],
+)
+def test_sources_and_labels_that_contradict_themselves(
+    source: dict[str, Any], labels: dict[str, Any], told: str
+) -> None:
+    """What cannot be meant is an error of the recipe, before any file is opened."""
+    with pytest.raises(AssertionError, match=told):
+        recipe({"train": {"files": "a.csv", **source}}, {"column": "label", **labels})
 
 
 def test_a_misspelt_text_column_gets_the_nearest_name(tmp_path: Path) -> None:

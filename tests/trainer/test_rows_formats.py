@@ -14,9 +14,12 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.trainer.sources import balanced, everything, made, write
+from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.errors import InputError, RecipeError
+from trainer.gather import gather
 from trainer.recipe_file import load
 
 ROWS = [{"text": f"text {n}", "label": "spam" if n % 2 else "ham"} for n in range(20)]
@@ -156,6 +159,24 @@ def test_encodings_and_byte_order_marks(tmp_path: Path, encoding: str) -> None:
     assert everything(made(tmp_path, {"train": {"files": file, "encoding": named}}))[3] == ("café ñ 3", ("spam",))
 
 
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet", "a.xlsx", "a.csv.gz", "a.json.zst"]
+)
+@given(raw=st.binary(max_size=200))
+@settings(max_examples=40, deadline=None)
+def test_any_bytes_are_rows_or_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, name: str, raw: bytes
+) -> None:
+    """Whatever a file holds, each of its records is a row or a problem, or the file is refused."""
+    file = write(tmp_path_factory.getbasetemp(), raw, name)
+    one = recipe({"train": {"files": file, "header": False, "columns": ["text", "label"]}})
+    try:
+        read = gather(one, one.data).given["train"]
+    except InputError:
+        return
+    assert len(read.rows) + len(read.problems) == sum(read.read.values())
+
+
 def test_an_unknown_encoding_is_an_error_of_the_recipe(tmp_path: Path) -> None:
     """An encoding that Python does not know is named."""
     with pytest.raises(InputError, match="unknown encoding 'utf-9'"):
@@ -238,10 +259,10 @@ def test_a_dataset_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
 def test_a_dataset_folder_is_relative_to_the_recipe(tmp_path: Path) -> None:
     """A folder beside the recipe becomes absolute; a hub name stays; files and dataset exclude each other."""
     (tmp_path / "data").mkdir()
-    recipe = "model: {name: m}\ninput: {text: text}\nlabels: {column: label}\ndata: {train: %s}\n"
+    text = "model: {name: m}\ninput: {text: text}\nlabels: {column: label}\ndata: {train: %s}\n"
     path = tmp_path / "recipe.yaml"
-    path.write_text(recipe % "[{dataset: data}, {dataset: owner/data}]")
+    path.write_text(text % "[{dataset: data}, {dataset: owner/data}]")
     assert [source.dataset for source in load(path).data.train] == [str(tmp_path / "data"), "owner/data"]
-    path.write_text(recipe % "{dataset: data, files: a.csv}")
+    path.write_text(text % "{dataset: data, files: a.csv}")
     with pytest.raises(RecipeError, match="either files"):
         load(path)

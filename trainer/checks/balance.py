@@ -9,6 +9,7 @@ from trainer.rows import Row
 
 FEW = 10
 UNBALANCED = 5
+SHIFT = 0.1
 
 
 def label_counts(facts: Facts) -> dict[str, dict[str, int]]:
@@ -42,6 +43,26 @@ def balance(facts: Facts) -> Iterator[Finding]:
             count=total[smallest],
             do="weigh the loss (loss.weights: balanced), select by an F1, and do not read accuracy",
         )
+
+
+def shift(facts: Facts) -> Iterator[Finding]:
+    """Labels that evaluation rows bear more or less often than training rows."""
+    shares = {
+        name: {label: count / max(1, len(facts.of(name))) for label, count in counts.items()}
+        for name, counts in label_counts(facts).items()
+    }
+    for name in facts.names[1:]:
+        far = {label: abs(shares[name][label] - shares["train"][label]) for label in facts.space.names}
+        label = max(far, key=lambda label: far[label])
+        if far[label] > SHIFT:
+            yield Finding(
+                severity="warning",
+                check="label_shift",
+                what=f"{label!r} is on {100 * shares['train'][label]:.0f} % of the training rows and on "
+                f"{100 * shares[name][label]:.0f} % of the {name} rows",
+                count=len(facts.of(name)),
+                do="see that both were drawn the same way; thresholds and figures of one do not hold for the other",
+            )
 
 
 def _few(facts: Facts, label: str, counts: dict[str, int]) -> Iterator[Finding]:
