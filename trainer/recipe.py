@@ -56,6 +56,10 @@ class Source:
         if bool(self.files) == (self.dataset is not None):
             raise ValueError("expected either files (at least one) or dataset")
 
+        if self.header == (self.columns is not None):
+            raise ValueError("columns: expected exactly where header is false")
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ValueError(f"delimiter: expected one character, found {self.delimiter!r}")
     @property
     def shown(self) -> str:
         """The source in messages."""
@@ -137,11 +141,14 @@ class LabelsPart:
     def __post_init__(self) -> None:
         if (self.column is None) == (self.columns is None):
             raise ValueError("expected either column or columns")
-        if self.columns is not None and self.kind == "single":
-            raise ValueError("columns: one column a label is for kind: multi")
+        if self.kind == "single" and (self.columns is not None or self.separator is not None):
+            raise ValueError("columns and separator are for kind: multi")
         if self.columns is not None and self.names is not None and len(self.names) != len(self.columns):
             raise ValueError(f"names: expected {len(self.columns)}, one a column, found {len(self.names)}")
 
+        for name in () if self.names is None else (*self.mapping.values(), *filter(None, [self.positive])):
+            if name not in (self.names or ()):
+                raise ValueError(f"{name!r} is not one of the names; {nearest(name, self.names or ())}".rstrip("; "))
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPart:
