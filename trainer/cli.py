@@ -18,9 +18,14 @@ _HELP = {"help_option_names": ["-h", "--help"]}
     "--set", "settings", multiple=True, metavar="A.B=C", help="Change a value of the recipe; may be repeated."
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out; start it where there is none.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Keep what frozen layers make of the rows here, for other runs too; without it, in RUN until the stage ends.",
+)
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
-def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, quiet: bool) -> None:
+def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, cache: Path | None, quiet: bool) -> None:
     """Fine-tune a text classifier.
 
     Launched by Accelerate, whose config says where it runs:
@@ -30,7 +35,7 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, q
     from trainer.recipe_file import load
     from trainer.stages import TrainJob, train
 
-    result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet))
+    result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
     if is_main_process():
         figures = "  ".join(f"{name} {value:.4f}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")

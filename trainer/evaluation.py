@@ -10,18 +10,20 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer.contract.encoding import Batch, Encoded, TextEncoder, budget_batches
+from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import compute_all
+from trainer.frozen_states import FrozenStates
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedRows:
-    """Labelled rows with their token ids."""
+    """Labelled rows with their token ids. states: what the frozen layers make of them, where those run only once."""
 
     rows: LabelledRows
     encoded: Encoded
+    states: FrozenStates | None = None
 
     @classmethod
     def of(cls, rows: LabelledRows, encoder: TextEncoder) -> "EncodedRows":
@@ -52,15 +54,15 @@ class Predictor:
 
     def evaluate(self, data: EncodedRows, space: LabelSpace) -> Evaluation:
         """Every metric of the rows; the same on every process."""
-        logits = self.logits(data.encoded)
+        logits = self.logits(data)
         scores = space.decode(logits)
         return Evaluation(logits=logits, scores=scores, metrics=compute_all(scores, data.rows.labels, space))
 
     @torch.no_grad()
-    def logits(self, encoded: Encoded) -> NDArray[np.float32]:
+    def logits(self, data: EncodedRows) -> NDArray[np.float32]:
         """float32 [N, C], in the order of the rows, on every process. The network is left in evaluation mode."""
         self.network.eval()
-        lengths = encoded.lengths
+        lengths = data.encoded.lengths
         order = np.argsort(-lengths, kind="stable")
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         # Every process runs as many rows as the first one, so that what is gathered has one shape; whoever has one row
@@ -68,16 +70,22 @@ class Predictor:
         share = order[rank::processes]
         if len(share) < len(order[::processes]):
             share = np.append(share, share[-1] if len(share) else order[0])
-        found = [self._run(self.encoder.pad(encoded, rows)) for rows in budget_batches(lengths, share, self.tokens)]
+        batches = budget_batches(lengths, share, self.tokens)
+        found = [self.network(**self.feed(data, rows)).logits.float() for rows in batches]
         numbers = self.accelerator.gather(torch.from_numpy(share).to(self.accelerator.device)).cpu().numpy()
         gathered = self.accelerator.gather(torch.cat(found)).cpu().numpy()
-        logits = np.empty((len(encoded), gathered.shape[1]), dtype=np.float32)
+        logits = np.empty((len(lengths), gathered.shape[1]), dtype=np.float32)
         logits[numbers] = gathered
         return logits
 
-    def _run(self, batch: Batch) -> torch.Tensor:
-        logits: torch.Tensor = self.network(**model_inputs(batch, self.inputs, self.accelerator.device)).logits
-        return logits.float()
+    def feed(self, data: EncodedRows, rows: Ints) -> dict[str, torch.Tensor]:
+        """What the network takes for these rows: padded token ids, or the frozen layers' states of them."""
+        batch, device = self.encoder.pad(data.encoded, rows), self.accelerator.device
+        if data.states is None:
+            return model_inputs(batch, self.inputs, device)
+        states = data.states.padded(data.encoded, rows).to(device, non_blocking=True)
+        # As the layer below would hand them over; half precision is for the disk and the way to the device.
+        return {"inputs_embeds": states.float(), **model_inputs(batch, frozenset({"attention_mask"}), device)}
 
 
 def model_inputs(batch: Batch, names: frozenset[str], device: torch.device) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """An encoder's layers: which of them learn, how deep a weight lies, how many parameters there are."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -16,23 +17,21 @@ class Sizes:
     total: int
     trainable: int
 
+    @classmethod
+    def of(cls, network: nn.Module) -> "Sizes":
+        """Count a network's."""
+        counts = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
+        return cls(total=sum(count for count, _ in counts), trainable=sum(count for count, learns in counts if learns))
+
     def __str__(self) -> str:
         return f"{self.total:,} parameters, {self.trainable:,} trainable, {self.total - self.trainable:,} frozen"
 
 
 def freeze(network: PreTrainedModel, part: FreezePart) -> Sizes:
     """Mark what does not learn. Raises InputError where the network has no such layers."""
-    for parameter in network.parameters():
-        parameter.requires_grad_(True)
-    for module in frozen_modules(network, part):
+    network.requires_grad_(True)
+    for module in embeddings(network) if part.embeddings else []:
         module.requires_grad_(False)
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
-    return Sizes(total=sum(count for count, _ in counts), trainable=sum(count for count, learns in counts if learns))
-
-
-def frozen_modules(network: PreTrainedModel, part: FreezePart) -> list[nn.Module]:
-    """The modules that do not learn; they also run in evaluation mode (no dropout)."""
-    modules = _embeddings(network) if part.embeddings else []
     if part.keep_last_layers is not None:
         layers = encoder_layers(network)
         if part.keep_last_layers > len(layers):
@@ -41,8 +40,30 @@ def frozen_modules(network: PreTrainedModel, part: FreezePart) -> list[nn.Module
                 found=part.keep_last_layers,
                 expected=f"at most {len(layers)}",
             )
-        modules += layers[: len(layers) - part.keep_last_layers]
-    return modules
+        for layer in layers[: len(layers) - part.keep_last_layers]:
+            layer.requires_grad_(False)
+    return Sizes.of(network)
+
+
+def frozen_modules(network: nn.Module) -> Iterator[nn.Module]:
+    """The largest modules none of whose weights learn: they also run in evaluation mode (no dropout)."""
+    if learns(network):
+        for child in network.children():
+            yield from frozen_modules(child)
+    elif any(True for _ in network.parameters()):
+        yield network
+
+
+def learns(module: nn.Module) -> bool:
+    """Whether any of its weights does."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def train_mode(network: nn.Module, frozen: list[nn.Module]) -> None:
+    """Training mode, but for the frozen modules."""
+    network.train()
+    for module in frozen:
+        module.eval()
 
 
 def encoder_layers(network: PreTrainedModel) -> list[nn.Module]:
@@ -50,15 +71,34 @@ def encoder_layers(network: PreTrainedModel) -> list[nn.Module]:
 
     Raises InputError for an encoder whose layers share their weights (ALBERT).
     """
-    count = network.config.num_hidden_layers
-    for module in _base(network).modules():
+    name = layers_name(network)
+    if name is None:
+        raise InputError(
+            "this encoder has no layers of its own to freeze",
+            found=network.config.model_type,
+            do="remove freeze.keep_last_layers and layer_decay",
+        )
+    return list(network.get_submodule(name).children())
+
+
+def layers_name(network: PreTrainedModel) -> str | None:
+    """The path of the list of layers in the network, such as "bert.encoder.layer"; None where layers share weights."""
+    count, base = network.config.num_hidden_layers, str(network.base_model_prefix)
+    for name, module in network.get_submodule(base).named_modules(prefix=base):
         if isinstance(module, nn.ModuleList) and len(module) == count:
-            return list(module)
-    raise InputError(
-        "this encoder has no layers of its own to freeze",
-        found=network.config.model_type,
-        do="remove freeze.keep_last_layers and layer_decay",
-    )
+            return str(name)
+    return None
+
+
+def embeddings(network: PreTrainedModel) -> list[nn.Module]:
+    """The embeddings, the projection that some encoders (ELECTRA) put behind them, and the tables of relative positions
+    that all layers share (MPNet's, DeBERTa's).
+    """
+    base = network.get_submodule(str(network.base_model_prefix))
+    found = [module for name, module in base.named_children() if name.startswith("embeddings")]
+    name = layers_name(network)
+    beside = network.get_submodule(name.rpartition(".")[0]).children() if name else ()
+    return found + [module for module in beside if isinstance(module, nn.Embedding)]
 
 
 def depth_of(network: PreTrainedModel, name: str) -> int:
@@ -70,21 +110,5 @@ def depth_of(network: PreTrainedModel, name: str) -> int:
     for place, layer in enumerate(layers):
         if any(parameter is own for own in layer.parameters()):
             return len(layers) - place
-    embeddings = [own for module in _embeddings(network) for own in module.parameters()]
-    return len(layers) + 1 if any(parameter is own for own in embeddings) else 0
-
-
-def train_mode(network: nn.Module, frozen: list[nn.Module]) -> None:
-    """Training mode, but for the frozen modules."""
-    network.train()
-    for module in frozen:
-        module.eval()
-
-
-def _base(network: PreTrainedModel) -> nn.Module:
-    return network.get_submodule(str(network.base_model_prefix))
-
-
-def _embeddings(network: PreTrainedModel) -> list[nn.Module]:
-    """The embeddings, and the projection that some encoders (ELECTRA) put behind them."""
-    return [module for name, module in _base(network).named_children() if name.startswith("embeddings")]
+    tables = [own for module in embeddings(network) for own in module.parameters()]
+    return len(layers) + 1 if any(parameter is own for own in tables) else 0

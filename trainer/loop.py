@@ -18,20 +18,20 @@ from trainer.batches import MicroBatch, micro_batches, plan_epoch
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace
-from trainer.evaluation import EncodedRows, Predictor, model_inputs
+from trainer.evaluation import EncodedRows, Predictor
 from trainer.layers import train_mode
 from trainer.losses import Loss
 from trainer.model import Classifier
 from trainer.optim import learning, learning_rate, set_learning_rate
 from trainer.recipe import Recipe, Stage
-from trainer.state import Keeper, Progress, StopRequest, goodness
+from trainer.state import Interrupted, Keeper, Progress, StopRequest, goodness
 from trainer.track import Track
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """All that one stage is fitted with. network: the classifier's, wrapped by Accelerate; frozen: its modules that do
-    not learn.
+    """All that one stage is fitted with. network: the classifier's, or its tail (see prefix.py), wrapped by Accelerate;
+    frozen: its modules that do not learn.
     """
 
     recipe: Recipe
@@ -59,12 +59,6 @@ class StepResult:
     norm: float
     tokens: int
     stop: bool
-
-
-class Interrupted(ClassifactError):
-    """A signal ended the run after its state was saved."""
-
-    exit_code = 130
 
 
 def fit(job: Fit, progress: Progress) -> Progress:
@@ -172,8 +166,7 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
 def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
     """The summed loss of a micro-batch; a stand-in's is zero, and still reaches every weight."""
     device = job.accelerator.device
-    batch = job.predictor.encoder.pad(job.train.encoded, micro.rows)
-    logits = job.network(**model_inputs(batch, job.predictor.inputs, device)).logits
+    logits = job.network(**job.predictor.feed(job.train, micro.rows)).logits
     loss = job.loss.total(logits, torch.from_numpy(job.train.rows.labels[micro.rows]).to(device))
     return loss if micro.counted else loss * 0.0
 

@@ -209,10 +209,14 @@ class LossPart:
 
 @dataclass(frozen=True, kw_only=True)
 class FreezePart:
-    """What does not learn: the embeddings, and all encoder layers but the last `keep_last_layers`."""
+    """What does not learn: the embeddings, and all encoder layers but the last `keep_last_layers`.
+
+    cache: run frozen layers at the network's start once, and keep what they make of the rows on disk for the stage.
+    """
 
     embeddings: bool = False
     keep_last_layers: int | None = None
+    cache: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,7 @@ def test_frozen_parts_run_in_evaluation_mode_and_do_not_learn(encoder: Path) -> 
     network = load_classifier(ModelPart(name=str(encoder)), SPACE, 0).network
     part = FreezePart(embeddings=True, keep_last_layers=1)
     sizes = freeze(network, part)
-    train_mode(network, frozen_modules(network, part))
+    train_mode(network, list(frozen_modules(network)))
     layers = network.base_model.encoder.layer
     assert [layer.training for layer in layers] == [False, True]
     assert not network.base_model.embeddings.training

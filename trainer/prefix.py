@@ -1,0 +1,300 @@
+"""The frozen layers at a network's start, run once.
+
+Where the embeddings and the first layers do not learn, their output for a row is the same in every epoch, evaluation
+and trial. It is computed once, in evaluation mode, and kept on disk; what is trained is the rest of the network (its
+"tail": the free layers, pooler and head), which shares its weights with the whole one. So the optimizer, the
+checkpoints and the resume state know nothing of it.
+"""
+
+import contextlib
+import copy
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
+from transformers import PreTrainedModel
+
+from trainer.contract.encoding import Ints, TextEncoder, budget_batches
+from trainer.contract.errors import ClassifactError
+from trainer.contract.files import PARTIAL
+from trainer.evaluation import EncodedRows, model_inputs
+from trainer.frozen_states import StatesFile, digest
+from trainer.layers import embeddings, encoder_layers, layers_name, learns
+from trainer.state import Interrupted, StopRequest
+
+Module = TypeVar("Module", bound=nn.Module)
+# A larger file than this share of the free disk is not written.
+DISK_SHARE = 0.5
+# How far the tail's logits may lie from the whole network's in fp32.
+TOLERANCE = 1e-4
+# Parts of the names of settings that frozen layers do not depend on, or that saving a checkpoint writes.
+_OTHER_SETTINGS = ("label", "drop", "problem_type", "_name_or_path", "classifier", "architectures", "dtype", "version")
+_SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+SECONDS_BETWEEN_LINES = 30.0
+_DONE, _FAILED, _STOPPED = 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixJob:
+    """What a stage trains with. folder: where states are kept; tokens: padded tokens of a batch; say: one line for a
+    person; wanted: whether the recipe allows it.
+    """
+
+    accelerator: Accelerator
+    network: PreTrainedModel
+    inputs: frozenset[str]
+    encoder: TextEncoder
+    folder: Path
+    tokens: int
+    say: Callable[[str], None]
+    stop: StopRequest
+    wanted: bool
+
+
+class Unsuitable(ClassifactError):
+    """Why the whole network has to run."""
+
+
+def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, list[EncodedRows]]:
+    """What to train, and its rows: the tail with the states of its rows, or all as it is where no layer at the start is
+    frozen or the states cannot be had, which is said in a line.
+
+    Raises Interrupted after a signal.
+    """
+    count = frozen_layers(job.network) if job.wanted else 0
+    if count == 0:
+        return job.network, sets
+    try:
+        _check_launch(job.accelerator)
+        job.network.to(job.accelerator.device)
+        job.network.eval()
+        tail = tail_of(job.network, count)
+        width = _probe(job, count, tail, sets[0])
+        return tail, [_with_states(job, count, width, data) for data in sets]
+    except Unsuitable as reason:
+        job.say(f"the {count} frozen layers run in every epoch: {reason.what}")
+        return job.network, sets
+
+
+def frozen_layers(network: PreTrainedModel) -> int:
+    """How many layers at the network's start do not learn, with the embeddings below them; 0 where those learn."""
+    if layers_name(network) is None or any(learns(module) for module in embeddings(network)):
+        return 0
+    layers = encoder_layers(network)
+    return next((place for place, layer in enumerate(layers) if learns(layer)), len(layers))
+
+
+def tail_of(network: PreTrainedModel, count: int) -> PreTrainedModel:
+    """The network without its embeddings and first `count` layers: its forward takes their output as `inputs_embeds`.
+
+    All that is left is shared. Masks, relative positions, pooler and head are the family's own code.
+    """
+    tail = _twin(network)
+    place: nn.Module = tail
+    *path, last = str(layers_name(network)).split(".")
+    for name in path:
+        place._modules[name] = place = _twin(place.get_submodule(name))
+    place._modules[last] = nn.ModuleList(encoder_layers(network)[count:])
+    base = tail.get_submodule(str(network.base_model_prefix))
+    for name, _ in list(base.named_children()):
+        if name.startswith("embeddings"):
+            base._modules[name] = _AsGiven()
+    return tail
+
+
+def states_after(network: PreTrainedModel, count: int, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The output of the network's layer `count` (from 1), [B, T, H]; the layers above it do not run."""
+    handle = encoder_layers(network)[count - 1].register_forward_hook(_stop_there)
+    try:
+        network(**inputs)
+    except _ReachedError as reached:
+        return reached.states
+    finally:
+        handle.remove()
+    raise Unsuitable("its forward passes over some layers")
+
+
+class _AsGiven(nn.Module):
+    """Stands where embeddings stood, and gives the states that came instead of token ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Networks read their precision off their weights, and a tail without free layers might have none.
+        self.precision = nn.Parameter(torch.zeros(()), requires_grad=False)
+
+    def forward(self, *args: object, **named: object) -> torch.Tensor:
+        given = [value for value in (*args, named.get("inputs_embeds")) if isinstance(value, torch.Tensor)]
+        return given[-1]
+
+
+class _ReachedError(Exception):
+    def __init__(self, states: torch.Tensor) -> None:
+        self.states = states
+
+
+def _stop_there(_module: nn.Module, _given: object, result: tuple[torch.Tensor, ...] | torch.Tensor) -> None:
+    raise _ReachedError(result[0] if isinstance(result, tuple) else result)
+
+
+def _twin(module: Module) -> Module:
+    """Another module with the same weights and children, whose children can be replaced."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    # Accelerate leaves a forward in a network that it has once wrapped, bound to that network.
+    twin.__dict__.pop("forward", None)
+    return twin
+
+
+def _check_launch(accelerator: Accelerator) -> None:
+    if accelerator.distributed_type.value in _SHARDED:
+        raise Unsuitable(f"{accelerator.distributed_type.value} shards the weights")
+    if int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)) != accelerator.num_processes:
+        raise Unsuitable("the launch is on several machines, which have no folder in common that we know of")
+
+
+def _probe(job: PrefixJob, count: int, tail: nn.Module, data: EncodedRows) -> int:
+    """Try the tail on the shortest and the longest row; gives the states' width.
+
+    Raises Unsuitable where a learning weight reaches the states, or the tail's logits are not the network's.
+    """
+    lengths = data.encoded.lengths
+    batch = job.encoder.pad(data.encoded, np.array([lengths.argmin(), lengths.argmax()]))
+    inputs = model_inputs(batch, job.inputs, job.accelerator.device)
+    mask = inputs["attention_mask"]
+    try:
+        with torch.enable_grad():
+            states = states_after(job.network, count, inputs)
+        if states.requires_grad:
+            raise Unsuitable(f"in {job.network.config.model_type} they use weights that learn")
+        with torch.no_grad():
+            expected = job.network(**inputs).logits
+            found = tail(inputs_embeds=states * mask[:, :, None], attention_mask=mask).logits
+        error = float((found - expected).abs().max())
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
+        text = str(problem).splitlines()[0][:120]
+        raise Unsuitable(f"{job.network.config.model_type} cannot start from their output ({text})") from problem
+    if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise Unsuitable(f"from their output {job.network.config.model_type} gives other logits (by {error:.1e})")
+    return int(states.shape[-1])
+
+
+def _with_states(job: PrefixJob, count: int, width: int, data: EncodedRows) -> EncodedRows:
+    """The rows with their states, found or made."""
+    precision = job.accelerator.mixed_precision
+    settings = {
+        "transformers": transformers.__version__,
+        "layers": count,
+        "precision": precision,
+        "config": {
+            name: value
+            for name, value in job.network.config.to_diff_dict().items()
+            if not any(part in name for part in _OTHER_SETTINGS)
+        },
+    }
+    (name,) = broadcast_object_list([digest(settings, _weights(job.network, count), data.encoded)])
+    # fp16 has too small a range for what some layers put out, so only bf16 halves the file.
+    file = StatesFile(
+        path=job.folder / f"{name}.states",
+        tokens=len(data.encoded.ids),
+        width=width,
+        dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+    )
+    known, room = broadcast_object_list([file.exists(), _room(job.folder)])
+    what = f"what the {count} frozen layers make of {len(data.encoded)} rows ({file.size / 1e6:,.0f} MB)"
+    if known:
+        job.say(f"{what} is there: {file.path}")
+    else:
+        if file.size > DISK_SHARE * room:
+            raise Unsuitable(f"{file.size / 1e6:,.0f} MB is more than half of the free disk at {job.folder}")
+        started = time.perf_counter()
+        _make(job, count, file, data)
+        job.say(f"{what} is kept in {file.path}: {time.perf_counter() - started:.1f} s")
+    return replace(data, states=file.open())
+
+
+def _weights(network: PreTrainedModel, count: int) -> Iterator[tuple[str, torch.Tensor]]:
+    for place, module in enumerate([*embeddings(network), *encoder_layers(network)[:count]]):
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            yield f"{place}.{name}", tensor
+
+
+def _room(folder: Path) -> int:
+    """Free bytes; 0 where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _make(job: PrefixJob, count: int, file: StatesFile, data: EncodedRows) -> None:
+    """Write the file, each process its share of the rows, under another name that becomes its own when all are done.
+
+    Raises Unsuitable where the disk refuses, Interrupted after a signal; both on every process.
+    """
+    accelerator = job.accelerator
+    (token,) = broadcast_object_list([secrets.token_hex(8)])
+    partial = file.path.with_name(f".{file.path.name}.{token}{PARTIAL}")
+    if accelerator.is_main_process:
+        # Where this fails, opening it below fails too.
+        with contextlib.suppress(OSError):
+            partial.touch(exist_ok=False)
+    accelerator.wait_for_everyone()
+    outcome = _write_share(job, count, file, data, partial)
+    worst = int(accelerator.gather(torch.tensor([outcome], device=accelerator.device)).max())
+    if accelerator.is_main_process:
+        if worst == _DONE:
+            partial.replace(file.path)
+        else:
+            partial.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    if worst == _STOPPED:
+        raise Interrupted(
+            "interrupted while the frozen layers ran", do="run the same command with --resume to start the stage again"
+        )
+    if worst == _FAILED:
+        raise Unsuitable(f"their output cannot be written to {job.folder}; is the disk full?")
+
+
+def _write_share(job: PrefixJob, count: int, file: StatesFile, data: EncodedRows, partial: Path) -> int:
+    """Compute this process's rows and write them to their places; gives how it ended."""
+    accelerator, lengths = job.accelerator, data.encoded.lengths
+    share = np.argsort(-lengths, kind="stable")[accelerator.process_index :: accelerator.num_processes]
+    told = time.perf_counter()
+    done = 0
+    try:
+        # Plain writes, not a memory map: those tell of a full disk, a map would end the process.
+        with partial.open("r+b") as output:
+            for rows in budget_batches(lengths, share, job.tokens):
+                if job.stop.received:
+                    return _STOPPED
+                for row, states in zip(rows.tolist(), _compute(job, count, data, rows), strict=True):
+                    output.seek(int(data.encoded.offsets[row]) * file.width * file.dtype.itemsize)
+                    output.write(file.bytes_of(states[: lengths[row]]))
+                done += len(rows)
+                if time.perf_counter() - told > SECONDS_BETWEEN_LINES:
+                    told = time.perf_counter()
+                    job.say(f"frozen layers: {done} of {len(share)} rows")
+            output.flush()
+            os.fsync(output.fileno())
+    except OSError:
+        return _FAILED
+    return _DONE
+
+
+@torch.no_grad()
+def _compute(job: PrefixJob, count: int, data: EncodedRows, rows: Ints) -> torch.Tensor:
+    inputs = model_inputs(job.encoder.pad(data.encoded, rows), job.inputs, job.accelerator.device)
+    with job.accelerator.autocast():
+        return states_after(job.network, count, inputs).float().cpu()
