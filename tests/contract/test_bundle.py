@@ -1,6 +1,5 @@
 """Bundle.open: a folder by hand, and everything that can be wrong with one."""
 
-import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -215,7 +214,11 @@ def test_hostile_bytes_of_a_manifest_never_crash(folder: Path) -> None:
     """Each byte of the manifest in turn replaced: the bundle opens, or the error is one of ours."""
     path = folder / MANIFEST
     sound = path.read_bytes()
+    refused = 0
     for place in range(0, len(sound), 7):
         path.write_bytes(sound[:place] + b'"' + sound[place + 1 :])
-        with contextlib.suppress(ClassifactError):
+        try:
             Bundle.open(folder)
+        except ClassifactError:
+            refused += 1
+    assert refused > len(sound) / 7 / 2

@@ -58,8 +58,9 @@ def test_changed_rows_do_not_fit_saved_splits(tmp_path: Path, change: tuple[str,
 
 def test_moved_files_fit_saved_splits(tmp_path: Path) -> None:
     """The fingerprint is of the rows, not of where their file lies."""
-    made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
-    made(tmp_path, {"train": {"files": write(tmp_path, balanced(100), "moved.csv")}})
+    before = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
+    after = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100), "moved.csv")}})
+    assert after.train.ids.tolist() == before.train.ids.tolist()
 
 
 def test_saved_splits_open_with_whole_rows(tmp_path: Path) -> None:
