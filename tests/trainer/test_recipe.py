@@ -146,7 +146,7 @@ def test_settings_reach_the_first_stage_of_a_recipe_without_stages(tmp_path: Pat
 @pytest.mark.parametrize("setting", ["seed", "stages.4.epochs=1", "seed.x.y=1: 2: 3", "sed=4", "stages.0.epoch=2"])
 def test_settings_that_reach_nothing_are_refused(tmp_path: Path, setting: str) -> None:
     """A setting without a value, past the end of a list, of broken YAML or of an unknown key is an error."""
-    problems(written(tmp_path, {**LEAST, "stages": [{"epochs": 1}]}), setting)
+    assert "problem" in problems(written(tmp_path, {**LEAST, "stages": [{"epochs": 1}]}), setting)
 
 
 def test_the_design_s_recipe_loads_and_its_copy_is_the_same(tmp_path: Path) -> None:
