@@ -38,7 +38,8 @@ python -m serve score . INPUT.csv --out OUTPUT.csv
 
 The folder also opens in other tools: `ORTModelForSequenceClassification.from_pretrained(folder, subfolder="onnx")` of
 optimum, and `pipeline("text-classification", folder)` of transformers.js. Those tools know neither the columns nor the
-decision thresholds: `manifest.json` holds both.
+decision thresholds: `manifest.json` holds both. Of texts longer than the limit, transformers needs `truncation=True`,
+keeps the head whatever the policy above says, and transformers.js leaves out their last special token.
 
 ## Limits
 
