@@ -68,9 +68,22 @@ def gather(recipe: Recipe, data: DataPart, space: LabelSpace | None = None, *, k
                 keep=keep,
             )
             given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
+            _refuse_shared(given, name)
             found = {label for row in given[name].rows for label in row.labels} - set(reader.labels.unknown)
             names = names or tuple(sorted(found))
     return Gathered(data=data, given=given, names=names or ())
+
+
+def _refuse_shared(given: dict[str, RowsRead], name: str) -> None:
+    """A pattern for training files that takes the test file along is a leak that no figure shows."""
+    for other, read in given.items():
+        shared = sorted(set(read.read) & set(given[name].read))
+        if other != name and shared:
+            raise InputError(
+                f"a file is named under {other} and under {name}",
+                where=shared[0],
+                do=f"make the pattern under {other} narrower, or let shares be cut",
+            )
 
 
 def divide(gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, list[int]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.contract.errors import InputError
+from trainer.contract.errors import InputError, nearest
 from trainer.contract.records import Record
 from trainer.file_formats import read_file
 from trainer.hub_rows import read_dataset
@@ -17,7 +17,7 @@ from trainer.recipe import Source
 class FileRecords:
     """The records of one file under the recipe's column names, broken ones among them.
 
-    columns: every column of the file, also where all its records are broken.
+    columns: every column that a record has; none where all records are broken.
     """
 
     file: str
@@ -40,8 +40,9 @@ def read_source(source: Source) -> Iterator[FileRecords]:
 def _checked(name: str, records: list[Record], source: Source) -> FileRecords:
     if not records:
         raise InputError("the file holds no rows", where=name, do="check the path, or take the file out of the recipe")
-    good = [record.values for record in records if record.values is not None]
-    columns = tuple(dict.fromkeys(column for values in good for column in values))
+    # Records of JSON may each have other columns; those of a table have the same, and are one key here.
+    kinds = dict.fromkeys(tuple(record.values) for record in records if record.values is not None)
+    columns = tuple(dict.fromkeys(column for kind in kinds for column in kind))
     return _renamed(FileRecords(file=name, columns=columns, records=records), source)
 
 
@@ -60,7 +61,18 @@ def _files(source: Source) -> list[str]:
                 do=_neighbours(name) or "check the path; names are relative to the recipe",
             )
         found += map(str, matches)
+    _refuse_twice(found)
     return found
+
+
+def _refuse_twice(files: list[str]) -> None:
+    """Names and globs that overlap would double rows without a word."""
+    if len(set(files)) < len(files):
+        raise InputError(
+            "a file is named twice",
+            where=next(name for name in files if files.count(name) > 1),
+            do="take it out of `files:`, or make the pattern narrower",
+        )
 
 
 def _neighbours(name: str) -> str:
@@ -81,9 +93,18 @@ def _renamed(read: FileRecords, source: Source) -> FileRecords:
             f"no column {missing[0]!r} to rename",
             where=read.file,
             found=", ".join(map(repr, read.columns)),
-            do="mend `rename:` of this source",
+            do=nearest(missing[0], read.columns) or "mend `rename:` of this source",
         )
-    columns = tuple(dict.fromkeys([*(source.rename.get(name, name) for name in read.columns), *source.constant]))
+    named = [*(source.rename.get(name, name) for name in read.columns), *source.constant]
+    columns = tuple(dict.fromkeys(named))
+    if len(columns) < len(named):
+        twice = next(name for name in columns if named.count(name) > 1)
+        raise InputError(
+            f"two columns would be called {twice!r}",
+            where=read.file,
+            found=", ".join(map(repr, read.columns)),
+            do="mend `rename:` and `constant:` of this source, or rename the file's own column away",
+        )
     records = [
         record
         if record.values is None

@@ -180,6 +180,14 @@ def test_groups_that_predict_the_label_are_found_unasked(tmp_path: Path, model: 
     assert "group_leak" not in found({**data, "split": {"group": "user"}}, model)
 
 
+@pytest.mark.parametrize("column", ["valid", "candidate", "runtime", "note"])
+def test_columns_of_another_meaning_are_no_groups_or_times(tmp_path: Path, model: str, column: str) -> None:
+    """Numbers that come again in a column whose name only contains "id" or "time" are left alone."""
+    lines = "".join(f"{sentence(n)},{'ab'[n % 2]},{random.Random(n).randrange(9)}\n" for n in range(200))
+    findings = found({"train": {"files": write(tmp_path, f"text,label,{column}\n{lines}")}}, model)
+    assert not {"group_leak", "time_leak"} & set(findings)
+
+
 def test_the_asked_group_in_given_files_is_an_error(tmp_path: Path, model: str) -> None:
     """Where the recipe names a group, given files that share its values are refused by lint."""
     train = write(tmp_path, rows(100, header="text,label,user", rest=",u{}"))

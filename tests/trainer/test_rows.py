@@ -86,6 +86,24 @@ def test_a_column_to_rename_that_is_missing_is_an_error(tmp_path: Path) -> None:
     assert "no column 'texto' to rename" in error(tmp_path, ROWS, source={"rename": {"texto": "text"}})
 
 
+@pytest.mark.parametrize("source", [{"rename": {"old": "text"}}, {"constant": {"label": "ham"}}])
+def test_two_columns_of_one_name_are_an_error(tmp_path: Path, source: dict[str, Any]) -> None:
+    """A rename or a constant onto a column that the file has would hide it."""
+    text = error(tmp_path, ROWS.replace("text,label", "text,label,old", 1).replace("ham\n", "ham,1\n"), source=source)
+    assert "two columns would be called" in text
+
+
+def test_a_file_in_two_splits_or_twice_in_one_is_an_error(tmp_path: Path) -> None:
+    """A pattern that takes the test file along, and patterns that overlap, are refused."""
+    write(tmp_path, ROWS, "train.csv")
+    test = write(tmp_path, "text,label\nnew,ham\nnewer,spam\n", "test.csv")
+    both = str(tmp_path / "*.csv")
+    with pytest.raises(InputError, match=r"named under train and under test[\s\S]*test\.csv"):
+        made(tmp_path, {"train": {"files": both}, "test": {"files": test}})
+    with pytest.raises(InputError, match=r"named twice[\s\S]*test\.csv"):
+        made(tmp_path, {"train": {"files": [both, test]}})
+
+
 @pytest.mark.parametrize("text", ["", "text,label\n"])
 def test_a_file_without_rows_is_an_error(tmp_path: Path, text: str) -> None:
     """An empty file and one with a header alone are errors that name the file."""

@@ -9,10 +9,9 @@ from trainer.checks.findings import Facts, Finding, share, shown
 from trainer.contract.errors import BadRow
 from trainer.times import TimeReader
 
-_GROUP_NAME = re.compile(
-    r"(?i)(?:id|user|author|account|channel|video|thread|conversation|session|source|site|domain|patient|customer|group)$"
-)
-_TIME_NAME = re.compile(r"(?i)(?:date|time|timestamp|created|published|year|fecha|datum)")
+_GROUP = "id user author account channel video thread conversation session source site domain patient customer group"
+_TIME = "date time datetime timestamp created published year fecha datum"
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 # A column is a group where its values come again this often on average, and it is of use for a split where most
 # evaluation rows share one with training.
 _ROWS_PER_GROUP = 3
@@ -41,7 +40,7 @@ def times(facts: Facts) -> Iterator[Finding]:
     """Evaluation rows older than training rows: training would know the future."""
     asked = facts.gathered.data.split.time
     for column in _unread(facts):
-        if column.name == asked or (asked is None and _TIME_NAME.search(column.name)):
+        if column.name == asked or (asked is None and _is_named(column, _TIME)):
             moments = _moments(column, facts.gathered.data.split.time_format if asked else None)
             held = [place for place in moments if facts.splits[place] != "train"]
             newest = max((moments[place] for place in moments if facts.splits[place] == "train"), default=None)
@@ -87,7 +86,7 @@ def _asked_group(facts: Facts, column: _Column) -> Iterator[Finding]:
 
 def _found_group(facts: Facts, column: _Column) -> Iterator[Finding]:
     values = Counter(column.cells.values())
-    named = _GROUP_NAME.search(column.name) is not None
+    named = _is_named(column, _GROUP)
     rows = len(column.cells)
     if len(values) < 3 or rows < _ROWS_PER_GROUP * len(values) or (not named and all(map(_is_number, values))):
         return
@@ -123,6 +122,11 @@ def _predicted(facts: Facts, column: _Column) -> tuple[float, float]:
             right += count * bool(others and max(others, key=lambda name: (others[name], name)) == own)
     rows = max(1, len(column.cells))
     return max(total.values(), default=0) / rows, right / rows
+
+
+def _is_named(column: _Column, words: str) -> bool:
+    """Whether a column's name has one of the words: VideoId and video_id have video and id, and "valid" has neither."""
+    return any(word.lower() in words.split() for word in _WORD.findall(column.name))
 
 
 def _is_number(text: str) -> bool:
