@@ -1,6 +1,6 @@
 """Which rows go into which split: shares, label balance, and rows that must stay together."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace
 from trainer.rows import Row, labelled
+from trainer.similar import clusters
+from trainer.tied import units
 
 Ints = NDArray[np.int64]
 
@@ -16,8 +18,9 @@ Ints = NDArray[np.int64]
 class Plan:
     """How rows are cut. shares: of each split but "train", in the order of time.
 
-    taken: texts of evaluation files; rows equal to them stay in training, where the summary counts them. stratify: the
-        labels whose shares are kept. by_time: by `Row.time`, and then neither by labels nor by chance.
+    taken: texts of evaluation files; rows equal to them stay in training, where the summary counts them.
+    stratify: the labels whose shares are kept. similar: nearly equal texts stay together too.
+    by_time: by `Row.time`, and then neither by labels nor by chance.
     """
 
     shares: dict[str, float]
@@ -25,6 +28,7 @@ class Plan:
     stratify: LabelSpace | None
     seed: int
     by_time: bool
+    similar: bool
 
 
 def cut(rows: list[Row], plan: Plan) -> dict[str, list[int]]:
@@ -34,7 +38,10 @@ def cut(rows: list[Row], plan: Plan) -> dict[str, list[int]]:
     """
     free = [place for place, row in enumerate(rows) if row.key not in plan.taken]
     chosen_rows = [rows[place] for place in free]
-    unit = units(len(free), [[row.key for row in chosen_rows], [row.group for row in chosen_rows]])
+    keys: list[list[Hashable]] = [[row.key for row in chosen_rows], [row.group for row in chosen_rows]]
+    if plan.similar:
+        keys.append([*clusters([row.whole for row in chosen_rows]).tolist()])
+    unit = units(len(free), keys)
     shares = np.array([1 - sum(plan.shares.values()), *plan.shares.values()])
     if plan.by_time:
         chosen = _by_time(np.array([row.time for row in chosen_rows], dtype=np.float64), unit, shares)
@@ -72,30 +79,6 @@ def _counts(rows: list[Row], unit: Ints, space: LabelSpace | None) -> NDArray[np
     counts = np.zeros((int(unit.max(initial=-1)) + 1, labels.shape[1] + 1))
     np.add.at(counts, unit, np.column_stack([labels, np.ones(len(rows), dtype=np.bool_)]).astype(np.float64))
     return counts
-
-
-def units(rows: int, keys: Iterable[Iterable[Hashable | None]] = (), links: Iterable[tuple[int, int]] = ()) -> Ints:
-    """Number the sets of rows that must stay together, [N]: rows share a unit where they share any key or are linked,
-    also by way of other rows.
-
-    `keys` holds one collection of N keys for each reason to stay together; None ties a row to no other.
-    """
-    parent = list(range(rows))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for column in keys:
-        first: dict[Hashable, int] = {}
-        for row, key in enumerate(column):
-            if key is not None:
-                parent[root(row)] = root(first.setdefault(key, row))
-    for one, other in links:
-        parent[root(one)] = root(other)
-    return np.unique([root(row) for row in range(rows)], return_inverse=True)[1].astype(np.int64)
 
 
 def allocate(counts: NDArray[np.floating], shares: Ints | NDArray[np.floating], generator: np.random.Generator) -> Ints:

@@ -100,6 +100,7 @@ def divide(gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, list[i
         stratify=space if split.stratify else None,
         seed=split.seed if split.seed is not None else seed,
         by_time=split.time is not None,
+        similar=split.similar,
     )
     places |= cut(gathered.given["train"].rows, plan)
     return {name: places[name] for name in NAMES if name in places}

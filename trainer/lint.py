@@ -94,6 +94,7 @@ def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintRep
     encoder, extra = _encoder(recipe)
     reports: list[StageReport] = []
     space: LabelSpace | None = None
+    trained: dict[tuple[str, str | None], str] = {}
     for number, data in _parts(recipe):
         say(f"stage {number}: reading the rows")
         facts, read, findings = _facts(recipe, data, space)
@@ -106,6 +107,8 @@ def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintRep
             for check in _CHECKS:
                 say(f"stage {number}: {check.__module__.rpartition('.')[2]}, {check.__name__}")
                 findings += check(facts)
+            findings += repeats.earlier(facts, trained)
+            trained |= {row.key: row.place for row in facts.of("train")}
             sizes = lengths.measure(facts.rows, encoder)
             findings += [finding for measured in _LENGTH_CHECKS for finding in measured(facts, sizes)]
             rows = {name: facts.splits.count(name) for name in facts.names}

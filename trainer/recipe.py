@@ -70,7 +70,8 @@ class Source:
 class SplitPart:
     """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files.
 
-    stratify: keep the label shares. group: a column whose values never stand in two splits. time: a column by which the
+    stratify: keep the label shares. group: a column whose values never stand in two splits. similar: keep nearly equal
+        texts on one side too, and not only exact repeats. time: a column by which the
         newest rows become the test split, the next ones validation; then labels are not balanced. time_format: as
         strptime takes it, where times are not ISO 8601. seed: the recipe's where None.
     """
@@ -80,6 +81,7 @@ class SplitPart:
     stratify: bool = True
     group: str | None = None
     time: str | None = None
+    similar: bool = False
     time_format: str | None = None
     seed: int | None = None
 

@@ -42,6 +42,11 @@ class Row(NamedTuple):
         return self.text, self.pair
 
     @property
+    def whole(self) -> str:
+        """The text, and its pair under it where there is one."""
+        return self.text if self.pair is None else f"{self.text}\n{self.pair}"
+
+    @property
     def file(self) -> str:
         """The file that it stands in."""
         return self.place.rpartition(":")[0]

@@ -173,6 +173,7 @@ def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSp
             "stratify": split.stratify,
             "group": split.group,
             "time": split.time,
+            "similar": split.similar,
             "seed": split.seed if split.seed is not None else seed,
         },
         "files": [

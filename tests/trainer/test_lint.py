@@ -11,10 +11,10 @@ from click.testing import CliRunner
 from tests import tiny
 from tests.trainer.sources import recipe, write
 from trainer.checks.findings import Finding
-from trainer.checks.similar import clusters
 from trainer.checks.text import render
 from trainer.cli import main
 from trainer.lint import LintReport, lint
+from trainer.similar import clusters
 
 WORDS = "red green blue white black small large old new round flat soft hard cold warm dry wet long short thin"
 
@@ -108,6 +108,20 @@ def test_training_texts_in_given_evaluation_files_are_an_error(tmp_path: Path, m
         ("error", (f"{train}:5 = {val}:2",)),
         ("error", (f"{val}:3 = {test}:2",)),
     ]
+
+
+def test_evaluation_rows_that_an_earlier_stage_learnt(tmp_path: Path, model: str) -> None:
+    """A test row of the second stage that the first was trained on is an error with both places."""
+    first = write(tmp_path, rows(100))
+    lines = "".join(f"{sentence(n)},{'spam' if n % 2 else 'ham'}\n" for n in range(300, 400))
+    second = write(tmp_path, f"text,label\n{lines}", "2.csv")
+    test = write(tmp_path, f"text,label\n{sentence(3)},spam\nnew,ham\n", "t.csv")
+    later = {"train": {"files": second}, "test": {"files": test}}
+    data = {"train": {"files": first}, "validation": {"files": write(tmp_path, "text,label\nx,ham\ny,spam\n", "v.csv")}}
+    given = report(data, model, stages=[{"epochs": 1}, {"epochs": 1, "data": later}])
+    leak = next(finding for finding in given.stages[1].findings if finding.check == "stage_leak")
+    assert leak.examples == (f"{first}:5 = {test}:2",)
+    assert not [finding for finding in given.stages[0].findings if finding.check == "stage_leak"]
 
 
 def test_equal_texts_with_different_labels(tmp_path: Path, model: str) -> None:

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.sources import balanced, everything, made, recipe, write
-from trainer.allocation import allocate, units
+from trainer.allocation import allocate
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.recipe_file import load
 from trainer.splits import Splits, open_split, prepare
+from trainer.tied import units
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sms_spam" / "recipe.yaml"
 
@@ -150,6 +151,21 @@ def test_no_group_stands_in_two_splits(tmp_path: Path) -> None:
     assert sum(map(len, groups)) == len(set().union(*groups))
     assert any({"v1", "v2"} <= group for group in groups)
     assert abs(len(splits.test) / 603 - 0.2) < 0.03
+
+
+def test_nearly_equal_texts_stay_together_on_request(tmp_path: Path) -> None:
+    """With `similar: true` copies with a word changed are in one split; without it some are parted."""
+    words = [f"w{n}" for n in range(400)]
+    base = [" ".join(np.random.default_rng(n).choice(words, 12)) for n in range(100)]
+    rows = "".join(f"{text},a\n{text.rpartition(' ')[0]} other,b\n" for text in base)
+    data = {"train": {"files": write(tmp_path, "text,label\n" + rows)}}
+
+    def parted(split: dict[str, Any], folder: str) -> int:
+        splits = made(tmp_path / folder, {**data, "split": {"validation": 0.3, **split}})
+        return len({number // 2 for number in splits.train.ids} & {number // 2 for number in splits.validation.ids})
+
+    assert parted({"similar": True}, "1") == 0
+    assert parted({}, "2") > 10
 
 
 def test_a_missing_group_column_is_an_error(tmp_path: Path) -> None:

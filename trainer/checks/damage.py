@@ -98,7 +98,7 @@ _PLACEHOLDER = re.compile(r"\[@?[A-Z][A-Z_]{1,15}\]|<(?:URL|USER|NAME|NUMBER|EMA
 
 def damage(facts: Facts) -> Iterator[Finding]:
     """Traces of damage in the texts as the recipe reads them."""
-    texts = [row.text if row.pair is None else f"{row.text}\n{row.pair}" for row in facts.rows]
+    texts = [row.whole for row in facts.rows]
     for mark in _MARKS:
         found = [
             (row, match) for row, text in zip(facts.rows, texts, strict=True) if (match := mark.pattern.search(text))

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 
 from trainer.checks.findings import Facts, Finding, quoted, share, shown
-from trainer.checks.similar import clusters
 from trainer.rows import Row
+from trainer.similar import clusters
 
 MANY = 0.02
 
@@ -32,7 +32,7 @@ def repeats(facts: Facts) -> Iterator[Finding]:
 
 def near(facts: Facts) -> Iterator[Finding]:
     """Rows that are nearly equal, beyond the exact repeats: in all, across splits, and under different labels."""
-    number = clusters([row.text if row.pair is None else f"{row.text}\n{row.pair}" for row in facts.rows]).tolist()
+    number = clusters([row.whole for row in facts.rows]).tolist()
     sets = [members for members in _sets(facts, number) if len({row.key for row in members}) > 1]
     if not sets:
         return
@@ -60,7 +60,7 @@ def near(facts: Facts) -> Iterator[Finding]:
                 for rows, members in zip(held, across, strict=True)
                 if len(rows) < len(members)
             ),
-            do="name the column that they share as data.split.group, or expect figures that are too good",
+            do="set data.split.similar: true, which keeps them on one side, or expect figures that are too good",
         )
     yield from _conflicts(sets, "near_conflicts", "sets of nearly equal texts stand under different labels")
 
@@ -83,6 +83,20 @@ def columns(facts: Facts) -> Iterator[Finding]:
             count=len(sets),
             examples=shown(_places(members) for members in conflicting or sets),
             do=f"never train on this column alone; to keep such rows on one side set data.split.group={column}",
+        )
+
+
+def earlier(facts: Facts, trained: dict[tuple[str, str | None], str]) -> Iterator[Finding]:
+    """Evaluation rows that an earlier stage was trained on. trained: the place of each text that it was."""
+    held = [row for row, split in zip(facts.rows, facts.splits, strict=True) if split != "train" and row.key in trained]
+    if held:
+        yield Finding(
+            severity="error",
+            check="stage_leak",
+            what=f"{len(held)} validation and test rows are training rows of an earlier stage",
+            count=len(held),
+            examples=shown(f"{trained[row.key]} = {row.place}" for row in held),
+            do="take them out of the earlier stage, or give all stages one data part",
         )
 
 
