@@ -37,6 +37,7 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     and trained against are no longer test figures.
     """
     checkpoint = Checkpoint.best(job.run)
+    checkpoint.verify()
     space = checkpoint.contract.labels
     rows = open_split(job.run / "splits", job.split, space)
     if job.split == "test":
