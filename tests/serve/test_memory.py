@@ -1,0 +1,42 @@
+"""Memory is a function of the window, not of the file."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import tiny
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def _write(path: Path, rows: int) -> Path:
+    """Rows of 1 to 300 words, most of them short."""
+    words = np.array(" ".join(tiny.CORPUS).split())
+    generator = np.random.default_rng(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text"])
+        for row in range(rows):
+            length = 1 + int(generator.exponential(15)) % 300
+            writer.writerow([row, " ".join(generator.choice(words, length))])
+    return path
+
+
+def _peak(bundle: Path, rows: Path, out: Path) -> float:
+    command = [sys.executable, "-m", "serve", "score", str(bundle), str(rows), "--out", str(out), "--quiet"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1])["peak_memory_mb"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_ten_times_the_rows_take_the_same_memory(single: Path, tmp_path: Path, suffix: str) -> None:
+    """400,000 rows of mixed lengths need at most 5 % more memory than 40,000."""
+    small = _peak(single, _write(tmp_path / "small.csv", 40_000), tmp_path / f"out-small.{suffix}")
+    large = _peak(single, _write(tmp_path / "large.csv", 400_000), tmp_path / f"out-large.{suffix}")
+    assert large < 1.05 * small
