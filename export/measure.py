@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from export.bundle import Parity
 from export.parity import Truth
 from export.progress import Progress
+from export.rows import GOLDEN_ROWS
 from export.runtime import Logits, open_session, run_batches
-from export.source import Sample
+from export.source import Sample, spread
 from export.timing import Race, race
 
 TIMED_ROWS = 64
@@ -41,6 +44,14 @@ class Measure:
     def parity(self, variant: Variant) -> Parity:
         """How a file compares with torch. Raises GateError where it gives no numbers."""
         return self.truth.compare(self.logits(variant))
+
+    def golden_difference(self, variant: Variant) -> float:
+        """The largest probability difference from torch over the golden rows, batched as `serve check` batches them."""
+        rows = spread(self.sample.encoded.lengths, GOLDEN_ROWS)
+        golden = self.sample.subset(GOLDEN_ROWS)
+        session = open_session(variant.path, variant.disabled_optimizers)
+        found = self.truth.space.decode(golden.in_order(run_batches(session, golden.padded())))
+        return float(np.abs(found.probabilities - self.truth.scores.probabilities[rows]).max())
 
     def race(self, variants: Mapping[str, Variant]) -> Race:
         """Graphs side by side, on rows of all lengths."""

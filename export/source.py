@@ -65,7 +65,8 @@ class Source:
 class Sample:
     """Rows to measure on, encoded and cut into the batches that scoring would make of them.
 
-    batches: row numbers of each batch, rows sorted by length, at most BATCH_TOKENS padded tokens.
+    batches: row numbers of each batch, longest rows first, at most BATCH_TOKENS padded tokens: the batches that scoring
+        makes of these rows, since int8 scores depend on batch mates.
     """
 
     rows: LabelledRows
@@ -78,7 +79,7 @@ class Sample:
         """At most `at_most` of the rows, evenly spread over all lengths, the shortest and the longest among them."""
         chosen = rows.take(spread(encoder.encode(rows.texts, rows.pairs).lengths, at_most))
         encoded = encoder.encode(chosen.texts, chosen.pairs)
-        order = np.argsort(encoded.lengths, kind="stable")
+        order = np.argsort(-encoded.lengths, kind="stable")
         batches = budget_batches(encoded.lengths, order, BATCH_TOKENS)
         return cls(rows=chosen, encoder=encoder, encoded=encoded, batches=batches)
 
