@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from trainer.checks import balance, damage, leaks, lengths, reading, repeats
 from trainer.checks.findings import Facts, Finding
-from trainer.contract.encoding import EncodingPolicy, TextEncoder
+from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.gather import Gathered, divide, gather
@@ -109,6 +109,7 @@ def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintRep
                 findings += check(facts)
             findings += repeats.earlier(facts, trained)
             trained |= {row.key: row.place for row in facts.of("train")}
+            say(f"stage {number}: counting words and tokens")
             sizes = lengths.measure(facts.rows, encoder)
             findings += [finding for measured in _LENGTH_CHECKS for finding in measured(facts, sizes)]
             rows = {name: facts.splits.count(name) for name in facts.names}
@@ -134,14 +135,10 @@ def _encoder(recipe: Recipe) -> tuple[TextEncoder | None, list[Finding]]:
     # Here: transformers takes seconds to import.
     from trainer.model import load_tokenizer  # noqa: PLC0415
 
-    policy = EncodingPolicy(
-        max_tokens=recipe.input.max_tokens,
-        truncation=recipe.input.truncation,
-        head_tokens=recipe.input.head_tokens,
-    )
     try:
         tokenizer = load_tokenizer(recipe.model)
-        return TextEncoder(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), policy), []
+        words = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        return TextEncoder(words, recipe.input.policy()), []
     except ClassifactError as error:
         return None, [
             Finding(
@@ -170,6 +167,8 @@ def _facts(
         return None, read, [*findings, _refused("labels", error)]
     gathered = _labelled_rows(gathered, space)
     rows = gathered.rows
+    if not rows:
+        return None, read, findings
     places = divide(gathered, space, recipe.seed)
     splits = ["train"] * len(rows)
     for name, chosen in places.items():

@@ -7,6 +7,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.metrics import METRICS
@@ -119,6 +120,20 @@ class InputPart(InputSpec):
     head_tokens: int | None = None
 
     def spec(self) -> InputSpec:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.policy()
+
+    def policy(self, pad_id: int = 0, pad_type_id: int = 0) -> EncodingPolicy:
+        """The part of it that turns text into tokens."""
+        return EncodingPolicy(
+            max_tokens=self.max_tokens,
+            truncation=self.truncation,
+            head_tokens=self.head_tokens,
+            pad_id=pad_id,
+            pad_type_id=pad_type_id,
+        )
+
         """The part of it that turns a record into text."""
         return InputSpec(**{field.name: getattr(self, field.name) for field in dataclasses.fields(InputSpec)})
 

@@ -78,6 +78,8 @@ def test_what_training_refuses_is_an_error_with_its_place(tmp_path: Path, model:
     [
         ("text,label\na,x\nb,x\nc,x\n", "labels"),
         ("text,label\na,x\nb,y\n", "split"),
+        ("text,label\n,x\n,y\n", "null_text"),
+        ("text,label\na,\nb,\n", "null_label"),
         ("body,label\na,x\n", "cannot_read"),
         ("", "cannot_read"),
     ],
@@ -87,6 +89,21 @@ def test_rows_that_cannot_be_trained_on_are_one_error(tmp_path: Path, model: str
     findings = found({"train": {"files": write(tmp_path, text)}}, model)
     assert findings[check].severity == "error"
     assert findings[check].do
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("text", ["text,label\n,a\n", "text,label\nt,\n", "text,label\nt,c\n", "text,label\nt,a\n"])
+def test_files_with_hardly_a_row_do_not_crash_lint(tmp_path: Path, model: str, kind: str, text: str) -> None:
+    """A single bad or lonely row in training, with good rows in validation, gives findings."""
+    labels = {"column": "label", "names": ["a", "b"], "kind": kind}
+    train, val = write(tmp_path, text), write(tmp_path, "text,label\nx y z,a\nz y,b\n", "v.csv")
+    given = report(
+        {"train": {"files": train}, "validation": {"files": val}}, model, labels, select={"metric": "accuracy"}
+    )
+    assert given.count("error") + given.count("warning") > 0
+    assert render(given)
+    alone = report({"train": {"files": train}}, model, labels, select={"metric": "accuracy"})
+    assert alone.count("error") > 0
 
 
 def test_dropped_and_empty_texts_are_counted(tmp_path: Path, model: str) -> None:

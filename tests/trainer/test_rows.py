@@ -54,6 +54,15 @@ def test_sources_and_labels_that_contradict_themselves(
         recipe({"train": {"files": "a.csv", **source}}, {"column": "label", **labels})
 
 
+@pytest.mark.parametrize(
+    "part", [{"max_tokens": 0}, {"head_tokens": 9}, {"truncation": "head_tail", "head_tokens": 999}]
+)
+def test_limits_that_cannot_be_kept_are_errors_of_the_recipe(part: dict[str, Any]) -> None:
+    """No token, and more head tokens than tokens, are refused before anything is read."""
+    with pytest.raises(AssertionError, match="_tokens: "):
+        recipe({"train": {"files": "a.csv"}}, input={"text": "text", **part})
+
+
 def test_a_misspelt_text_column_gets_the_nearest_name(tmp_path: Path) -> None:
     """A wrong column names the file's columns and the nearest of them."""
     text = error(tmp_path, ROWS, input={"text": "txet"})

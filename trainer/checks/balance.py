@@ -23,7 +23,7 @@ def balance(facts: Facts) -> Iterator[Finding]:
     counts = label_counts(facts)
     total = {label: sum(counts[name][label] for name in counts) for label in facts.space.names}
     present = [label for label, count in total.items() if count]
-    if facts.space.kind == "single" and len(present) < 2:
+    if len(present) < (2 if facts.space.kind == "single" else 1):
         yield Finding(
             severity="error",
             check="one_class",
@@ -51,7 +51,7 @@ def shift(facts: Facts) -> Iterator[Finding]:
         name: {label: count / max(1, len(facts.of(name))) for label, count in counts.items()}
         for name, counts in label_counts(facts).items()
     }
-    for name in facts.names[1:]:
+    for name in facts.names[1:] if "train" in shares else ():
         far = {label: abs(shares[name][label] - shares["train"][label]) for label in facts.space.names}
         label = max(far, key=lambda label: far[label])
         if far[label] > SHIFT:
