@@ -97,6 +97,13 @@ def _reading(command: F) -> F:
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
 )
 @click.option("--price-per-hour", type=float, help="Of this machine: --dry-run tells the cost too.")
+@click.option(
+    "--on-error",
+    default="skip",
+    show_default=True,
+    type=click.Choice(["skip", "null", "fail"]),
+    help="A row that cannot be scored is left out, written without scores, or ends the job.",
+)
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def score(**options: Any) -> None:
@@ -262,6 +269,7 @@ def _job(options: dict[str, Any]) -> Any:
         scorer=_scorer_options(options),
         reading=reading,
         max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
+        on_error=options.get("on_error", "skip"),
         probabilities=options.get("probabilities", False),
         prefix=options.get("prefix", ""),
         out_format=options.get("out_format"),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnxruntime as ort
 
@@ -35,6 +35,8 @@ from trainer.contract.files import sha256
 class ScoreJob:
     """What `python -m serve score` was asked to do.
 
+    on_error: what becomes of a row that cannot be scored, beside its line in the side file: it is left out ("skip"),
+        written without scores ("null"), or ends the job ("fail").
     out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
         parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
         golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds.
@@ -46,6 +48,7 @@ class ScoreJob:
     scorer: ScorerOptions = field(default_factory=ScorerOptions)
     reading: Reading = field(default_factory=Reading)
     max_errors: ErrorBound = field(default_factory=ErrorBound)
+    on_error: Literal["skip", "null", "fail"] = "skip"
     probabilities: bool = False
     prefix: str = ""
     out_format: str | None = None
@@ -102,7 +105,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
             layout=layout,
             format=output,
             max_chars=job.reading.max_chars,
-            max_errors=job.max_errors,
+            max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
+            nulls=job.on_error == "null",
         )
         windows = chain([first] if first else [], windows)
         if job.streams:
@@ -182,6 +186,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "threads": scorer.threads,
         **asdict(job.reading),
         "probabilities": job.probabilities,
+        "nulls": job.on_error == "null",
         "prefix": job.prefix,
         "part_rows": job.part_rows,
         "shard": job.shard,

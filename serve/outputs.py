@@ -21,11 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """N scored rows: their records, all their columns where the input has types, and what the model says."""
+    """N rows: their records, all their columns where the input has types, and what the model says.
+
+    places: each row's place in `scores`, None for a row without scores.
+    """
 
     records: list[Record]
     table: "pa.Table | None"
     scores: Scores
+    places: list[int | None]
 
     def rows(self) -> Iterator[Mapping[str, object]]:
         """Column to value, row by row."""
@@ -74,16 +78,16 @@ class CsvFormat:
         decisions = ["|".join(names) for names in decided_names(self._labels, block.scores)]
         confidences = ["|".join(texts) for texts in decided_texts(self._labels, block.scores)]
         given = probability_texts(block.scores.probabilities) if self._layout.scores.probabilities else None
+        empty = ("", "")
         lines = [
             self._line(
                 [
                     *(self._text(values.get(column)) for column in self._columns),
-                    decisions[row],
-                    confidences[row],
-                    *(given[row] if given is not None else ()),
+                    *(empty if place is None else (decisions[place], confidences[place])),
+                    *(() if given is None else [""] * len(self._labels) if place is None else given[place]),
                 ]
             )
-            for row, values in enumerate(block.rows())
+            for values, place in zip(block.rows(), block.places, strict=True)
         ]
         return "".join(lines).encode()
 
@@ -122,14 +126,13 @@ class JsonFormat:
         confidences = [[float(text) for text in texts] for texts in decided_texts(self._labels, block.scores)]
         given = probability_texts(block.scores.probabilities) if names.probabilities else None
         lines = []
-        for row, values in enumerate(block.rows()):
-            scored = {
-                **values,
-                names.decision: decisions[row] if multi else decisions[row][0],
-                names.confidence: confidences[row] if multi else confidences[row][0],
-            }
-            if given is not None:
-                scored.update(zip(names.probabilities, map(float, given[row]), strict=True))
+        for values, place in zip(block.rows(), block.places, strict=True):
+            scored = {**values, **dict.fromkeys(names.names)}
+            if place is not None:
+                scored[names.decision] = decisions[place] if multi else decisions[place][0]
+                scored[names.confidence] = confidences[place] if multi else confidences[place][0]
+            if place is not None and given is not None:
+                scored.update(zip(names.probabilities, map(float, given[place]), strict=True))
             lines.append(_json_line(scored))
         return b"".join(lines)
 

@@ -49,7 +49,10 @@ class ParquetFormat:
             table = table.cast(self._given) if table.schema != self._given else table
         arrays = [column.combine_chunks() for column in table.columns]
         flat = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
-        batch = pa.record_batch([*flat, *self._score_arrays(block)], schema=self._schema)
+        # A null place takes a null.
+        places = pa.array(block.places, pa.int64())
+        scores = [array.take(places) for array in self._score_arrays(block)]
+        batch = pa.record_batch([*flat, *scores], schema=self._schema)
         return cast("bytes", batch.serialize().to_pybytes())
 
     def finish(self, spool: Path, out: BinaryIO) -> None:

@@ -21,6 +21,8 @@ from serve.state import State
 from trainer.contract.errors import BadRow, ClassifactError
 from trainer.contract.records import Record
 
+# What is wrong with a text only: the row's columns are sound.
+_TEXT_REASONS = frozenset({"null_text", "not_text", "too_long", "nan_logits"})
 # Windows that are read and tokenized before the first of them is waited for: one is scored, one is ready.
 _AHEAD = 2
 
@@ -47,13 +49,17 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What every window of a job goes through. max_chars: a longer text is an error row."""
+    """What every window of a job goes through.
+
+    max_chars: a longer text is an error row. nulls: rejected rows are written too, without scores.
+    """
 
     scorer: Scorer
     layout: Layout
     format: Format
     max_chars: int
     max_errors: ErrorBound
+    nulls: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +155,10 @@ class Pipeline:
             ]
             rejected.sort(key=lambda item: item.record.line)
             kept = [row for row, good in zip(begun.kept, sound.tolist(), strict=True) if good]
-            rows = self._stage.format.encode(self._block(begun.window, kept, logits[sound])) if kept else b""
+            block = self._block(begun.window, kept, logits[sound])
+            if self._stage.nulls and rejected:
+                block = self._with_nulls(begun.window, kept, block, rejected)
+            rows = self._stage.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in rejected)
             self._sink.append(rows, errors, self._next_state(begun, len(kept), rejected))
         self._progress.update(self._sink.state, self._progress.share(begun.window.number, begun.window.share))
@@ -158,7 +167,17 @@ class Pipeline:
     def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
         table = window.table if window.table is None or len(kept) == len(window.records) else window.table.take(kept)
         scores = self._stage.scorer.bundle.contract.labels.decode(logits)
-        return Block(records=[window.records[row] for row in kept], table=table, scores=scores)
+        records = [window.records[row] for row in kept]
+        return Block(records=records, table=table, scores=scores, places=list(range(len(kept))))
+
+    def _with_nulls(self, window: Window, kept: list[int], scored: Block, rejected: list[Rejected]) -> Block:
+        """Every row of the window; of the rejected ones those columns that fit the output."""
+        places: list[int | None] = [None] * len(window.records)
+        for place, row in enumerate(kept):
+            places[row] = place
+        misfits = {item.record.line for item in rejected if item.reason not in _TEXT_REASONS}
+        records = [replace(record, values=None) if record.line in misfits else record for record in window.records]
+        return Block(records=records, table=window.table, scores=scored.scores, places=places)
 
     def _next_state(self, begun: _Begun, scored: int, rejected: list[Rejected]) -> State:
         before, plan, window = self._sink.state, begun.pending.plan, begun.window

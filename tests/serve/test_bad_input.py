@@ -77,6 +77,33 @@ def test_too_many_errors_end_the_job(single: Path, tmp_path: Path) -> None:
     assert (report["rows_scored"], report["rows_rejected"]) == (40, 40)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_rejected_rows_as_nulls(single: Path, tmp_path: Path, suffix: str) -> None:
+    """With on_error null every record is a row of the output: without scores, with the columns that could be read."""
+    lines = ['{"text": "fine", "n": 1}', '{"text": "", "n": 2}', "broken", '{"text": "x", "n": "odd"}', '{"text": "y"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    out = tmp_path / f"out.{suffix}"
+    score(single, tmp_path / "in.jsonl", out=out, on_error="null", probabilities=True, window=2)
+    if suffix == "csv":
+        found = [{key: value or None for key, value in row.items()} for row in read_csv(out)]
+    else:
+        found = read_jsonl(out) if suffix == "jsonl" else pq.read_table(out).to_pylist()
+    # JSON lines have no types that a row could miss.
+    scored = [True, False, False, suffix != "parquet", True]
+    assert [row["prediction"] is not None for row in found] == scored
+    assert [row["p_spam"] is not None for row in found] == scored
+    assert [row["confidence"] is not None for row in found] == scored
+    assert [str(row.get("n")) for row in found] == ["1", "2", "None", "None" if suffix == "parquet" else "odd", "None"]
+    assert [row.get("text") for row in found][0::4] == ["fine", "y"]
+
+
+def test_first_bad_row_ends_the_job(single: Path, tmp_path: Path) -> None:
+    """With on_error fail the first row that cannot be scored ends the job."""
+    write_csv(tmp_path / "in.csv", ["fine", ""])
+    with pytest.raises(ClassifactError, match="too many rows"):
+        score(single, tmp_path / "in.csv", out=tmp_path / "out.csv", on_error="fail")
+
+
 @pytest.mark.parametrize(("bound", "exceeded"), [("0", True), ("1", False), ("10%", False), ("9%", True)])
 def test_error_bounds(bound: str, exceeded: bool) -> None:
     """One bad row of ten is over 0 and over 9 %, and is not over 1 nor over 10 %."""
