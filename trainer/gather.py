@@ -6,7 +6,8 @@ from trainer.allocation import Plan, cut
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.label_cells import LabelReader
-from trainer.recipe import DataPart, LabelsPart, Recipe, Source
+from trainer.recipe import LabelsPart, Recipe
+from trainer.recipe_data import DataPart, Source
 from trainer.rows import Row, RowReader, RowsRead
 
 NAMES = ("train", "validation", "test")

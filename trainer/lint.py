@@ -13,7 +13,8 @@ from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.gather import Gathered, divide, gather
-from trainer.recipe import DataPart, Recipe
+from trainer.recipe import Recipe
+from trainer.recipe_data import DataPart
 from trainer.rows import labelled
 from trainer.splits import refuse_unlearnable
 

@@ -9,7 +9,8 @@ import yaml
 from trainer.contract import schema
 from trainer.contract.errors import InputError, RecipeError
 from trainer.contract.files import atomic_file
-from trainer.recipe import DataPart, Recipe, Source
+from trainer.recipe import Recipe
+from trainer.recipe_data import DataPart, Source
 
 
 def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:

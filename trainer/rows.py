@@ -14,7 +14,7 @@ from trainer.contract.labels import LabelSpace
 from trainer.contract.records import Record
 from trainer.label_cells import LabelReader
 from trainer.readers import FileRecords, read_source
-from trainer.recipe import Source, SplitPart
+from trainer.recipe_data import Source, SplitPart
 from trainer.times import TimeReader
 
 SHOWN = 5

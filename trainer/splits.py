@@ -15,7 +15,8 @@ from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.gather import NAMES, Gathered, divide, gather, shares
-from trainer.recipe import DataPart, Recipe
+from trainer.recipe import Recipe
+from trainer.recipe_data import DataPart
 from trainer.rows import Row, labelled
 
 SUMMARY = "splits.json"

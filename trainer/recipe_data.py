@@ -1,0 +1,89 @@
+"""The data part of a recipe: files and data sets, and how their rows are divided."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Files that are written alike, or a data set of the `datasets` library.
+
+    files: names or globs, relative to the recipe; .gz, .bz2, .xz and .zst are read as they are.
+    format: by the file's suffix where None. delimiter: "," for .csv and a tab for .tsv where None.
+    sheet: of a workbook; its first where None.
+    dataset: a name on the hub, or a folder that `save_to_disk` wrote or that holds data files; with its subset (also
+        called configuration), split and revision.
+    rename: column in the file to column in the recipe. constant: columns with one value for every row.
+    """
+
+    files: tuple[str, ...] = ()
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None = None
+    delimiter: str | None = None
+    header: bool = True
+    columns: tuple[str, ...] | None = None
+    quoting: Literal["minimal", "none"] = "minimal"
+    encoding: str = "utf-8"
+    sheet: str | None = None
+    dataset: str | None = None
+    subset: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    rename: dict[str, str] = field(default_factory=dict)
+    constant: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if bool(self.files) == (self.dataset is not None):
+            raise ValueError("expected either files (at least one) or dataset")
+        if self.header == (self.columns is not None):
+            raise ValueError("columns: expected exactly where header is false")
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ValueError(f"delimiter: expected one character, found {self.delimiter!r}")
+
+    @property
+    def shown(self) -> str:
+        """The source in messages."""
+        return self.dataset or ", ".join(self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPart:
+    """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files.
+
+    stratify: keep the label shares. group: a column whose values never stand in two splits. similar: keep nearly equal
+        texts on one side too, and not only exact repeats. time: a column by which the
+        newest rows become the test split, the next ones validation; then labels are not balanced. time_format: as
+        strptime takes it, where times are not ISO 8601. seed: the recipe's where None.
+    """
+
+    validation: float = 0.1
+    test: float = 0.0
+    stratify: bool = True
+    group: str | None = None
+    similar: bool = False
+    time: str | None = None
+    time_format: str | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+            raise ValueError(f"expected shares that leave rows to train on, found {self.validation} and {self.test}")
+        if self.group is not None and self.time is not None:
+            raise ValueError("expected group or time: a group may lie on both sides of a moment")
+        if self.time_format is not None and self.time is None:
+            raise ValueError("time_format: expected time, the column it is of")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPart:
+    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side."""
+
+    train: tuple[Source, ...]
+    validation: tuple[Source, ...] | None = None
+    test: tuple[Source, ...] | None = None
+    split: SplitPart = field(default_factory=SplitPart)
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ValueError("train: expected at least one source")
+        if self.validation is None and self.split.validation == 0:
+            raise ValueError("expected validation files, or split.validation above 0: they choose the checkpoint")
