@@ -35,7 +35,6 @@ class InputPart(InputSpec):
     truncation: Literal["head", "tail", "head_tail"] = "head"
     head_tokens: int | None = None
 
-    def spec(self) -> InputSpec:
     def __post_init__(self) -> None:
         super().__post_init__()
         self.policy()
@@ -50,6 +49,7 @@ class InputPart(InputSpec):
             pad_type_id=pad_type_id,
         )
 
+    def spec(self) -> InputSpec:
         """The part of it that turns a record into text."""
         return InputSpec(**{field.name: getattr(self, field.name) for field in dataclasses.fields(InputSpec)})
 
@@ -78,10 +78,10 @@ class LabelsPart:
             raise ValueError("columns and separator are for kind: multi")
         if self.columns is not None and self.names is not None and len(self.names) != len(self.columns):
             raise ValueError(f"names: expected {len(self.columns)}, one a column, found {len(self.names)}")
-
         for name in () if self.names is None else (*self.mapping.values(), *filter(None, [self.positive])):
             if name not in (self.names or ()):
                 raise ValueError(f"{name!r} is not one of the names; {nearest(name, self.names or ())}".rstrip("; "))
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPart:
