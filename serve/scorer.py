@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
-from serve.batching import Plan, plan
+from serve.batching import Encoding, Plan, plan
 from serve.machine import cpu_count
+from serve.prefix import Prefix
 from serve.session import CPU, Session, SessionOptions
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import BadRow, ClassifactError, InputError
@@ -81,6 +82,8 @@ class Scorer:
     def __init__(self, bundle: Bundle, options: ScorerOptions) -> None:
         self.bundle = bundle
         self.encoder = bundle.encoder()
+        prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
+        self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
         self.session = Session.open(bundle, options.session)
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
@@ -199,22 +202,30 @@ class Scorer:
             else:
                 yield RowScore(row=row, labels=(), probabilities=None, reason="nan_logits")
 
-    def logits(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Logits:
-        """Logits of texts that were read already, float32 [N, C]."""
+    def logits(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None
+    ) -> Logits:
+        """Logits of texts that were read already, float32 [N, C]; batch_tokens: the scorer's where None."""
         pending = [
-            self.submit(texts[start : start + _WINDOW], None if pairs is None else pairs[start : start + _WINDOW])
+            self.submit(
+                texts[start : start + _WINDOW],
+                None if pairs is None else pairs[start : start + _WINDOW],
+                batch_tokens,
+            )
             for start in range(0, len(texts), _WINDOW)
         ]
         none = np.empty((0, len(self.bundle.contract.labels)), dtype=np.float32)
         return np.concatenate([none, *(window.result() for window in pending)])
 
-    def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Plan:
+    def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None) -> Plan:
         """A window's batches, not yet scored."""
-        return plan(self.encoder, texts, pairs, self.batch_tokens)
+        return plan(self._encoding, texts, pairs, batch_tokens or self.batch_tokens)
 
-    def submit(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Pending:
+    def submit(
+        self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None
+    ) -> Pending:
         """Hand a window to the workers and return at once."""
-        window = self.plan(texts, pairs)
+        window = self.plan(texts, pairs, batch_tokens)
         futures = [self._pool.submit(self._run, window, batch) for batch in window.batches]
         return Pending(window, futures, len(self.bundle.contract.labels))
 

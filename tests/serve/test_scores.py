@@ -9,7 +9,8 @@ import pytest
 
 from export.bundle import Bundle
 from serve import Scorer
-from serve.batching import plan
+from serve.batching import Encoding, plan
+from serve.prefix import Prefix
 from serve.session import Session
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
@@ -87,9 +88,11 @@ def test_threads_share_a_scorer(single: Path) -> None:
 
 def test_plan_covers_every_text_once(single: Path) -> None:
     """A plan holds each different text in one batch, within the budget, and maps every row to its text."""
-    encoder = Bundle.open(single).encoder()
+    bundle = Bundle.open(single)
+    prefix = Prefix.open(single / "tokenizer.json", bundle.contract.encoding)
+    encoding = Encoding(encoder=bundle.encoder(), prefix=prefix)
     texts = [*TEXTS, *TEXTS[:30], "a"]
-    made = plan(encoder, texts, None, 100)
+    made = plan(encoding, texts, None, 100)
     covered = np.concatenate(made.batches)
     assert sorted(covered.tolist()) == list(range(71))
     lengths = made.encoded.lengths
