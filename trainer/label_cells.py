@@ -17,7 +17,8 @@ class LabelReader:
     """Reads label cells of a recipe's rows. names: the only labels there are, or None where they are to be found.
 
     Spelling: text loses white space around it; a boolean is "True" or "False", and so are TRUE and true, unless a name
-    or a key of the mapping is written so; a whole number has no decimals (1.0 of a table of floats is "1").
+    or a key of the mapping is written so; a whole number has no decimals: 1.0 of a table of floats is "1", and so is
+    the text "1.0" where "1" is a name or a key and "1.0" is not.
     """
 
     part: LabelsPart
@@ -109,9 +110,10 @@ class LabelReader:
         return text
 
     def _name(self, spelling: str, place: str) -> str:
-        spelling = spelling if spelling in self._spelled else _boolean(spelling)
-        if spelling in self._spelled:
-            return self._spelled[spelling]
+        for form in (spelling, _boolean(spelling), spelling.removesuffix(".0")):
+            if form in self._spelled:
+                return self._spelled[form]
+        spelling = _boolean(spelling)
         if self.names is not None or self.part.mapping:
             self.unknown[spelling] += 1
             self.first_seen.setdefault(spelling, place)

@@ -252,6 +252,15 @@ def test_booleans_numbers_and_text_are_one_spelling(tmp_path: Path) -> None:
     assert splits.space.names == ("1", "True")
 
 
+def test_whole_numbers_written_as_floats_are_known_labels(tmp_path: Path) -> None:
+    """1.0, which a table with empty cells makes of 1, is the label "1" where there is such a label, and else itself."""
+    text = "text,label\n" + "".join(f"t{n},{n % 2}.0\n" for n in range(20))
+    file = write(tmp_path, text)
+    named = made(tmp_path / "1", {"train": {"files": file}}, {"column": "label", "names": ["1", "0"]})
+    assert everything(named)[1] == ("t1", ("1",))
+    assert made(tmp_path / "2", {"train": {"files": file}}).space.names == ("0.0", "1.0")
+
+
 def test_a_mapping_joins_spellings_and_keeps_label_names(tmp_path: Path) -> None:
     """Mapped spellings become labels; a cell that is a label name already stays."""
     cells = ["0", "TRUE", "fake", "real"]

@@ -78,6 +78,25 @@ def test_saved_splits_open_with_whole_rows(tmp_path: Path) -> None:
     assert lines[0] == {"id": int(splits.train.ids[0]), "place": splits.train.places[0]}
 
 
+def test_stages_keep_their_splits_in_folders_within_each_other(tmp_path: Path) -> None:
+    """A later stage's splits lie in the folder that holds an earlier one's, and both are reused."""
+    one = recipe({"train": {"files": write(tmp_path, balanced(40))}})
+    two = recipe({"train": {"files": write(tmp_path, balanced(60), "long.csv")}, "split": {"test": 0.2}})
+    for _ in range(2):
+        first = prepare(one, one.data, tmp_path / "splits" / "stage_1")
+        second = prepare(two, two.data, tmp_path / "splits", first.space)
+        assert (len(everything(first)), len(everything(second))) == (40, 60)
+
+
+def test_splits_that_were_not_saved_to_the_end_are_made_again(tmp_path: Path) -> None:
+    """Without its summary a folder counts as nothing, so a killed run starts over with the same rows."""
+    data = {"train": {"files": write(tmp_path, balanced(40))}}
+    first = made(tmp_path, data)
+    (tmp_path / "splits" / "splits.json").unlink()
+    (tmp_path / "splits" / "train.jsonl").write_text("half a li")
+    assert made(tmp_path, data).train.ids.tolist() == first.train.ids.tolist()
+
+
 def test_a_split_that_was_not_made_is_an_error(tmp_path: Path) -> None:
     """Opening test rows of a run that has none names those that it has."""
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
