@@ -100,9 +100,9 @@ def _entry(
         instruction_set=instruction_set(),
         # Another machine sums in another order: three times what was seen here, and a floor.
         golden_bound=max(1e-3 if precision == "fp32" else 0.05, 3 * made.golden_difference),
-        passes=tuple(optimized.gains),
+        passes=optimized.passes,
         disabled_optimizers=made.variant.disabled_optimizers,
-        gains={name: gain for name, gain in optimized.gains.items() if gain is not None} | made.gains,
+        gains=optimized.gains | made.gains,
         speed=speed[0] if speed else None,
         rows_per_second=speed[1] if speed else None,
         quantization=made.quantization,
