@@ -1,5 +1,6 @@
 """An encoder's layers: which of them learn, how deep a weight lies, how many parameters there are."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,7 +29,10 @@ class Sizes:
 
 
 def freeze(network: PreTrainedModel, part: FreezePart) -> Sizes:
-    """Mark what does not learn. Raises InputError where the network has no such layers."""
+    """Mark what does not learn.
+
+    Raises InputError where the network has no such layers or weights, or nothing would learn.
+    """
     network.requires_grad_(True)
     for module in embeddings(network) if part.embeddings else []:
         module.requires_grad_(False)
@@ -42,7 +46,26 @@ def freeze(network: PreTrainedModel, part: FreezePart) -> Sizes:
             )
         for layer in layers[: len(layers) - part.keep_last_layers]:
             layer.requires_grad_(False)
-    return Sizes.of(network)
+    for pattern in part.patterns:
+        _freeze_matching(network, pattern)
+    sizes = Sizes.of(network)
+    if sizes.trainable == 0:
+        raise InputError("nothing is left to learn", where="freeze", found=str(sizes), do="freeze less")
+    return sizes
+
+
+def _freeze_matching(network: PreTrainedModel, pattern: str) -> None:
+    names = [name for name, _ in network.named_parameters() if re.search(pattern, name)]
+    if not names:
+        first = next(name for name, _ in network.named_parameters())
+        raise InputError(
+            "freeze.patterns: no weight has such a name",
+            found=pattern,
+            expected=f"a part of a name such as {first}",
+            do="correct the regular expression; a checkpoint's model.safetensors holds the names",
+        )
+    for name in names:
+        network.get_parameter(name).requires_grad_(False)
 
 
 def frozen_modules(network: nn.Module) -> Iterator[nn.Module]:

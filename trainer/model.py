@@ -137,7 +137,7 @@ def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
 def _source(part: ModelPart) -> str:
     """A folder or hub name that transformers can load, after checking the hash of a local file's weights."""
     if part.name.startswith(PACKAGE):
-        folder = _package_folder(part.name)
+        folder = package_folder(part.name)
     elif Path(part.name).is_dir():
         folder = Path(part.name)
     elif part.name.startswith(("/", ".", "~")):
@@ -159,7 +159,7 @@ def _source(part: ModelPart) -> str:
     return str(folder)
 
 
-def _package_folder(name: str) -> Path:
+def package_folder(name: str) -> Path:
     """The folder inside an installed package, found without importing (running) the package."""
     package, _, folder = name.removeprefix(PACKAGE).partition("/")
     spec = importlib.util.find_spec(package) if package.isidentifier() else None

@@ -4,6 +4,7 @@ Where it runs (processes, precision) is the launch config's business.
 """
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -142,14 +143,25 @@ class LossPart:
 
 @dataclass(frozen=True, kw_only=True)
 class FreezePart:
-    """What does not learn: the embeddings, and all encoder layers but the last `keep_last_layers`.
+    """What does not learn: the embeddings, all encoder layers but the last `keep_last_layers`, and the weights whose
+    names, as in `model.safetensors`, hold one of the `patterns` (regular expressions).
 
     cache: run frozen layers at the network's start once, and keep what they make of the rows on disk for the stage.
     """
 
     embeddings: bool = False
     keep_last_layers: int | None = None
+    patterns: tuple[str, ...] = ()
     cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.keep_last_layers is not None and self.keep_last_layers < 0:
+            raise ValueError(f"keep_last_layers: expected at least 0, found {self.keep_last_layers}")
+        for pattern in self.patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"patterns: {pattern!r} is no regular expression ({error})") from None
 
 
 @dataclass(frozen=True, kw_only=True)

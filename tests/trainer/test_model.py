@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -138,6 +139,40 @@ def test_more_free_layers_than_there_are_is_refused(encoder: Path) -> None:
     with pytest.raises(InputError, match="more than the encoder has") as error:
         freeze(network, FreezePart(keep_last_layers=3))
     assert "at most 2" in str(error.value)
+
+
+def test_weights_are_frozen_by_pattern(encoder: Path) -> None:
+    """Patterns freeze the weights that they match, beside layers; a module that is frozen whole has no dropout, one
+    that is frozen in part has.
+    """
+    network = load_classifier(ModelPart(name=str(encoder)), SPACE, 0).network
+    freeze(network, FreezePart(keep_last_layers=1, patterns=(r"layer\.1\.attention\.", r"layer\.1\.output.*bias$")))
+    frozen = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    assert {name.split("layer.")[1].split(".")[0] for name in frozen} == {"0", "1"}
+    assert {name for name in frozen if "layer.1." in name and ".attention." not in name} == {
+        "bert.encoder.layer.1.output.dense.bias",
+        "bert.encoder.layer.1.output.LayerNorm.bias",
+    }
+    train_mode(network, list(frozen_modules(network)))
+    last = network.base_model.encoder.layer[1]
+    assert (last.attention.output.dropout.training, last.output.dropout.training) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "problem"), [((r"layer\.7",), "no weight has such a name"), ((".",), "nothing is left to learn")]
+)
+def test_patterns_that_cannot_be_meant(encoder: Path, patterns: tuple[str, ...], problem: str) -> None:
+    """A pattern that matches nothing, or everything, is an error before training."""
+    network = load_classifier(ModelPart(name=str(encoder)), SPACE, 0).network
+    with pytest.raises(InputError, match=problem):
+        freeze(network, FreezePart(patterns=patterns))
+
+
+@pytest.mark.parametrize("settings", [{"patterns": ("(",)}, {"keep_last_layers": -1}])
+def test_what_cannot_be_frozen_is_an_error_of_the_recipe(settings: dict[str, Any]) -> None:
+    """A broken regular expression, and fewer than no layers, are found when the recipe is read."""
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        FreezePart(**settings)
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "roberta", "electra", "mpnet", "deberta-v2", "modernbert"])
