@@ -50,7 +50,7 @@ def ours(made: Bundle, precision: str, *, whole: bool = False) -> tuple[list[str
     return texts, made.contract.labels.decode(logits).probabilities
 
 
-def same(made: Bundle, theirs: list[dict[str, float]], probabilities: Any) -> None:
+def assert_same(made: Bundle, theirs: list[dict[str, float]], probabilities: Any) -> None:
     """Every label's probability, and so every decision, is the same there."""
     found = np.array([[row[name] for name in made.contract.labels.names] for row in theirs])
     assert np.abs(found - probabilities).max() < 1e-4
@@ -66,7 +66,7 @@ def test_optimum_and_transformers(made: Bundle, precision: str) -> None:
     theirs = [
         {entry["label"]: entry["score"] for entry in classify(text, top_k=None, truncation=True)} for text in texts
     ]
-    same(made, theirs, probabilities)
+    assert_same(made, theirs, probabilities)
 
 
 def test_optimum_without_a_file_name(made: Bundle) -> None:
@@ -92,7 +92,7 @@ def test_transformers_js(made: Bundle, precision: str, dtype: str) -> None:
         check=True,
         timeout=60,
     )
-    same(made, json.loads(found.stdout), probabilities)
+    assert_same(made, json.loads(found.stdout), probabilities)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
