@@ -16,8 +16,6 @@ from trainer.contract.errors import InputError, nearest
 from trainer.contract.files import read_json
 
 TASK = "text-classification"
-# protobuf cannot hold more; larger graphs keep their weights in a file beside.
-INLINE_BYTES = 2**31 - 2**20
 
 
 def check_family(checkpoint: Path) -> str:
@@ -58,21 +56,6 @@ def export_graph(checkpoint: Path, scratch: Path) -> onnx.ModelProto:
             trust_remote_code=False,
         )
         return onnx.load(Path(folder) / "model.onnx")
-
-
-def save_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write a graph; one too large for a single file keeps its weights in NAME_data beside it."""
-    if graph.ByteSize() < INLINE_BYTES:
-        path.write_bytes(graph.SerializeToString(deterministic=True))
-        return
-    onnx.save_model(
-        graph, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=path.name + "_data"
-    )
-
-
-def opset(graph: onnx.ModelProto) -> int:
-    """The version of the standard operators that a graph uses."""
-    return next(int(entry.version) for entry in graph.opset_import if entry.domain in ("", "ai.onnx"))
 
 
 @contextlib.contextmanager

@@ -8,12 +8,13 @@ from pathlib import Path
 import onnx
 
 from export.bundle import FILES, GraphFile, Parity, instruction_set
-from export.graph import export_graph, opset, save_graph
+from export.graph import export_graph
 from export.int8 import Int8Search
 from export.measure import Measure, Variant
 from export.optimize import Optimized, choose_settings, optimize
 from export.parity import Bounds, gate
 from export.source import Source
+from export.storage import move_graph, opset, save_graph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ def _entry(
     precision: str, made: _Made, optimized: Optimized, path: Path, speed: tuple[float, float] | None
 ) -> GraphFile:
     """Move a file to its place in the bundle and describe it."""
-    _move(made.variant.path, path)
+    move_graph(made.variant.path, path)
     onnx.checker.check_model(str(path), full_check=True)
     return GraphFile(
         file=FILES[precision],
@@ -108,11 +109,3 @@ def _entry(
         quantization=made.quantization,
         kept_in_float=made.kept_in_float,
     )
-
-
-def _move(source: Path, target: Path) -> None:
-    """Give a graph its final name. One with its weights beside it is written anew, as it holds their file's name."""
-    if source.with_name(f"{source.name}_data").exists():
-        save_graph(onnx.load(source), target)
-    else:
-        source.replace(target)

@@ -7,13 +7,13 @@ import numpy as np
 import onnx
 
 from export.bundle import Parity
-from export.graph import save_graph
 from export.measure import Measure, Variant
 from export.optimize import choose_settings
 from export.parity import Bounds, failures
 from export.progress import Progress
 from export.quantize import Int8, products, quantize
 from export.source import Sample, spread
+from export.storage import save_graph
 
 # Per channel loses less. Per tensor is taken where it passes the gate too and is faster by more than this.
 WORTH = 1.10

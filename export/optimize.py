@@ -6,9 +6,9 @@ from pathlib import Path
 
 import onnx
 
-from export.graph import save_graph
 from export.measure import Measure, Variant
 from export.passes import PASSES, apply_passes
+from export.storage import save_graph
 
 # Passes that together lose this much lose beyond doubt. Nearer to 1 they are kept, so that exports repeat byte for
 # byte although timings never do.

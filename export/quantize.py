@@ -9,6 +9,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from export.bundle import instruction_set
+from export.storage import is_large
 
 # Their int8 products add in 32 bits. Elsewhere pairs of products saturate at 16 bits unless weights keep to 7.
 _WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON")
@@ -61,6 +62,7 @@ def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProt
             per_channel=how.per_channel,
             reduce_range=how.reduce_range,
             weight_type=QuantType.QInt8,
+            use_external_data_format=is_large(source),
             nodes_to_exclude=[*how.keep, *_heads(source)],
             # A graph whose types were not inferred falls back on this one.
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},

@@ -3,7 +3,9 @@
 Shape inference gives up where a length passes through arithmetic; numbers from several runs do not.
 """
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.passes.editing import Graph
+from export.storage import is_large, save_graph
 
 # Rows and tokens of each run: none equal to another, lengths down to one, so that no two meanings look alike.
 SMALL = ((2, 1), (1, 2), (3, 7), (5, 3), (2, 13))
@@ -89,6 +92,15 @@ class _Runner:
         known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         given = {entry.name: known[entry.name] for entry in self._session.get_inputs()}
         return dict(zip(self._names, self._session.run(self._names, given), strict=True))
+
+
+def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
+    if not is_large(model):
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        save_graph(model, path)
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _decided_by_shapes(graph: Graph) -> list[str]:

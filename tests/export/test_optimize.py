@@ -9,13 +9,14 @@ import onnxruntime as ort
 import pytest
 
 from export import optimize
-from export.graph import export_graph, save_graph
+from export.graph import export_graph
 from export.measure import Measure, Variant
 from export.parity import Truth
 from export.progress import Progress
 from export.reference import reference_logits
 from export.runtime import open_session
 from export.source import Sample, Source
+from export.storage import save_graph
 from export.timing import Race, race
 
 
