@@ -59,7 +59,7 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
     else:
         refuse_unlearnable(splits, space, gathered.where)
         if "test" in splits:
-            _refuse_leak(splits["validation"], splits["test"])
+            refuse_known(splits["validation"], splits["test"], "validation rows", "test rows")
         summary = _summary(splits, gathered, space, recipe.seed)
         _save(folder, splits, summary, space)
     return Splits(
@@ -118,18 +118,16 @@ def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where
         )
 
 
-def _refuse_leak(validation: LabelledRows, test: LabelledRows) -> None:
-    """A checkpoint chosen on rows that are tested on reports a figure that nobody can reach."""
-    known = dict(zip(_keys(test), test.places, strict=True))
-    both = [
-        f"{place} = {known[key]}"
-        for key, place in zip(_keys(validation), validation.places, strict=True)
-        if key in known
-    ]
+def refuse_known(known: LabelledRows, held: LabelledRows, of_known: str, of_held: str) -> None:
+    """Raise InputError where held-out rows stand word by word among rows that chose or trained the model: their figures
+    would be of memory. of_known, of_held: what the rows are, in words.
+    """
+    places = dict(zip(_keys(known), known.places, strict=True))
+    both = [f"{places[key]} = {place}" for key, place in zip(_keys(held), held.places, strict=True) if key in places]
     if both:
         raise InputError(
-            "validation rows stand in the test rows too" if len(both) > 1 else "a validation row stands in test too",
-            where=both[0].partition(" = ")[0],
+            f"{len(both)} of the {of_held} stand among the {of_known}",
+            where=both[0].rpartition(" = ")[2],
             found="; ".join(both[:SHOWN]) + (f"; and {len(both) - SHOWN} more" if len(both) > SHOWN else ""),
             do="take them out of one of the files",
         )
