@@ -96,6 +96,7 @@ def _reading(command: F) -> F:
 @click.option(
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
 )
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port meanwhile.")
 @click.option("--price-per-hour", type=float, help="Of this machine: --dry-run tells the cost too.")
 @click.option(
     "--on-error",
@@ -279,6 +280,7 @@ def _job(options: dict[str, Any]) -> Any:
         canary=options.get("canary", True),
         resume=options.get("resume", False),
         quiet=options["quiet"],
+        metrics_port=options.get("metrics_port"),
     )
 
 

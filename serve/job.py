@@ -16,6 +16,7 @@ from serve.check import check, require_passed
 from serve.formats import make_format, output_format
 from serve.journal import Journal, disk_error, finished_report, noted_job
 from serve.layout import ScoreColumns, make_layout, require_columns
+from serve.metrics import served
 from serve.pipeline import Pipeline, Sink, Stage
 from serve.progress import Progress
 from serve.records import Window, read_windows
@@ -58,6 +59,7 @@ class ScoreJob:
     canary: bool = True
     resume: bool = False
     quiet: bool = False
+    metrics_port: int | None = None
 
     @property
     def streams(self) -> bool:
@@ -110,8 +112,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
         )
         windows = chain([first] if first else [], windows)
         if job.streams:
-            with stop_on_sigterm() as stop:
-                figures = Pipeline(stage, StreamSink(output), _progress(job, sources), stop).run(windows)
+            figures = _piped(job, sources, stage, StreamSink(output), windows)
             return {"out": "standard output", "errors": "standard error", **figures}
         return _journalled(job, sources, stage, target, windows)
 
@@ -132,8 +133,7 @@ def _journalled(
             if job.shard:
                 windows = share_of(windows, job.shard)
             try:
-                with stop_on_sigterm() as stop:
-                    figures = Pipeline(stage, sink, _progress(job, sources), stop).run(windows)
+                figures = _piped(job, sources, stage, sink, windows)
                 errors = str(target.errors) if journal.state.rejected else None
                 journal.seal({"out": str(target.out), "errors": errors, **figures, "job": identity})
             except OSError as error:
@@ -158,8 +158,12 @@ def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle) -> ScorerOpt
     return replace(options, session=session, batch_tokens=before["batch_tokens"])
 
 
-def _progress(job: ScoreJob, sources: list[Source]) -> Progress:
-    return Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+def _piped(
+    job: ScoreJob, sources: list[Source], stage: Stage, sink: Sink, windows: Iterator[Window]
+) -> dict[str, object]:
+    progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+    with stop_on_sigterm() as stop, served(job.metrics_port, lambda: sink.state):
+        return Pipeline(stage, sink, progress, stop).run(windows)
 
 
 @contextmanager

@@ -72,12 +72,20 @@ def read_windows(
                 found=str(error)[:300] or type(error).__name__,
                 do="restore the file; rows before the damage are kept for --resume",
             ) from error
-        if source.state() != (source.size, source.modified):
+        if not _unchanged(source):
             raise InputError(
                 "the input changed while it was read",
                 where=source.name,
                 do="score a copy that nobody writes to, into another output",
             )
+
+
+def _unchanged(source: Source) -> bool:
+    try:
+        return source.state() == (source.size, source.modified)
+    except OSError:
+        # It was removed.
+        return False
 
 
 def source_columns(source: Source) -> tuple[str, ...] | None:

@@ -54,6 +54,11 @@ def tune(
 
     Scores of int8 move a little with the budget, as they do with any change of batch mates: see `GraphFile.parity`.
     """
+
+    def measure(candidate: Tuned) -> Tuned:
+        with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:
+            return replace(candidate, tokens_per_second=_rate(scorer, texts, pairs))
+
     with Scorer(bundle, given) as scorer:
         best = Tuned(
             batch_tokens=scorer.batch_tokens,
@@ -64,13 +69,16 @@ def tune(
         )
         on_processor = scorer.session.provider == CPU
     say(_shown(best))
+    first = best
     for candidates in _candidates(best, on_processor=on_processor):
         for candidate in candidates(best):
-            with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:
-                measured = replace(candidate, tokens_per_second=_rate(scorer, texts, pairs))
+            measured = measure(candidate)
             say(_shown(measured))
             if measured.tokens_per_second > _MARGIN * best.tokens_per_second:
                 best = measured
+    # What else runs on the machine may have favoured the winner: it must win again, in turns with the first.
+    if best != first and not _wins([(measure(first), measure(best)) for _ in range(2)]):
+        best = first
     path = cache_path(bundle, given)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asdict(best))
@@ -133,6 +141,12 @@ def _rate(scorer: Scorer, texts: Sequence[str], pairs: Sequence[str] | None) -> 
         pending.result()
         tokens += len(pending.plan.encoded.ids)
     return round(tokens / seconds, 1)
+
+
+def _wins(turns: list[tuple[Tuned, Tuned]]) -> bool:
+    """Whether the second of each turn is faster, at its best."""
+    rates = [max(tuned.tokens_per_second for tuned in side) for side in zip(*turns, strict=True)]
+    return bool(rates[1] > _MARGIN * rates[0])
 
 
 def _shown(tuned: Tuned) -> str:

@@ -2,15 +2,19 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
+from serve.pipeline import Pipeline
 from serve.progress import Progress
 from serve.state import State
 from tests.serve import bundles
@@ -80,6 +84,29 @@ def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     progress.close()
     line = capsys.readouterr().err
     assert line == "1,050 rows, 99 rows/s, 80 tokens/s, 10.0% padding, 10 errors, 62.5% done, 6 s left\n"
+
+
+def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a job runs its counts are answered in Prometheus' format, and the port is free afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seen: list[str] = []
+    end = Pipeline._end
+
+    def look(self: Pipeline, begun: Any) -> None:
+        end(self, begun)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            seen.append(answer.read().decode())
+
+    monkeypatch.setattr(Pipeline, "_end", look)
+    rows = write_csv(tmp_path / "in.csv", [*bundles.texts(60), ""])
+    score(single, rows, out=tmp_path / "out.csv", window=32, metrics_port=port)
+    assert "classifact_rows_read_total 32\n" in seen[0]
+    assert "classifact_rows_scored_total 60\n" in seen[-1]
+    assert "classifact_rows_rejected_total 1\n" in seen[-1]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
 
 
 def test_progress_of_unknown_size() -> None:

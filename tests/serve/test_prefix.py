@@ -23,7 +23,7 @@ _SPACES = st.sampled_from([" ", "  ", "\n", "\t", "\u00a0", "", " "])
 _TEXT = st.lists(st.tuples(_WORDS, _SPACES), max_size=120).map(lambda parts: "".join(a + b for a, b in parts))
 
 
-def _same(path: Path, texts: list[str], policy: EncodingPolicy) -> int:
+def _check_same(path: Path, texts: list[str], policy: EncodingPolicy) -> int:
     """Compare with a full tokenization; returns how many characters were spared."""
     prefix = Prefix.open(path, policy)
     encoder = TextEncoder.open(path, policy)
@@ -39,7 +39,7 @@ def _same(path: Path, texts: list[str], policy: EncodingPolicy) -> int:
 @given(texts=st.lists(_TEXT, min_size=1, max_size=5), limit=st.integers(3, 24))
 def test_any_text_keeps_its_tokens(single: Path, texts: list[str], limit: int) -> None:
     """For any texts and limits, tokens, lengths and which rows were cut are those of a full tokenization."""
-    _same(single / "tokenizer.json", texts, EncodingPolicy(max_tokens=limit))
+    _check_same(single / "tokenizer.json", texts, EncodingPolicy(max_tokens=limit))
 
 
 def _byte_level(path: Path, *, regex: bool) -> Path:
@@ -53,21 +53,21 @@ def _byte_level(path: Path, *, regex: bool) -> Path:
 def test_byte_level(tmp_path: Path) -> None:
     """A byte-level tokenizer spares most of a long text; one that does not split at words spares nothing."""
     texts = [" ".join(bundles.texts(40, seed=seed)) for seed in range(5)]
-    assert _same(_byte_level(tmp_path / "split.json", regex=True), texts, EncodingPolicy(max_tokens=16)) > 1000
-    assert _same(_byte_level(tmp_path / "whole.json", regex=False), texts, EncodingPolicy(max_tokens=16)) == 0
+    assert _check_same(_byte_level(tmp_path / "split.json", regex=True), texts, EncodingPolicy(max_tokens=16)) > 1000
+    assert _check_same(_byte_level(tmp_path / "whole.json", regex=False), texts, EncodingPolicy(max_tokens=16)) == 0
 
 
 @pytest.mark.parametrize("truncation", ["tail", "head_tail"])
 def test_policies_that_keep_the_end(single: Path, truncation: str) -> None:
     """Where the end of a text is kept nothing is spared."""
     policy = EncodingPolicy(max_tokens=16, truncation=truncation)  # type: ignore[arg-type]
-    assert _same(single / "tokenizer.json", [" ".join(bundles.texts(40))], policy) == 0
+    assert _check_same(single / "tokenizer.json", [" ".join(bundles.texts(40))], policy) == 0
 
 
 def test_few_tokens_from_many_characters(single: Path) -> None:
     """A text whose start gives too few tokens is tokenized whole."""
     text = "\u200b" * 400 + " free" * 20 + " " * 600 + "prize " * 30
-    _same(single / "tokenizer.json", [text], EncodingPolicy(max_tokens=24))
+    _check_same(single / "tokenizer.json", [text], EncodingPolicy(max_tokens=24))
 
 
 def test_unknown_normalizer_spares_nothing(single: Path) -> None:
@@ -84,5 +84,5 @@ def test_real_tokenizer_on_long_texts() -> None:
         pytest.skip("the encoder of the demo is not installed")
     path = Path(spec.submodule_search_locations[0]) / "model" / "tokenizer.json"
     texts = [" ".join(bundles.texts(100, seed=seed)) for seed in range(5)]
-    spared = _same(path, texts, EncodingPolicy(max_tokens=128))
+    spared = _check_same(path, texts, EncodingPolicy(max_tokens=128))
     assert spared > 0.8 * sum(map(len, texts))

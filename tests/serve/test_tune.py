@@ -50,6 +50,14 @@ def test_noise_does_not_move_settings(single: Path, monkeypatch: pytest.MonkeyPa
     assert (best.batch_tokens, best.workers, best.threads) == (bundles.BATCH_TOKENS, 2, 1)
 
 
+def test_a_lull_does_not_win(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that were fast once, and are no faster in turns with the first, are not kept."""
+    rates = iter([1000.0, 5000.0] + [1000.0] * 30)
+    _rates(monkeypatch, lambda _: next(rates))
+    best = tune(Bundle.open(single), ScorerOptions(workers=2), ["a"])
+    assert (best.batch_tokens, best.workers, best.threads) == (bundles.BATCH_TOKENS, 2, 1)
+
+
 def test_another_bundle_is_not_tuned(single: Path, multi: Path) -> None:
     """Settings are kept for one bundle and one precision."""
     tune(Bundle.open(single), ScorerOptions(), ["a", "b"])
