@@ -90,6 +90,32 @@ def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
     click.echo(json.dumps({"run": str(run), "split": split, "rows": result["rows"], "metrics": result["metrics"]}))
 
 
+@main.command(context_settings=_HELP)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the search and its result.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="A.B=C", help="Change a value of the recipe; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the search in --out; start it where there is none.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quiet: bool) -> None:
+    """Search over values of RECIPE, as its `sweep` part says; --out becomes the best trial's run.
+
+    Several GPUs work through trials side by side under
+    accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR
+    """
+    from trainer.recipe_file import load
+    from trainer.sweep import SweepJob, sweep
+    from trainer.sweep_result import table
+
+    result = sweep(SweepJob(recipe=load(recipe, settings), out=out, resume=resume, quiet=quiet))
+    if result is not None:
+        click.echo(table(result))
+        shown = {name: result[name] for name in ("metric", "states", "best", "importances")}
+        click.echo(json.dumps({"run": str(out), **shown}))
+
+
 def is_main_process() -> bool:
     """Whether this process speaks for all: the first of the launch."""
     from accelerate import PartialState

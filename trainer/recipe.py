@@ -13,6 +13,7 @@ from trainer.contract.errors import nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.metrics import METRICS
 from trainer.recipe_data import DataPart
+from trainer.sweep_part import SweepPart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,14 +222,16 @@ class Recipe:
     stages: tuple[Stage, ...] = (Stage(),)
     select: SelectPart = field(default_factory=SelectPart)
     tracking: tuple[str, ...] = ()
+    sweep: SweepPart | None = None
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise ValueError("stages: expected at least one")
-        if self.labels.kind == "multi" and self.select.metric in ("precision", "recall", "f1", "mcc"):
-            raise ValueError(
-                f"select.metric: {self.select.metric} is of one label; use f1_micro or f1_macro for multi-label rows"
-            )
+        for key, metric in (("select", self.select.metric), ("sweep", self.sweep and self.sweep.metric)):
+            if self.labels.kind == "multi" and metric in ("precision", "recall", "f1", "mcc"):
+                raise ValueError(
+                    f"{key}.metric: {metric} is of one label; use f1_micro or f1_macro for multi-label rows"
+                )
 
     def plain(self) -> dict[str, Any]:
         """The recipe as JSON-like values: what the run keeps, and what a resume is compared with."""

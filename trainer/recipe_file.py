@@ -22,11 +22,19 @@ def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
     problems: list[str] = []
     for setting in settings:
         _apply(content, setting, problems)
-    recipe = schema.bind(Recipe, content, problems)
-    if recipe is None or problems:
-        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise RecipeError("\n".join([f"the recipe has {count}", *(f"  - {text}" for text in problems)]), where=path)
-    return _with_absolute_files(recipe, path.parent)
+    return _with_absolute_files(_bind(content, problems, path), path.parent)
+
+
+def changed(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
+    """The recipe with other values, each by its key (`stages.0.epochs`).
+
+    Raises RecipeError, naming `where` the values are from, with every problem of them.
+    """
+    content, problems = recipe.plain(), list[str]()
+    for key, value in values.items():
+        if not _put(content, key, value):
+            problems.append(f"there is no {key!r} to set")
+    return _bind(content, problems, where)
 
 
 def save(recipe: Recipe, path: Path) -> None:
@@ -46,6 +54,14 @@ def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
         pairs = enumerate(zip(ours, theirs, strict=True))
         return [line for place, (one, other) in pairs for line in differences(one, other, f"{key}.{place}")]
     return [] if ours == theirs else [f"{key}: now {ours!r}, then {theirs!r}"]
+
+
+def _bind(content: Any, problems: list[str], where: object) -> Recipe:
+    recipe = schema.bind(Recipe, content, problems)
+    if recipe is None or problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RecipeError("\n".join([f"the recipe has {count}", *(f"  - {text}" for text in problems)]), where=where)
+    return recipe
 
 
 def _read_yaml(path: Path) -> Any:
@@ -85,6 +101,12 @@ def _apply(content: Any, setting: str, problems: list[str]) -> None:
     if not equals:
         problems.append(f"--set {setting}: expected a.b=value, with a YAML value")
         return
+    if not _put(content, path, value):
+        problems.append(f"--set {setting}: there is no {path!r} to set")
+
+
+def _put(content: Any, path: str, value: Any) -> bool:
+    """Put a value under `a.b`, making the mappings on the way; tells whether there is such a place."""
     *parents, last = path.split(".")
     place = content
     for name, below in zip(parents, path.split(".")[1:], strict=True):
@@ -97,7 +119,8 @@ def _apply(content: Any, setting: str, problems: list[str]) -> None:
     elif isinstance(place, list) and _at(place, last) is not None:
         place[int(last)] = value
     else:
-        problems.append(f"--set {setting}: there is no {path!r} to set")
+        return False
+    return True
 
 
 def _at(place: Any, name: str) -> Any:

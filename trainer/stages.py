@@ -1,6 +1,8 @@
 """A whole run: prepare the folder, then one stage after another, each from the best checkpoint of the one before."""
 
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,8 @@ from trainer.prefix import PrefixJob, without_prefix
 from trainer.recipe import Recipe, Stage
 from trainer.splits import Splits, prepare
 from trainer.state import Keeper, Progress, StopRequest
-from trainer.track import Track
-from trainer.trackers import start_trackers
+from trainer.track import Track, Watch
+from trainer.trackers import tracking
 
 CACHE = "cache"
 
@@ -31,7 +33,7 @@ CACHE = "cache"
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """What `trainer/run.py` was asked for. cache: keep what frozen layers make of rows here, for other runs too; in
-    the run, and only until its stage is done, where None.
+    the run, and only until its stage is done, where None. watch: see Track.
     """
 
     recipe: Recipe
@@ -39,6 +41,7 @@ class TrainJob:
     resume: bool = False
     quiet: bool = False
     cache: Path | None = None
+    watch: Watch | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,45 +64,46 @@ def train(job: TrainJob) -> dict[str, Any]:
     Raises InputError where `out` exists and `resume` is off, or holds a run of another recipe.
     """
     accelerator = start_accelerator(job.recipe, job.out)
-    track = Track(job.out, accelerator, quiet=job.quiet)
+    track = Track(job.out, accelerator, quiet=job.quiet, watch=job.watch)
     done = open_run(job.recipe, job.out, resume=job.resume, accelerator=accelerator)
     if done is not None:
         track.say(f"{job.out} is finished; nothing to do")
         return done
-    start_trackers(accelerator, job.recipe, job.out)
     with StopRequest().listening() as stop:
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
-            splits = _prepare_splits(job, accelerator)
+            splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first)
             run = _open(job, accelerator, splits[0], track, stop)
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
         _introduce(run, splits)
-        for number in range(progress.stage, len(splits)):
-            if number > progress.stage:
-                progress = Progress(stage=number, step=progress.step)
-            if not progress.stage_done:
-                progress = _run_stage(run, splits[number], progress)
+        with tracking(accelerator, job.recipe, job.out):
+            for number in range(progress.stage, len(splits)):
+                if number > progress.stage:
+                    progress = Progress(stage=number, step=progress.step)
+                if not progress.stage_done:
+                    progress = _run_stage(run, splits[number], progress)
     return finish(job.out, accelerator, steps=progress.step)
 
 
-def _prepare_splits(job: TrainJob, accelerator: Accelerator) -> list[Splits]:
-    """The rows of each stage.
+def prepare_splits(
+    recipe: Recipe, out: Path, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> list[Splits]:
+    """The rows of each stage, saved in the run `out`. turn: makes several processes come one after another.
 
-    The last stage's lie in `splits/`, those of an earlier one with its own data in `splits/stage_N/`.
+    The last stage's lie in `splits/`, those of an earlier one with other data in `splits/stage_N/`.
     """
-    found: dict[int | None, Splits] = {}
-    space = None
-    last = len(job.recipe.stages) - 1
-    for number, stage in enumerate(job.recipe.stages):
-        key = number if stage.data is not None else None
-        if key not in found:
-            own = job.recipe.stages[last].data is not stage.data and stage.data is not None
-            folder = job.out / "splits" / f"stage_{number + 1}" if own else job.out / "splits"
-            with accelerator.main_process_first():
-                found[key] = prepare(job.recipe, stage.data or job.recipe.data, folder, space)
-            space = found[key].space
-    return [found[number if stage.data is not None else None] for number, stage in enumerate(job.recipe.stages)]
+    parts = [stage.data or recipe.data for stage in recipe.stages]
+    found: list[Splits] = []
+    for number, part in enumerate(parts):
+        first = parts.index(part)
+        if first < number:
+            found.append(found[first])
+            continue
+        folder = out / "splits" if part == parts[-1] else out / "splits" / f"stage_{number + 1}"
+        with turn():
+            found.append(prepare(recipe, part, folder, found[0].space if found else None))
+    return found
 
 
 def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track, stop: StopRequest) -> Run:

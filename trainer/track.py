@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,17 @@ from tqdm import tqdm
 from trainer.contract.files import atomic_file
 
 METRICS_FILE = "metrics.jsonl"
+# Called after each evaluation with its place and metrics; what it raises ends the run.
+Watch = Callable[[dict[str, int], dict[str, float]], None]
 
 
 class Track:
-    """The log of a run. Only the main process writes. quiet: nothing on standard error."""
+    """The log of a run. Only the main process writes. quiet: nothing on standard error. watch: is shown each
+    evaluation, on every process.
+    """
 
-    def __init__(self, run: Path, accelerator: Accelerator, *, quiet: bool) -> None:
+    def __init__(self, run: Path, accelerator: Accelerator, *, quiet: bool, watch: Watch | None = None) -> None:
+        self._watch = watch
         self._accelerator = accelerator
         self._path = run / METRICS_FILE
         self._writes = accelerator.is_main_process
@@ -74,6 +80,8 @@ class Track:
         self.say(f"stage {place['stage']} epoch {place['epoch']} step {place['step']} validation: {shown} {note}")
         # What an evaluation takes is not a step's.
         self._last = time.perf_counter()
+        if self._watch is not None:
+            self._watch(place, metrics)
 
     def rewind(self, step: int) -> None:
         """Drop the lines after `step`: a resumed run writes them again."""

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +37,26 @@ def check_trackers(names: tuple[str, ...]) -> None:
             raise InputError(f"the tracker {name!r} is not installed", where="tracking", do=f"pip install {name}")
 
 
-def start_trackers(accelerator: Accelerator, recipe: Recipe, out: Path) -> None:
-    """Start what the recipe names, on the main process; each is told every value of the recipe.
+@contextmanager
+def tracking(accelerator: Accelerator, recipe: Recipe, out: Path) -> Iterator[None]:
+    """Start what the recipe names, on the main process, and end it with the block; each is told every value of the
+    recipe.
 
     tensorboard and wandb write below RUN/trackers, mlflow and trackio where their own settings say. Raises InputError
     where a tracker does not start (no account, no connection).
     """
-    if not recipe.tracking:
-        return
+    if recipe.tracking:
+        _start(accelerator, recipe, out)
+    try:
+        yield
+    finally:
+        # However the run ended: the next one in this process (a search's) must not be written into this one's record.
+        for tracker in accelerator.trackers:
+            tracker.finish()
+        accelerator.trackers = []
+
+
+def _start(accelerator: Accelerator, recipe: Recipe, out: Path) -> None:
     if accelerator.is_main_process:
         (out / FOLDER).mkdir(exist_ok=True)
     # What Accelerate passes on to each tracker's own start, so that its runs carry the run directory's name.

@@ -1,0 +1,84 @@
+"""The recipe's `sweep` part: what a search may change, and how it looks."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from trainer.contract.errors import nearest
+from trainer.contract.metrics import METRICS
+
+# A value of these would change the rows that trials are measured on, or what their figures mean.
+_FIXED = ("data", "labels", "name", "select", "sweep", "tracking")
+_FREE_INPUT = ("max_tokens", "truncation", "head_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dimension:
+    """The values of one setting: `choices`, or everything from low to high (whole numbers where both are and the
+    setting is).
+
+    step: between neighbouring values. log: as many small values as large ones, for rates.
+    """
+
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.choices is not None:
+            if not self.choices or any(isinstance(choice, dict | list) for choice in self.choices):
+                raise ValueError("choices: expected at least one, each a single value")
+            if (self.low, self.high, self.step, self.log) != (None, None, None, False):
+                raise ValueError("expected either choices, or low and high")
+        elif self.low is None or self.high is None or self.low > self.high:
+            raise ValueError("expected choices, or low and a high that is not below it")
+        elif self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log: expected a low above 0 and no step")
+        elif self.step is not None and self.step <= 0:
+            raise ValueError(f"step: expected a positive number, found {self.step}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPart:
+    """A search over recipe values, run by `python -m trainer sweep`; a plain training run ignores it.
+
+    space: key of the recipe (`stages.0.optimizer.learning_rate`) to its values. trials: settings to try.
+    sampler: "tpe" learns from the trials so far, "random" does not, "grid" tries every combination once.
+    startup: trials drawn at random before "tpe" learns, and finished ones before any is pruned; a third of `trials`,
+        at most 10, where None.
+    pruner: ends trials early by their last stage's epochs: "median" those below the median of the earlier trials at
+        that epoch, "halving" all but a quarter at the epochs 1, 4, 16, ...; or "none".
+    metric: the objective, measured on validation; that of `select` where None.
+    seeds: train every setting once with each, and compare the means. refit: train once more with the best settings on
+        train and validation rows together.
+    """
+
+    space: dict[str, Dimension]
+    trials: int = 20
+    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    pruner: Literal["median", "halving", "none"] = "median"
+    startup: int | None = None
+    metric: str | None = None
+    seeds: tuple[int, ...] = field(default=())
+    refit: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.space or self.trials < 1 or (self.startup is not None and self.startup < 1):
+            raise ValueError("expected a space of at least one setting, and trials and startup of at least 1")
+        if self.metric is not None and self.metric not in METRICS:
+            hint = nearest(self.metric, METRICS) or f"metrics: {', '.join(METRICS)}"
+            raise ValueError(f"metric: unknown metric {self.metric!r}; {hint}")
+        if len(set(self.seeds)) != len(self.seeds) or (self.seeds and "seed" in self.space):
+            raise ValueError("seeds: expected each once, and no dimension `seed` beside them")
+        for key, dimension in self.space.items():
+            head, _, rest = key.partition(".")
+            if head in _FIXED or (head == "input" and rest not in _FREE_INPUT) or ".data" in key:
+                raise ValueError(f"space: {key} is the same for all trials: their figures are compared")
+            endless = dimension.choices is None and dimension.step is None
+            if self.sampler == "grid" and endless and not _whole(dimension):
+                raise ValueError(f"space: {key}: a grid needs choices, a step, or whole numbers")
+
+
+def _whole(dimension: Dimension) -> bool:
+    return isinstance(dimension.low, int) and isinstance(dimension.high, int)

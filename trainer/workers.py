@@ -1,0 +1,65 @@
+"""The processes of a launched search: each works through trials of its own, on its own device."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import distributed
+
+from trainer.contract.errors import InputError
+
+# What a launcher tells each process about the others; with it, every trial would wait for all of them.
+_GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """One of `processes` that work on one search. Until `part`, they can wait for each other."""
+
+    rank: int
+    processes: int
+
+    @classmethod
+    def join(cls) -> "Worker":
+        """Find the others that were launched with this process, where there are any."""
+        worker = cls(rank=int(os.environ.get("RANK", "0")), processes=int(os.environ.get("WORLD_SIZE", "1")))
+        if worker.processes > 1:
+            distributed.init_process_group("gloo")
+        return worker
+
+    def wait(self) -> None:
+        """Go on when all others are here."""
+        if self.processes > 1:
+            distributed.barrier()
+
+    def part(self) -> None:
+        """Be alone from here on, with the GPU of this process's own number."""
+        if self.processes == 1:
+            return
+        distributed.destroy_process_group()
+        place = int(os.environ.get("LOCAL_RANK", "0"))
+        visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+        # Before anything has asked CUDA for its devices.
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[place % len(visible)] if visible else str(place)
+        for name in [
+            name for name in os.environ if name in _GROUP or name.startswith(("TORCHELASTIC_", "ROLE_", "GROUP_"))
+        ]:
+            del os.environ[name]
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends. Raises InputError where another has it and `wait` is
+    off.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError(
+                "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
+            ) from None
+        yield
