@@ -35,7 +35,7 @@ def _load(source: Source) -> Any:
             found = datasets.load_from_disk(name)
         else:
             found = datasets.load_dataset(name, source.subset, revision=source.revision)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
             "the data set cannot be loaded",
             where=name,

@@ -251,9 +251,13 @@ def test_a_folder_of_data_files_is_a_dataset(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("cache")
 def test_a_dataset_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
-    """Offline, a hub name that is not in the cache says so and names HF_HUB_OFFLINE."""
+    """A hub name that is not in the cache, offline, and a folder of damaged files are errors with what to do."""
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
         made(tmp_path, {"train": {"dataset": "nobody/no-such-data"}})
+    (tmp_path / "damaged").mkdir()
+    write(tmp_path / "damaged", b"PAR1 nonsense", "train.parquet")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        made(tmp_path, {"train": {"dataset": str(tmp_path / "damaged")}})
 
 
 def test_a_dataset_folder_is_relative_to_the_recipe(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.recipe_file import load
 from trainer.splits import Splits, open_split, prepare
+from trainer.stages import prepare_splits
 from trainer.tied import units
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sms_spam" / "recipe.yaml"
@@ -86,6 +87,36 @@ def test_stages_keep_their_splits_in_folders_within_each_other(tmp_path: Path) -
         first = prepare(one, one.data, tmp_path / "splits" / "stage_1")
         second = prepare(two, two.data, tmp_path / "splits", first.space)
         assert (len(everything(first)), len(everything(second))) == (40, 60)
+
+
+@pytest.mark.parametrize(
+    ("data", "folders"),
+    [
+        ((None, None), {""}),
+        ((None, "own"), {"", "stage_1"}),
+        (("own", None), {"", "stage_1"}),
+        (("own", "same"), {""}),
+        ((None, "own", None), {"", "stage_2"}),
+    ],
+)
+def test_the_stages_of_a_run_have_their_splits(tmp_path: Path, data: tuple[str | None, ...], folders: set[str]) -> None:
+    """The last stage's rows lie in splits/, those of stages with other data beside them, and a resume finds both."""
+    own = {"train": {"files": write(tmp_path, balanced(60).replace("text ", "own "), "own.csv")}}
+    stages = [{"data": own} if name else {} for name in data]
+    one = recipe({"train": {"files": write(tmp_path, balanced(40))}}, stages=stages)
+    for _ in range(2):
+        found = prepare_splits(one, tmp_path)
+        assert [len(everything(splits)) for splits in found] == [60 if name else 40 for name in data]
+    saved = {str(path.parent.relative_to(tmp_path / "splits")).strip(".") for path in tmp_path.rglob("splits.json")}
+    assert saved == folders
+
+
+def test_rows_that_an_earlier_stage_learnt_are_not_held_out_later(tmp_path: Path) -> None:
+    """A second stage that cuts its test rows from files the first was trained on is refused with both places."""
+    later = {"train": {"files": write(tmp_path, balanced(60), "own.csv")}, "split": {"test": 0.3}}
+    one = recipe({"train": {"files": write(tmp_path, balanced(40))}}, stages=[{}, {"data": later}])
+    with pytest.raises(InputError, match=r"of stage 2 stand among the training rows of stage 1[\s\S]*own\.csv"):
+        prepare_splits(one, tmp_path)
 
 
 def test_splits_that_were_not_saved_to_the_end_are_made_again(tmp_path: Path) -> None:
