@@ -22,7 +22,7 @@ from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
 from trainer.prefix import PrefixJob, without_prefix
 from trainer.recipe import Recipe, Stage
-from trainer.splits import Splits, prepare
+from trainer.splits import Splits, prepare, refuse_known
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track, Watch
 from trainer.trackers import tracking
@@ -103,7 +103,17 @@ def prepare_splits(
         folder = out / "splits" if part == parts[-1] else out / "splits" / f"stage_{number + 1}"
         with turn():
             found.append(prepare(recipe, part, folder, found[0].space if found else None))
+        for before, earlier in enumerate(found[:-1], 1):
+            _refuse_learnt(earlier, before, found[-1], number + 1)
     return found
+
+
+def _refuse_learnt(earlier: Splits, before: int, later: Splits, stage: int) -> None:
+    """Rows that one stage learnt must not be held out by a later one."""
+    held = {"validation": later.validation, "test": later.test}
+    for name, rows in held.items():
+        if rows is not None:
+            refuse_known(earlier.train, rows, f"training rows of stage {before}", f"{name} rows of stage {stage}")
 
 
 def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track, stop: StopRequest) -> Run:
