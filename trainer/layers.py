@@ -68,6 +68,21 @@ def _freeze_matching(network: PreTrainedModel, pattern: str) -> None:
         network.get_parameter(name).requires_grad_(False)
 
 
+def checkpoint_gradients(network: PreTrainedModel, wanted: bool) -> None:
+    """Have layers computed again in the backward pass, or not. Raises InputError for a family that cannot."""
+    if not wanted:
+        network.gradient_checkpointing_disable()
+        return
+    if not network.supports_gradient_checkpointing:
+        raise InputError(
+            "this encoder has no gradient checkpointing",
+            found=network.config.model_type,
+            do="remove gradient_checkpointing, and lower batch.tokens instead",
+        )
+    # The older, reentrant way gives no gradients where nothing below a layer learns.
+    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
 def frozen_modules(network: nn.Module) -> Iterator[nn.Module]:
     """The largest modules none of whose weights learn: they also run in evaluation mode (no dropout)."""
     if learns(network):

@@ -7,7 +7,6 @@ checkpoints and the resume state know nothing of it.
 """
 
 import contextlib
-import copy
 import os
 import secrets
 import shutil
@@ -15,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -26,14 +24,13 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from trainer.contract.encoding import Ints, TextEncoder, budget_batches
-from trainer.contract.errors import ClassifactError
 from trainer.contract.files import PARTIAL
 from trainer.evaluation import EncodedRows, model_inputs
 from trainer.frozen_states import StatesFile, digest
-from trainer.layers import embeddings, encoder_layers, layers_name, learns
+from trainer.layers import embeddings, encoder_layers
 from trainer.state import Interrupted, StopRequest
+from trainer.tail import Unsuitable, frozen_layers, states_after, tail_of
 
-Module = TypeVar("Module", bound=nn.Module)
 # A larger file than this share of the free disk is not written.
 DISK_SHARE = 0.5
 # How far the tail's logits may lie from the whole network's in fp32.
@@ -62,10 +59,6 @@ class PrefixJob:
     wanted: bool
 
 
-class Unsuitable(ClassifactError):
-    """Why the whole network has to run."""
-
-
 def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, list[EncodedRows]]:
     """What to train, and its rows: the tail with the states of its rows, or all as it is where no layer at the start is
     frozen or the states cannot be had, which is said in a line.
@@ -85,75 +78,6 @@ def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, 
     except Unsuitable as reason:
         job.say(f"the {count} frozen layers run in every epoch: {reason.what}")
         return job.network, sets
-
-
-def frozen_layers(network: PreTrainedModel) -> int:
-    """How many layers at the network's start do not learn, with the embeddings below them; 0 where those learn."""
-    if layers_name(network) is None or any(learns(module) for module in embeddings(network)):
-        return 0
-    layers = encoder_layers(network)
-    return next((place for place, layer in enumerate(layers) if learns(layer)), len(layers))
-
-
-def tail_of(network: PreTrainedModel, count: int) -> PreTrainedModel:
-    """The network without its embeddings and first `count` layers: its forward takes their output as `inputs_embeds`.
-
-    All that is left is shared. Masks, relative positions, pooler and head are the family's own code.
-    """
-    tail = _twin(network)
-    place: nn.Module = tail
-    *path, last = str(layers_name(network)).split(".")
-    for name in path:
-        place._modules[name] = place = _twin(place.get_submodule(name))
-    place._modules[last] = nn.ModuleList(encoder_layers(network)[count:])
-    base = tail.get_submodule(str(network.base_model_prefix))
-    for name, _ in list(base.named_children()):
-        if name.startswith("embeddings"):
-            base._modules[name] = _AsGiven()
-    return tail
-
-
-def states_after(network: PreTrainedModel, count: int, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The output of the network's layer `count` (from 1), [B, T, H]; the layers above it do not run."""
-    handle = encoder_layers(network)[count - 1].register_forward_hook(_stop_there)
-    try:
-        network(**inputs)
-    except _ReachedError as reached:
-        return reached.states
-    finally:
-        handle.remove()
-    raise Unsuitable("its forward passes over some layers")
-
-
-class _AsGiven(nn.Module):
-    """Stands where embeddings stood, and gives the states that came instead of token ids."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Networks read their precision off their weights, and a tail without free layers might have none.
-        self.precision = nn.Parameter(torch.zeros(()), requires_grad=False)
-
-    def forward(self, *args: object, **named: object) -> torch.Tensor:
-        given = [value for value in (*args, named.get("inputs_embeds")) if isinstance(value, torch.Tensor)]
-        return given[-1]
-
-
-class _ReachedError(Exception):
-    def __init__(self, states: torch.Tensor) -> None:
-        self.states = states
-
-
-def _stop_there(_module: nn.Module, _given: object, result: tuple[torch.Tensor, ...] | torch.Tensor) -> None:
-    raise _ReachedError(result[0] if isinstance(result, tuple) else result)
-
-
-def _twin(module: Module) -> Module:
-    """Another module with the same weights and children, whose children can be replaced."""
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    # Accelerate leaves a forward in a network that it has once wrapped, bound to that network.
-    twin.__dict__.pop("forward", None)
-    return twin
 
 
 def _check_launch(accelerator: Accelerator) -> None:

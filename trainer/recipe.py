@@ -142,6 +142,14 @@ class LossPart:
             raise ValueError("expected label_smoothing from 0 to below 1, and focal of at least 0")
 
 
+def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"{key}: {pattern!r} is no regular expression ({error})") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class FreezePart:
     """What does not learn: the embeddings, all encoder layers but the last `keep_last_layers`, and the weights whose
@@ -158,11 +166,26 @@ class FreezePart:
     def __post_init__(self) -> None:
         if self.keep_last_layers is not None and self.keep_last_layers < 0:
             raise ValueError(f"keep_last_layers: expected at least 0, found {self.keep_last_layers}")
-        for pattern in self.patterns:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"patterns: {pattern!r} is no regular expression ({error})") from None
+        _check_patterns("patterns", self.patterns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraPart:
+    """Low-rank adapters in place of the encoder's own weights. Needs the extra `lora` (peft).
+
+    rank: of the matrices; alpha: their product counts alpha / rank; dropout: before them. targets: regular expressions
+        of the ends of the linear layers' names; all of the encoder's layers that are not frozen where not given.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = (".*",)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or not 0 <= self.dropout < 1:
+            raise ValueError("expected a rank of at least 1, and a dropout from 0 to below 1")
+        _check_patterns("targets", self.targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +200,8 @@ class EarlyStoppingPart:
 class Stage:
     """One fit, from the best checkpoint of the stage before. data: its own rows, where they are not the recipe's.
 
-    evaluate_every: optimizer steps between evaluations; once an epoch where None.
+    evaluate_every: optimizer steps between evaluations; once an epoch where None. gradient_checkpointing: compute the
+        layers again in the backward pass instead of keeping what they need for it: less memory, about a third slower.
     """
 
     epochs: int = 3
@@ -186,6 +210,8 @@ class Stage:
     optimizer: OptimizerPart = field(default_factory=OptimizerPart)
     loss: LossPart = field(default_factory=LossPart)
     freeze: FreezePart = field(default_factory=FreezePart)
+    lora: LoraPart | None = None
+    gradient_checkpointing: bool = False
     early_stopping: EarlyStoppingPart | None = None
     evaluate_every: int | None = None
 

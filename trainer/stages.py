@@ -9,14 +9,16 @@ from typing import Any
 
 from accelerate import Accelerator
 from tokenizers import Tokenizer
+from transformers import PreTrainedModel
 
 from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.evaluation import EncodedRows, Predictor
 from trainer.launch import discard_unstarted, finish, open_run, start_accelerator
-from trainer.layers import freeze, frozen_modules
+from trainer.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
 from trainer.loop import Fit, fit
+from trainer.lora import attach, check_lora, detach
 from trainer.losses import Loss
 from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
@@ -126,6 +128,11 @@ def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track,
             expected=f"at most {classifier.longest}",
             do="lower it, or choose another model",
         )
+    check_lora(recipe)
+    for number, stage in enumerate(recipe.stages):
+        # What a later stage cannot be shows now, not after hours of the first one.
+        shape(classifier.network, stage, (recipe.seed, number))
+        detach(classifier.network)
     policy = EncodingPolicy(
         max_tokens=recipe.input.max_tokens,
         truncation=recipe.input.truncation,
@@ -153,6 +160,9 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
     run.track.say(
         f"{accelerator.num_processes} process(es) on {accelerator.device.type}, precision {accelerator.mixed_precision}"
     )
+    backend = accelerator.state.dynamo_plugin.backend.value
+    if backend != "NO":
+        run.track.say(f"compiled by torch.compile, backend {backend.lower()}")
     if run.classifier.new:
         run.track.say(f"new weights, drawn with seed {run.recipe.seed}: {', '.join(run.classifier.new)}")
     for part in {id(part): part for part in splits}.values():
@@ -166,7 +176,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     resumed = progress.batch > 0 or progress.epoch > 0
     if number > 0 and not resumed:
         load_weights(network, run.keeper.ranked(number - 1)[0].path)
-    sizes = freeze(network, stage.freeze)
+    sizes = shape(network, stage, (run.recipe.seed, number))
     train, validation = EncodedRows.of(splits.train, run.encoder), EncodedRows.of(splits.validation, run.encoder)
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
@@ -206,12 +216,26 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
         ),
         progress,
     )
-    # The next stage wraps the network anew.
+    # The next stage wraps the network anew, and starts from plain weights.
     run.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     run.accelerator.free_memory()
+    detach(network)
     if run.accelerator.is_main_process:
         shutil.rmtree(run.keeper.run / CACHE, ignore_errors=True)
     return progress
+
+
+def shape(network: PreTrainedModel, stage: Stage, key: tuple[int, int]) -> Sizes:
+    """Make of the plain network what a stage trains: freeze, adapt, choose what to keep for the backward pass.
+
+    key: (seed, stage). Raises InputError where the network cannot be what the stage asks for.
+    """
+    checkpoint_gradients(network, stage.gradient_checkpointing)
+    sizes = freeze(network, stage.freeze)
+    if stage.lora is None:
+        return sizes
+    attach(network, stage.lora, key)
+    return Sizes.of(network)
 
 
 def _prefix(run: Run, stage: Stage) -> PrefixJob:

@@ -26,6 +26,7 @@ from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.files import atomic_folder, inside, read_json, remove_partials, write_json
 from trainer.contract.metrics import LOWER_IS_BETTER
+from trainer.lora import plain_weights
 from trainer.model import Classifier
 
 
@@ -63,7 +64,7 @@ class Keeper:
         # same weights.
         if not folder.exists():
             with told_if_full(folder), atomic_folder(folder) as partial:
-                classifier.network.save_pretrained(partial, safe_serialization=True)
+                classifier.network.save_pretrained(partial, state_dict=plain_weights(classifier.network))
                 save_tokenizer(classifier, self.contract.encoding, partial)
                 Checkpoint(
                     path=partial,

@@ -53,9 +53,9 @@ def write_recipe(folder: Path, *, rows: int = 96, **changes: Any) -> Path:
     return path
 
 
-def launch(config: str, recipe: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in."""
-    where = ["--config_file", f"launch_configs/{config}.yaml", "--mixed_precision", "no"]
+def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's."""
+    where = ["--config_file", f"launch_configs/{config}.yaml", "--mixed_precision", "no", *options]
     return subprocess.Popen(
         [
             sys.executable,
