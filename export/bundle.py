@@ -58,8 +58,8 @@ class GraphFile:
         torch that the golden rows may show on another machine.
     passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
         graph and are switched off.
-    gains: how many times faster each of those made the graph. speed: how many times faster than fp32 as exported.
-        rows_per_second: of validation rows. Empty or None where nothing was timed.
+    gains: how many times faster some of those made this graph (passes are timed on fp32). speed: how many times faster
+        than fp32 as exported. rows_per_second: of validation rows. Empty or None where nothing was timed.
     quantization, kept_in_float: how an int8 file was made, and the matrix products that are not quantized.
     """
 

@@ -62,7 +62,9 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
 def _float(optimized: Optimized, measure: Measure) -> _Made:
     variant, gains = choose_settings(optimized.path, measure)
     golden = measure.golden_difference(variant)
-    return _Made(variant=variant, parity=measure.parity(variant), golden_difference=golden, gains=gains)
+    return _Made(
+        variant=variant, parity=measure.parity(variant), golden_difference=golden, gains=optimized.gains | gains
+    )
 
 
 def _int8(optimized: Optimized, measure: Measure, bounds: Bounds) -> _Made:
@@ -103,7 +105,7 @@ def _entry(
         golden_bound=max(1e-3 if precision == "fp32" else 0.05, 3 * made.golden_difference),
         passes=optimized.passes,
         disabled_optimizers=made.variant.disabled_optimizers,
-        gains=optimized.gains | made.gains,
+        gains=made.gains,
         speed=speed[0] if speed else None,
         rows_per_second=speed[1] if speed else None,
         quantization=made.quantization,

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from export.bundle import ExportManifest
+from export.bundle import ExportManifest, GraphFile
 
 
 def table(manifest: ExportManifest) -> str:
@@ -24,15 +24,19 @@ def table(manifest: ExportManifest) -> str:
             f"{parity.p99_difference:>11.2g}{rate:>8}{speed:>7}"
             f"  {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
         )
-    for precision, graph in manifest.graphs.items():
-        gains = ", ".join(f"{name} {gain:.2f}x" for name, gain in graph.gains.items()) or ", ".join(graph.passes)
-        how = (
-            f" ({graph.quantization}; in float: {', '.join(graph.kept_in_float) or 'none'})"
-            if graph.quantization
-            else ""
-        )
-        lines.append(f"{precision}{how}: {gains or 'as exported'}")
+    lines += [f"{precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
     return "\n".join(lines)
+
+
+def _made(graph: GraphFile) -> str:
+    """How a file was made, and what each step of that gained."""
+    steps = [name for name in graph.passes if name not in graph.gains]
+    steps += [f"{name} {gain:.2f}x" for name, gain in graph.gains.items()]
+    if graph.quantization:
+        steps.append(graph.quantization)
+    if graph.kept_in_float:
+        steps.append(f"in float: {', '.join(graph.kept_in_float)}")
+    return ", ".join(steps) or "as exported"
 
 
 def summary(manifest: ExportManifest) -> dict[str, object]:

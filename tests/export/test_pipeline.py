@@ -224,3 +224,13 @@ def test_same_run_same_bytes(bundle: Path, run: Path, tmp_path: Path) -> None:
     export(job)
     assert hash_files(tmp_path / "again") == hash_files(bundle)
     assert (tmp_path / "again" / "manifest.json").read_bytes() == (bundle / "manifest.json").read_bytes()
+
+
+def test_int8_alone(run: Path, tmp_path: Path) -> None:
+    """A bundle of one precision holds one graph."""
+    job = ExportJob(
+        run=run, out=tmp_path / "b", precisions=("int8",), min_agreement=0.9, max_drop=0.1, timing=False, quiet=True
+    )
+    export(job)
+    assert list(Bundle.open(tmp_path / "b").manifest.graphs) == ["int8"]
+    assert leftovers(tmp_path / "b" / "onnx") == ["model_quantized.onnx"]
