@@ -19,6 +19,10 @@ _DISTRIBUTIONS = (
 )
 
 
+# In every build, and nothing that scoring asks for; TensorRT's absence is announced on standard output, too.
+_UNUSED = frozenset({"AzureExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """What was found. providers: compiled in. sessions: provider asked for to provider really got, or the error.
@@ -56,7 +60,7 @@ def diagnose() -> Diagnosis:
             processors=cpu_count(),
         )
     providers = list(ort.get_available_providers())
-    sessions = {name: _session(ort, name) for name in providers if name != "AzureExecutionProvider"}
+    sessions = {name: _session(ort, name) for name in providers if name not in _UNUSED}
     lost = [name for name, got in sessions.items() if got != name]
     problems += [f"{name} is compiled in, and a session that asks for it gets: {sessions[name]}" for name in lost]
     if "CUDAExecutionProvider" in lost and not repair:

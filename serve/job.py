@@ -94,8 +94,11 @@ def run(job: ScoreJob) -> dict[str, Any]:
         if job.canary:
             require_passed(check(scorer))
         spec, labels = bundle.contract.input, bundle.contract.labels
-        windows = read_windows(sources, spec.columns, job.reading.window)
-        first = next(windows, None)
+        peeked = read_windows(sources, spec.columns, job.reading.window)
+        first = next(peeked, None)
+        # What can be read again is, so that the figures hold all of the reading.
+        once = any(source.once for source in sources)
+        windows = chain([first] if first else [], peeked) if once else None
         require_columns(sources, first, spec)
         names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities)
         layout = make_layout(sources, first, names, kind)
@@ -110,15 +113,15 @@ def run(job: ScoreJob) -> dict[str, Any]:
             max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
             nulls=job.on_error == "null",
         )
-        windows = chain([first] if first else [], windows)
         if job.streams:
-            figures = _piped(job, sources, stage, StreamSink(output), windows)
+            rows = windows or read_windows(sources, spec.columns, job.reading.window)
+            figures = _piped(job, sources, stage, StreamSink(output), rows)
             return {"out": "standard output", "errors": "standard error", **figures}
         return _journalled(job, sources, stage, target, windows)
 
 
 def _journalled(
-    job: ScoreJob, sources: list[Source], stage: Stage, target: Target, windows: Iterator[Window]
+    job: ScoreJob, sources: list[Source], stage: Stage, target: Target, windows: Iterator[Window] | None
 ) -> dict[str, Any]:
     identity = _identity(job, sources, stage.scorer)
     done = finished_report(target, identity) if job.resume else None
@@ -127,9 +130,8 @@ def _journalled(
     with Journal.open(target, identity, resume=job.resume) as journal:
         sink: Sink = ShardSink(journal) if job.shard else journal
         if journal.finished is None:
-            if journal.state.windows:
-                columns = stage.scorer.bundle.contract.input.columns
-                windows = read_windows(sources, columns, job.reading.window, journal.state.position)
+            columns = stage.scorer.bundle.contract.input.columns
+            windows = windows or read_windows(sources, columns, job.reading.window, journal.state.position)
             if job.shard:
                 windows = share_of(windows, job.shard)
             try:

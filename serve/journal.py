@@ -78,6 +78,11 @@ class Journal:
                 shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
 
+    @property
+    def rejected(self) -> str:
+        """Where the rejected rows are until the job is whole."""
+        return str(self.folder / "errors.jsonl")
+
     def append(self, rows: bytes, errors: bytes, state: State) -> None:
         """Add a window's bytes; `state` is how far the job is with them."""
         if self._rows is None:

@@ -46,6 +46,10 @@ class Sink(Protocol):
     def commit(self) -> None:
         """Make what was appended safe."""
 
+    @property
+    def rejected(self) -> str:
+        """Where the rejected rows are until the job is whole."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
@@ -83,6 +87,7 @@ class Pipeline:
         self._spec = stage.scorer.bundle.contract.input
         self._phases = Phases()
         self._first = sink.state
+        self._session_before = stage.scorer.session_seconds
 
     def run(self, windows: Iterator[Window]) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
@@ -206,6 +211,7 @@ class Pipeline:
             self._sink.commit()
             raise ClassifactError(
                 "no row could be scored" if nothing else "too many rows were rejected",
+                where=self._sink.rejected,
                 found=f"{state.rejected} of {state.read} rows: "
                 + ", ".join(f"{count} {reason}" for reason, count in state.reasons.items()),
                 do="raise --max-errors and go on with --resume; or mend the input and begin anew",
@@ -213,7 +219,8 @@ class Pipeline:
 
     def _figures(self, seconds: float, cpu: float) -> dict[str, object]:
         """Counts are of the whole job; seconds and rates of this process, which may have resumed it."""
-        state, scorer, session = self._sink.state, self._stage.scorer, self._stage.scorer.session_seconds
+        state, scorer = self._sink.state, self._stage.scorer
+        session = scorer.session_seconds - self._session_before
         return {
             "rows_read": state.read,
             "rows_scored": state.scored,

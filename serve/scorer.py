@@ -86,8 +86,8 @@ class Scorer:
         self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
         self.session = Session.open(bundle, options.session)
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
-        # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
         self.threads = options.session.threads
+        # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
         self.workers = options.workers or (cpu_count() if self.session.provider == CPU else 2)
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="score")
         self._lock = threading.Lock()

@@ -51,7 +51,13 @@ class Session:
         """
         wanted = _provider(options.device)
         precision = _precision(bundle, options.precision, wanted[0])
-        session = _create(bundle, precision, wanted, options)
+        if options.device == "auto":
+            # Nobody asked for the GPU whose absence ONNX Runtime would announce in red.
+            ort.set_default_logger_severity(4)
+        try:
+            session = _create(bundle, precision, wanted, options)
+        finally:
+            ort.set_default_logger_severity(2)
         got = session.get_providers()[0]
         if got != wanted[0] and options.device != "auto" and not options.allow_cpu_fallback:
             raise InputError(

@@ -64,6 +64,11 @@ class ShardSink:
         """The journal's."""
         return self._sink.state
 
+    @property
+    def rejected(self) -> str:
+        """The journal's."""
+        return self._sink.rejected
+
     def append(self, rows: bytes, errors: bytes, state: State) -> None:
         """Add a window's frame."""
         # The position counts this window already.

@@ -32,6 +32,11 @@ class StreamSink:
         )
         self.commit()
 
+    @property
+    def rejected(self) -> str:
+        """Where rejected rows go."""
+        return "standard error"
+
     def commit(self) -> None:
         """Hand the rows to whoever reads."""
         sys.stdout.buffer.flush()

@@ -21,7 +21,7 @@ from trainer.contract.labels import LabelSpace
 _TOKENS = [b'"', b",", b"\n", b"\r", b"\r\n", b"\xff", b"\xc3\xa9", b"\x00", b"a", b" ", b"{", b'"text":', b"}", b"\\"]
 _CONTENT = st.lists(st.one_of(st.sampled_from(_TOKENS), st.binary(max_size=3)), max_size=40).map(b"".join)
 # More by the environment: FUZZ=1000 pytest tests/serve/test_fuzz.py
-_EXAMPLES = int(os.environ.get("FUZZ", "25"))
+_EXAMPLES = int(os.environ.get("FUZZ", "15"))
 _SETTINGS = settings(max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
