@@ -129,8 +129,11 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
         raise
 
 
-def finish(out: Path, accelerator: Accelerator, steps: int) -> dict[str, Any]:
-    """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint."""
+def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool) -> dict[str, Any]:
+    """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint.
+
+    refit: whether the validation rows were trained on, so that there are no such figures.
+    """
     best = Checkpoint.best(out)
     lines = (
         [json.loads(line) for line in (out / METRICS_FILE).read_bytes().splitlines()]
@@ -147,6 +150,7 @@ def finish(out: Path, accelerator: Accelerator, steps: int) -> dict[str, Any]:
         "epoch": best.epoch,
         "step": best.step,
         "steps": steps,
+        "refit": refit,
         "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
     }
     if accelerator.is_main_process:

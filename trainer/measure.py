@@ -12,11 +12,13 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.files import atomic_file, write_json
+from trainer.contract.errors import InputError
+from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import METRICS, allowed, bootstrap, compute, confusion, per_class, take
 from trainer.evaluation import EncodedRows, Predictor
+from trainer.launch import METRICS as RUN_METRICS
 from trainer.model import open_checkpoint
 from trainer.splits import open_split
 
@@ -40,6 +42,8 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     checkpoint.verify()
     space = checkpoint.contract.labels
     rows = open_split(job.run / "splits", job.split, space)
+    if job.split == "validation":
+        _refuse_refit(job.run)
     if job.split == "test":
         _record_opening(job.run, checkpoint)
     accelerator = Accelerator()
@@ -76,6 +80,16 @@ def _with_intervals(scores: Scores, labels: NDArray[Any], space: LabelSpace) -> 
         return asdict(bootstrap(lambda chosen: compute(name, take(scores, chosen), labels[chosen], space), len(labels)))
 
     return {name: measured(name) for name in METRICS if allowed(name, space)}
+
+
+def _refuse_refit(run: Path) -> None:
+    figures = run / RUN_METRICS
+    if figures.exists() and read_json(figures).get("refit"):
+        raise InputError(
+            "the run was trained on its validation rows: a figure on them would say nothing",
+            where=run,
+            do="measure the test split, or the run of the search that it was refitted from",
+        )
 
 
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:

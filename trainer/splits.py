@@ -3,12 +3,15 @@
 splits/  splits.json (the summary)  train.jsonl (ids and places)  validation.jsonl  test.jsonl (whole rows)
 """
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
@@ -69,6 +72,19 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
         test=splits.get("test"),
         summary=summary,
     )
+
+
+def with_validation(splits: Splits) -> Splits:
+    """The same rows with those of validation among those to train on, and none left to measure on."""
+    train, validation = splits.train, splits.validation
+    joined = LabelledRows(
+        ids=np.concatenate([train.ids, validation.ids]),
+        texts=train.texts + validation.texts,
+        pairs=None if train.pairs is None or validation.pairs is None else train.pairs + validation.pairs,
+        labels=np.concatenate([train.labels, validation.labels]),
+        places=train.places + validation.places,
+    )
+    return dataclasses.replace(splits, train=joined, validation=validation.take(np.empty(0, dtype=np.int64)))
 
 
 def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:

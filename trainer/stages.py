@@ -24,7 +24,7 @@ from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
 from trainer.prefix import PrefixJob, without_prefix
 from trainer.recipe import Recipe, Stage
-from trainer.splits import Splits, prepare, refuse_known
+from trainer.splits import Splits, prepare, refuse_known, with_validation
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track, Watch
 from trainer.trackers import tracking
@@ -35,7 +35,8 @@ CACHE = "cache"
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """What `trainer/run.py` was asked for. cache: keep what frozen layers make of rows here, for other runs too; in
-    the run, and only until its stage is done, where None. watch: see Track.
+    the run, and only until its stage is done, where None. watch: see Track. refit: train on the validation rows too;
+    there is no figure then, and the last weights are kept.
     """
 
     recipe: Recipe
@@ -44,6 +45,7 @@ class TrainJob:
     quiet: bool = False
     cache: Path | None = None
     watch: Watch | None = None
+    refit: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,8 @@ def train(job: TrainJob) -> dict[str, Any]:
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
             splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first)
+            if job.refit:
+                splits = [with_validation(part) for part in splits]
             run = _open(job, accelerator, splits[0], track, stop)
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
@@ -85,7 +89,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                     progress = Progress(stage=number, step=progress.step)
                 if not progress.stage_done:
                     progress = _run_stage(run, splits[number], progress)
-    return finish(job.out, accelerator, steps=progress.step)
+    return finish(job.out, accelerator, steps=progress.step, refit=job.refit)
 
 
 def prepare_splits(

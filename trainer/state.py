@@ -85,9 +85,14 @@ class Keeper:
             shutil.rmtree(checkpoint.path)
 
     def ranked(self, stage: int) -> list[Checkpoint]:
-        """The stage's checkpoints on disk, best first; of equals the earlier."""
-        found = [Checkpoint.open(path) for path in sorted((self.run / "checkpoints").glob(f"stage{stage + 1}-step*"))]
-        return sorted(found, key=lambda checkpoint: -goodness(self.metric, checkpoint.value))
+        """The stage's checkpoints on disk, best first; of equals the earlier, of those without a figure the later."""
+
+        def rank(checkpoint: Checkpoint) -> tuple[float, int]:
+            step = -checkpoint.step if checkpoint.value is None else checkpoint.step
+            return -goodness(self.metric, checkpoint.value), step
+
+        folders = (self.run / "checkpoints").glob(f"stage{stage + 1}-step*")
+        return sorted((Checkpoint.open(path) for path in folders), key=rank)
 
     def save_resume(self, network: nn.Module, training: dict[str, Any], progress: Progress) -> None:
         """Replace the resume state. training: state dicts of what else learns (the optimizer, a gradient scaler)."""

@@ -20,6 +20,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import changed, differences, load, save
+from trainer.refit import refit
 from trainer.stages import TrainJob, prepare_splits, train
 from trainer.state import Interrupted
 from trainer.sweep_part import SweepPart
@@ -75,7 +76,7 @@ def sweep(job: SweepJob) -> dict[str, Any] | None:
             "the recipe has no sweep part",
             where="sweep",
             expected="a space of settings",
-            do="add one: see trainer/README.md",
+            do="add one, as: sweep: {space: {stages.0.epochs: {low: 1, high: 5}}}",
         )
     space = search.distributions(job.recipe, part)
     worker = Worker.join()
@@ -248,6 +249,8 @@ def _finish(work: Search) -> dict[str, Any]:
     run, out = _best_run(work, best), work.job.out
     result = summary(work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out))
     result["best"]["run"] = run.relative_to(out).as_posix()
+    if work.part.refit:
+        result["refit"] = refit(run, out, quiet=work.job.quiet)
     if not ((out / RESULT).exists() and read_json(out / RESULT) == result):
         adopt(run, out)
         write_json(out / RESULT, result)

@@ -165,6 +165,25 @@ def test_several_seeds_are_compared_by_their_mean(tmp_path: Path) -> None:
     assert kept == [tmp_path / "out" / best["run"]]
 
 
+def test_a_refit_has_the_validation_rows_and_no_figure_on_them(tmp_path: Path) -> None:
+    """The last fit trains on both splits and keeps its last weights; measuring it on validation is refused, on test it
+    is not.
+    """
+    recipe = write(tmp_path, {"stages.0.epochs": {"choices": [2]}}, trials=1, refit=True)
+    result = run(recipe, tmp_path / "out")
+    again, splits = tmp_path / "out" / "refit", read_json(tmp_path / "out" / "splits" / "splits.json")["splits"]
+    rows = splits["train"]["rows"] + splits["validation"]["rows"]
+    metrics = read_json(again / "metrics.json")
+    assert metrics["steps"] == -(-rows // 16) * result["refit"]["epochs"][0]
+    assert metrics["step"] == metrics["steps"]
+    assert (metrics["refit"], metrics["validation"]) == (True, {})
+    assert "no validation figure" in result["refit"]["note"]
+    with pytest.raises(InputError, match="trained on its validation rows"):
+        measure(MeasureJob(run=again, split="validation"))
+    assert measure(MeasureJob(run=again))["rows"] == splits["test"]["rows"]
+    assert read_json(tmp_path / "out" / "metrics.json")["refit"] is False
+
+
 def test_an_unknown_dimension_gets_the_nearest_name(tmp_path: Path) -> None:
     """A misspelt key and a value that the recipe does not take are both named, before any folder is made."""
     recipe = write(
