@@ -47,7 +47,7 @@ $(BUNDLE)/manifest.json: | $(RUN)/test_metrics.json
 
 $(SCORES): | $(BUNDLE)/manifest.json
 	mkdir -p scores
-	$(BIN)/python -m serve score $(BUNDLE) $(RUN)/splits/test.jsonl --out $@ --probabilities
+	$(BIN)/python -m serve score $(BUNDLE) $(RUN)/splits/test.jsonl --out $@ --probabilities --resume
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -61,4 +61,4 @@ test-all: lint
 	$(BIN)/python -m pytest -m 'slow or not slow'
 
 clean:
-	rm -rf runs/sms_spam bundles/sms_spam scores/sms_spam.csv*
+	rm -rf runs/sms_spam bundles/sms_spam scores/sms_spam.csv* scores/.sms_spam.csv*
