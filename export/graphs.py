@@ -13,6 +13,7 @@ from export.int8 import Int8Search
 from export.measure import Measure, Variant
 from export.optimize import Optimized, choose_settings, optimize
 from export.parity import Bounds, gate
+from export.runtime import release_memory
 from export.source import Source
 from export.storage import move_graph, opset, save_graph
 
@@ -44,8 +45,10 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
     """
     with tempfile.TemporaryDirectory(dir=folder) as name:
         exported = Path(name) / "exported.onnx"
+        release_memory()
         with measure.progress.step("exporting the graph"):
             save_graph(export_graph(source.checkpoint.path, exported.parent), exported)
+        release_memory()
         optimized = optimize(exported, source.checkpoint.contract.encoding.max_tokens, measure, job.skip)
         made: dict[str, _Made] = {}
         for precision, bounds in job.bounds.items():

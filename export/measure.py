@@ -10,7 +10,7 @@ from export.bundle import Parity
 from export.parity import Truth
 from export.progress import Progress
 from export.rows import GOLDEN_ROWS
-from export.runtime import Logits, open_session, run_batches
+from export.runtime import Logits, open_session, release_memory, run_batches
 from export.source import Sample, spread
 from export.timing import Race, race
 
@@ -37,6 +37,7 @@ class Measure:
 
     def logits(self, variant: Variant) -> Logits:
         """A file's logits of the sample, in row order, [N, C]."""
+        release_memory()
         session = open_session(variant.path, variant.disabled_optimizers)
         with self.progress.step(f"{variant.path.name} on the same rows", len(self.sample)) as tick:
             return self.sample.in_order(run_batches(session, self.sample.padded(), tick))
@@ -56,6 +57,7 @@ class Measure:
     def race(self, variants: Mapping[str, Variant]) -> Race:
         """Graphs side by side, on rows of all lengths."""
         batches = self.sample.subset(TIMED_ROWS).padded()
+        release_memory()
         sessions = {name: open_session(each.path, each.disabled_optimizers) for name, each in variants.items()}
         with self.progress.step(f"timing {' against '.join(variants)}"):
             return race(sessions, batches, ROUNDS)

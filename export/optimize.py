@@ -8,6 +8,7 @@ import onnx
 
 from export.measure import Measure, Variant
 from export.passes import PASSES, apply_passes
+from export.runtime import release_memory
 from export.storage import save_graph
 
 # Passes that together lose this much lose beyond doubt. Nearer to 1 they are kept, so that exports repeat byte for
@@ -42,6 +43,7 @@ def optimize(exported: Path, longest: int, measure: Measure, skip: tuple[str, ..
         if applied:
             steps[name] = Variant(path=exported.with_name(f"{name}.onnx"))
             save_graph(graph, steps[name].path)
+        release_memory()
     gains, total = _gains(measure, steps)
     if total < LOSES:
         return Optimized(graph=onnx.load(exported), path=exported, passes=(), gains={})
