@@ -31,7 +31,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def test_training_alone_never_opens_the_test_split(run: Path) -> None:
-    """After training, and after measuring validation, nothing says that the test rows were looked at; each test does."""
+    """After training and measuring validation nothing says that the test rows were looked at; each test does."""
     assert not (run / "test_opened.jsonl").exists()
     measure(MeasureJob(run=run, split="validation"))
     assert not (run / "test_opened.jsonl").exists()
