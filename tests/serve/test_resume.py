@@ -80,6 +80,7 @@ FORMATS += [("p.parquet", ("--part-rows", "50", "--probabilities"))]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("name", "more"), FORMATS)
 def test_death_at_every_touch_of_the_disk(
     single: Path, rows: Path, tmp_path: Path, name: str, more: tuple[str, ...]
