@@ -55,10 +55,10 @@ lint: $(DEV)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-all: lint
-	$(BIN)/python -m pytest -m 'slow or not slow'
+	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
 
 clean:
 	rm -rf runs/sms_spam bundles/sms_spam scores/sms_spam.csv* scores/.sms_spam.csv*

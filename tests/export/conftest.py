@@ -3,16 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from export.pipeline import ExportJob, export
 from tests.export.runs import make_run
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Tiny models gain nothing from threads, which only wait for each other on a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -42,8 +42,6 @@ def torch_logits(folder: Path, encoder: TextEncoder, rows: list[str], pairs: lis
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     encoded = encoder.encode(rows, pairs)
     out = []
-    # One thread: other tests run beside this one, and rows are tiny.
-    torch.set_num_threads(1)
     with torch.no_grad():
         for row in range(len(rows)):
             arrays = encoder.pad(encoded, np.array([row])).named()

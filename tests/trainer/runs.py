@@ -2,6 +2,7 @@
 
 import json
 import random
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,13 +56,21 @@ def write_recipe(folder: Path, *, rows: int = 96, **changes: Any) -> Path:
 
 def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's."""
-    where = ["--config_file", f"launch_configs/{config}.yaml", "--mixed_precision", "no", *options]
+    where = [
+        "--config_file",
+        f"launch_configs/{config}.yaml",
+        "--mixed_precision",
+        "no",
+        "--main_process_port",
+        free_port(),
+    ]
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
             "accelerate.commands.launch",
             *where,
+            *options,
             "trainer/run.py",
             "--config",
             str(recipe),
@@ -75,6 +84,13 @@ def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str,
         text=True,
         start_new_session=True,
     )
+
+
+def free_port() -> str:
+    """A port for a launch of several processes: tests run beside each other."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 def log(run: Path, kind: str) -> list[dict[str, Any]]:

@@ -262,6 +262,7 @@ def test_launched_processes_share_the_trials(tmp_path: Path) -> None:
     """Under accelerate launch two processes work through one search: every trial once, and one result at the end."""
     recipe = write(tmp_path, {RATE: {"choices": [3e-3, 1e-3, 1e-4, 1e-9]}}, sampler="grid", pruner="none")
     command = ["-m", "accelerate.commands.launch", "--config_file", "launch_configs/two_cpu_processes.yaml"]
+    command += ["--main_process_port", runs.free_port()]
     process = subprocess.run(
         [sys.executable, *command, "--module", "trainer", "sweep", str(recipe), "--out", str(tmp_path / "out")],
         cwd=runs.ROOT,
