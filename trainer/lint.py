@@ -12,11 +12,11 @@ from trainer.checks.findings import Facts, Finding
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
-from trainer.gather import Gathered, divide, gather
+from trainer.data.gather import Gathered, divide, gather
+from trainer.data.rows import labelled
+from trainer.data.splits import refuse_unlearnable
 from trainer.recipe import Recipe
 from trainer.recipe_data import DataPart
-from trainer.rows import labelled
-from trainer.splits import refuse_unlearnable
 
 SEVERITIES = ("error", "warning", "note")
 _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (

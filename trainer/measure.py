@@ -17,10 +17,10 @@ from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import METRICS, allowed, bootstrap, compute, confusion, per_class, take
+from trainer.data.splits import open_split
 from trainer.evaluation import EncodedRows, Predictor
 from trainer.launch import METRICS as RUN_METRICS
 from trainer.model import open_checkpoint
-from trainer.splits import open_split
 
 
 @dataclass(frozen=True, kw_only=True)

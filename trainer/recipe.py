@@ -13,7 +13,7 @@ from trainer.contract.errors import nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.metrics import METRICS
 from trainer.recipe_data import DataPart
-from trainer.sweep_part import SweepPart
+from trainer.recipe_sweep import SweepPart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,9 @@ from transformers import PreTrainedModel
 from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
+from trainer.data.splits import Splits, prepare, refuse_known, with_validation
 from trainer.evaluation import EncodedRows, Predictor
+from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.launch import discard_unstarted, finish, open_run, start_accelerator
 from trainer.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
 from trainer.loop import Fit, fit
@@ -22,9 +24,7 @@ from trainer.lora import attach, check_lora, detach
 from trainer.losses import Loss
 from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
-from trainer.prefix import PrefixJob, without_prefix
 from trainer.recipe import Recipe, Stage
-from trainer.splits import Splits, prepare, refuse_known, with_validation
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track, Watch
 from trainer.trackers import tracking

@@ -13,8 +13,8 @@ from tests.trainer.sources import recipe, write
 from trainer.checks.findings import Finding
 from trainer.checks.text import render
 from trainer.cli import main
+from trainer.data.similar import clusters
 from trainer.lint import LintReport, lint
-from trainer.similar import clusters
 
 WORDS = "red green blue white black small large old new round flat soft hard cold warm dry wet long short thin"
 

@@ -13,13 +13,13 @@ from tokenizers import Tokenizer
 
 from tests import tiny
 from tests.trainer import runs
-from trainer import frozen_states, prefix
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
 from trainer.evaluation import EncodedRows, Predictor
+from trainer.frozen import prefix, states
+from trainer.frozen.prefix import PrefixJob, Unsuitable, without_prefix
 from trainer.layers import freeze
 from trainer.model import Classifier, open_checkpoint
-from trainer.prefix import PrefixJob, Unsuitable, without_prefix
 from trainer.recipe import FreezePart
 from trainer.recipe_file import load
 from trainer.stages import TrainJob, train
@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_is_no_error(job: tuple[PrefixJob, list[str]], monk
     def full(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(frozen_states.StatesFile, "bytes_of", full)
+    monkeypatch.setattr(states.StatesFile, "bytes_of", full)
     network, _ = without_prefix(job[0], [rows_of(job[0])])
     assert network is job[0].network
     assert "cannot be written" in job[1][-1]
@@ -236,29 +236,29 @@ def test_a_file_cut_short_is_made_again(job: tuple[PrefixJob, list[str]]) -> Non
 def test_bfloat16_states_come_back(job: tuple[PrefixJob, list[str]], tmp_path: Path) -> None:
     """What is kept in bfloat16 is read as the same numbers, in the rows' places, with zeros behind them."""
     rows = rows_of(job[0])
-    states = torch.randn(len(rows.encoded.ids), 6).bfloat16()
-    file = frozen_states.StatesFile(path=tmp_path / "x", tokens=len(states), width=6, dtype=torch.bfloat16)
-    file.path.write_bytes(file.bytes_of(states))
+    kept = torch.randn(len(rows.encoded.ids), 6).bfloat16()
+    file = states.StatesFile(path=tmp_path / "x", tokens=len(kept), width=6, dtype=torch.bfloat16)
+    file.path.write_bytes(file.bytes_of(kept))
     assert file.exists()
     found = file.open().padded(rows.encoded, np.array([1, 0]))
     start, length = int(rows.encoded.offsets[1]), int(rows.encoded.lengths[1])
     short = int(rows.encoded.lengths[0])
-    assert torch.equal(found[0, :length], states[start : start + length])
-    assert torch.equal(found[1, :short], states[:short])
+    assert torch.equal(found[0, :length], kept[start : start + length])
+    assert torch.equal(found[1, :short], kept[:short])
     assert not found[1, short:].any()
 
 
 def test_the_name_holds_what_states_depend_on(job: tuple[PrefixJob, list[str]]) -> None:
     """One changed weight, token or setting gives another name; the same ones give the same."""
     encoded, tensor = rows_of(job[0]).encoded, torch.ones(3)
-    name = frozen_states.digest({"a": 1}, [("w", tensor)], encoded)
-    assert name == frozen_states.digest({"a": 1}, [("w", torch.ones(3))], encoded)
+    name = states.digest({"a": 1}, [("w", tensor)], encoded)
+    assert name == states.digest({"a": 1}, [("w", torch.ones(3))], encoded)
     others = [
-        frozen_states.digest({"a": 2}, [("w", tensor)], encoded),
-        frozen_states.digest({"a": 1}, [("w", torch.tensor([1.0, 1.0, 1.0000001]))], encoded),
+        states.digest({"a": 2}, [("w", tensor)], encoded),
+        states.digest({"a": 1}, [("w", torch.tensor([1.0, 1.0, 1.0000001]))], encoded),
     ]
     encoded.ids[2] += 1
-    others.append(frozen_states.digest({"a": 1}, [("w", tensor)], encoded))
+    others.append(states.digest({"a": 1}, [("w", tensor)], encoded))
     assert len({name, *others}) == 4
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.errors import InputError, RecipeError
-from trainer.gather import gather
+from trainer.data.gather import gather
 from trainer.recipe_file import load
 
 ROWS = [{"text": f"text {n}", "label": "spam" if n % 2 else "ham"} for n in range(20)]

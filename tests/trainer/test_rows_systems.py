@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.trainer.sources import SHARED, made
+from trainer.data.splits import Splits, prepare
 from trainer.recipe_file import load
-from trainer.splits import Splits, prepare
 
 RECIPES = Path(__file__).parents[2] / "launch_configs" / "recipes"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the five systems' data is not beside the checkout")

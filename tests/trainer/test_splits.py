@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.sources import balanced, everything, made, recipe, write
-from trainer.allocation import allocate
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
+from trainer.data.allocation import allocate
+from trainer.data.splits import Splits, open_split, prepare
+from trainer.data.tied import units
 from trainer.recipe_file import load
-from trainer.splits import Splits, open_split, prepare
 from trainer.stages import prepare_splits
-from trainer.tied import units
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sms_spam" / "recipe.yaml"
 

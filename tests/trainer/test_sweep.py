@@ -17,8 +17,8 @@ from trainer.contract.errors import ClassifactError, InputError, RecipeError
 from trainer.contract.files import read_json, sha256
 from trainer.measure import MeasureJob, measure
 from trainer.recipe_file import load
-from trainer.sweep import SweepJob, sweep
-from trainer.sweep_result import table
+from trainer.search.result import table
+from trainer.search.sweep import SweepJob, sweep
 
 RATE = "stages.0.optimizer.learning_rate"
 SHORT = [{"epochs": 2, "batch": {"rows": 16}, "optimizer": {"learning_rate": 3.0e-3}}]

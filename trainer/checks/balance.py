@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from trainer.checks.findings import Facts, Finding, share, shown
-from trainer.rows import Row
+from trainer.data.rows import Row
 
 FEW = 10
 UNBALANCED = 5

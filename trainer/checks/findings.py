@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.contract.labels import LabelSpace
-from trainer.gather import Gathered
+from trainer.data.gather import Gathered
+from trainer.data.rows import Row
 from trainer.recipe import Recipe
-from trainer.rows import Row
 
 Severity = Literal["error", "warning", "note"]
 SHOWN = 3

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.checks.findings import Facts, Finding, quoted, share, shown
 from trainer.contract.encoding import Encoded, TextEncoder
-from trainer.rows import Row
+from trainer.data.rows import Row
 
 _CUT_SHARE = 0.1
 _CUT_DIFFERENCE = 0.1

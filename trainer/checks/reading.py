@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from trainer.checks.findings import Facts, Finding, Severity, quoted, share, shown
 from trainer.contract.errors import InputError
-from trainer.gather import Gathered
-from trainer.rows import Row
+from trainer.data.gather import Gathered
+from trainer.data.rows import Row
 
 _REPAIR = {
     "null_text": "repair the rows, or set input.on_null to drop (leaves them out, counted) or empty",

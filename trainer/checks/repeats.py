@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 
 from trainer.checks.findings import Facts, Finding, quoted, share, shown
-from trainer.rows import Row
-from trainer.similar import clusters
+from trainer.data.rows import Row
+from trainer.data.similar import clusters
 
 MANY = 0.02
 

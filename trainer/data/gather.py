@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from trainer.allocation import Plan, cut
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.label_cells import LabelReader
+from trainer.data.allocation import Plan, cut
+from trainer.data.label_cells import LabelReader
+from trainer.data.rows import Row, RowReader, RowsRead
 from trainer.recipe import LabelsPart, Recipe
 from trainer.recipe_data import DataPart, Source
-from trainer.rows import Row, RowReader, RowsRead
 
 NAMES = ("train", "validation", "test")
 

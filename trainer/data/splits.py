@@ -17,10 +17,10 @@ from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.gather import NAMES, Gathered, divide, gather, shares
+from trainer.data.gather import NAMES, Gathered, divide, gather, shares
+from trainer.data.rows import Row, labelled
 from trainer.recipe import Recipe
 from trainer.recipe_data import DataPart
-from trainer.rows import Row, labelled
 
 SUMMARY = "splits.json"
 SHOWN = 5

@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from trainer import study as search
-from trainer.sweep_part import SweepPart
+from trainer.recipe_sweep import SweepPart
+from trainer.search import study as search
 
 
 def summary(study: optuna.Study, part: SweepPart, metric: str, folder: Callable[[int], Path]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace
-from trainer.rows import Row, labelled
-from trainer.similar import clusters
-from trainer.tied import units
+from trainer.data.rows import Row, labelled
+from trainer.data.similar import clusters
+from trainer.data.tied import units
 
 Ints = NDArray[np.int64]
 

@@ -12,10 +12,10 @@ from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.records import Record
-from trainer.label_cells import LabelReader
-from trainer.readers import FileRecords, read_source
+from trainer.data.label_cells import LabelReader
+from trainer.data.readers import FileRecords, read_source
+from trainer.data.times import TimeReader
 from trainer.recipe_data import Source, SplitPart
-from trainer.times import TimeReader
 
 SHOWN = 5
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from trainer.recipe import Recipe
 from trainer.recipe_file import changed, load
+from trainer.search.trial_runs import make_run
 from trainer.stages import TrainJob, train
 from trainer.state import goodness
 from trainer.track import METRICS_FILE
-from trainer.trial_runs import make_run
 
 FOLDER = "refit"
 

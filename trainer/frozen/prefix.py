@@ -26,10 +26,10 @@ from transformers import PreTrainedModel
 from trainer.contract.encoding import Ints, TextEncoder, budget_batches
 from trainer.contract.files import PARTIAL
 from trainer.evaluation import EncodedRows, model_inputs
-from trainer.frozen_states import StatesFile, digest
+from trainer.frozen.states import StatesFile, digest
+from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
 from trainer.layers import embeddings, encoder_layers
 from trainer.state import Interrupted, StopRequest
-from trainer.tail import Unsuitable, frozen_layers, states_after, tail_of
 
 # A larger file than this share of the free disk is not written.
 DISK_SHARE = 0.5

@@ -15,18 +15,18 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from trainer import study as search
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import changed, differences, load, save
-from trainer.refit import refit
+from trainer.recipe_sweep import SweepPart
+from trainer.search import study as search
+from trainer.search.refit import refit
+from trainer.search.result import shown, summary
+from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
+from trainer.search.workers import Worker, locked
 from trainer.stages import TrainJob, prepare_splits, train
 from trainer.state import Interrupted
-from trainer.sweep_part import SweepPart
-from trainer.sweep_result import shown, summary
-from trainer.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
-from trainer.workers import Worker, locked
 
 RESULT = "sweep.json"
 RECIPE = "sweep.yaml"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.records import Record
-from trainer.file_formats import read_file
-from trainer.hub_rows import read_dataset
+from trainer.data.file_formats import read_file
+from trainer.data.hub_rows import read_dataset
 from trainer.recipe_data import Source
 
 

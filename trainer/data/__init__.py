@@ -1,0 +1,1 @@
+"""Rows: read from any file, joined, labelled, and split."""

@@ -1,0 +1,1 @@
+"""Frozen layers at a network's start, run once for all epochs."""

@@ -1,0 +1,1 @@
+"""Hyperparameter search: many runs of one recipe, the best of which is kept."""
