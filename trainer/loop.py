@@ -18,6 +18,7 @@ from trainer.batches import MicroBatch, micro_batches, plan_epoch
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace
+from trainer.dropout import quick_dropout
 from trainer.evaluation import EncodedRows, Predictor
 from trainer.layers import train_mode
 from trainer.losses import Loss
@@ -144,7 +145,8 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
     total = torch.zeros((), device=job.accelerator.device)
     for micro, last in marked_last(micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes)):
         # Gradients are exchanged once, with the last micro-batch, and averaged over processes: hence the factor.
-        with nullcontext() if last else job.accelerator.no_sync(job.network):
+        exchange = nullcontext() if last else job.accelerator.no_sync(job.network)
+        with exchange, quick_dropout(job.accelerator.device):
             loss = micro_loss(job, micro)
             job.accelerator.backward(loss * (processes / normaliser))
         total += loss.detach()
