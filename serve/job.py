@@ -17,7 +17,7 @@ from serve.formats import make_format, output_format
 from serve.journal import Journal, disk_error, finished_report, noted_job
 from serve.layout import ScoreColumns, make_layout, require_columns
 from serve.metrics import served
-from serve.pipeline import Pipeline, Sink, Stage
+from serve.pipeline import LocalEngine, Pipeline, Sink
 from serve.progress import Progress
 from serve.records import Window, read_windows
 from serve.rejects import ErrorBound
@@ -25,6 +25,7 @@ from serve.samples import first_texts
 from serve.scorer import Scorer, ScorerOptions
 from serve.shard import FrameFormat, ShardSink, shard_path, share_of
 from serve.sources import Reading, Source, find_sources
+from serve.stage import Stage
 from serve.state import Target, work_folder
 from serve.stream import StreamSink
 from serve.tune import cached, tune
@@ -110,7 +111,6 @@ def run(job: ScoreJob) -> dict[str, Any]:
             layout=layout,
             format=output,
             max_chars=job.reading.max_chars,
-            max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
             nulls=job.on_error == "null",
         )
         if job.streams:
@@ -164,8 +164,13 @@ def _piped(
     job: ScoreJob, sources: list[Source], stage: Stage, sink: Sink, windows: Iterator[Window]
 ) -> dict[str, object]:
     progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+    bound = ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors
+    session = stage.scorer.session
     with stop_on_sigterm() as stop, served(job.metrics_port, lambda: sink.state):
-        return Pipeline(stage, sink, progress, stop).run(windows)
+        pipeline = Pipeline(
+            engine=LocalEngine(stage, windows), sink=sink, progress=progress, stop=stop, max_errors=bound
+        )
+        return {**pipeline.run(), "precision": session.precision, "provider": session.provider}
 
 
 @contextmanager

@@ -1,10 +1,35 @@
-"""How far a job is, and what it makes: what the journal notes and where it lies."""
+"""How far a job is, window by window, and what it makes: what the journal notes and where it lies."""
 
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serve.outputs import Format
 from serve.records import Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a window became: bytes, and what to count.
+
+    rows, errors: of the output and of the side file. number, records, ordinal: where the next window begins (input,
+    records of it, windows so far). share: of input `number`, read with this window.
+    """
+
+    rows: bytes
+    errors: bytes
+    number: int
+    records: int
+    ordinal: int
+    share: float | None
+    read: int
+    scored: int
+    distinct: int
+    rows_cut: int
+    tokens: int
+    tokens_cut: int
+    padded_tokens: int
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +54,23 @@ class State:
     part_rows: int = 0
     rows_bytes: int = 0
     errors_bytes: int = 0
+
+    def after(self, scored: Scored) -> "State":
+        """With a window more; what the files hold is counted by who writes them."""
+        return replace(
+            self,
+            position=Position(number=scored.number, records=scored.records, windows=scored.ordinal),
+            windows=self.windows + 1,
+            read=self.read + scored.read,
+            scored=self.scored + scored.scored,
+            rejected=self.rejected + scored.read - scored.scored,
+            reasons=dict(Counter(self.reasons) + Counter(scored.reasons)),
+            distinct=self.distinct + scored.distinct,
+            rows_cut=self.rows_cut + scored.rows_cut,
+            tokens=self.tokens + scored.tokens,
+            tokens_cut=self.tokens_cut + scored.tokens_cut,
+            padded_tokens=self.padded_tokens + scored.padded_tokens,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

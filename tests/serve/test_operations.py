@@ -14,7 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
-from serve.pipeline import Pipeline
 from serve.progress import Progress
 from serve.state import State
 from tests.serve import bundles
@@ -92,14 +91,12 @@ def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     seen: list[str] = []
-    end = Pipeline._end
 
-    def look(self: Pipeline, begun: Any) -> None:
-        end(self, begun)
+    def look(*_: Any) -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             seen.append(answer.read().decode())
 
-    monkeypatch.setattr(Pipeline, "_end", look)
+    monkeypatch.setattr(Progress, "update", look)
     rows = write_csv(tmp_path / "in.csv", [*bundles.texts(60), ""])
     score(single, rows, out=tmp_path / "out.csv", window=32, metrics_port=port)
     assert "classifact_rows_read_total 32\n" in seen[0]

@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from serve.pipeline import Pipeline
 from serve.rejects import ErrorBound
+from serve.stage import Stage
+from serve.state import Scored
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
 from trainer.contract.errors import InputError
@@ -210,13 +212,13 @@ def test_input_that_changes_under_the_job(
     single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An input that changes while it is read ends the job, and no output appears."""
-    end = Pipeline._end
+    end = Stage.end
 
-    def touch(self: Pipeline, begun: object) -> None:
+    def touch(*arguments: Any) -> Scored:
         rows.touch()
-        end(self, begun)  # type: ignore[arg-type]
+        return end(*arguments)
 
-    monkeypatch.setattr(Pipeline, "_end", touch)
+    monkeypatch.setattr(Stage, "end", touch)
     time.sleep(0.01)
     with pytest.raises(InputError, match="changed while it was read"):
         score(single, rows, out=tmp_path / "out.csv", window=16)
