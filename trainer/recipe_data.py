@@ -75,14 +75,20 @@ class SplitPart:
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side."""
+    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side.
+
+    limit: at most so many rows of each split, drawn at random after it is made: to try a recipe out.
+    """
 
     train: tuple[Source, ...]
     validation: tuple[Source, ...] | None = None
     test: tuple[Source, ...] | None = None
     split: SplitPart = field(default_factory=SplitPart)
+    limit: int | None = None
 
     def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 2:
+            raise ValueError(f"limit: expected at least 2 rows, found {self.limit}")
         if not self.train:
             raise ValueError("train: expected at least one source")
         if self.validation is None and self.split.validation == 0:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from tests import tiny
 from tests.trainer.sources import SHARED, made
 from trainer.data.splits import Splits, prepare
+from trainer.measure import MeasureJob, measure
 from trainer.recipe_file import load
+from trainer.stages import TrainJob, train
 
 RECIPES = Path(__file__).parents[2] / "launch_configs" / "recipes"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the five systems' data is not beside the checkout")
@@ -105,3 +108,21 @@ def test_s5_ag_news(tmp_path: Path) -> None:
     )
     assert splits.summary["splits"]["test"] == {"rows": 7600, "labels": dict.fromkeys(splits.space.names, 1900)}
     assert set(splits.summary["splits"]["validation"]["labels"].values()) == {250}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_a_recipe_runs_from_its_files_to_test_figures(name: str, tmp_path: Path) -> None:
+    """Each recipe, all its stages, one epoch on a few rows of each split with a tiny encoder: trained, and measured on
+    its test rows.
+    """
+    stages = len(load(RECIPES / f"{name}.yaml").stages)
+    settings = [f"model.name={tiny.encoder(tmp_path / 'encoder')}", "data.limit=60", "input.max_tokens=48"]
+    for stage in range(stages):
+        settings.append(f"stages.{stage}.epochs=1")
+        if stage:
+            settings.append(f"stages.{stage}.data.limit=60")
+    recipe = load(RECIPES / f"{name}.yaml", tuple(settings))
+    train(TrainJob(recipe=recipe, out=tmp_path / "run", quiet=True))
+    found = measure(MeasureJob(run=tmp_path / "run"))
+    assert found["rows"] == 60
+    assert 0 <= found["metrics"][recipe.select.metric]["value"] <= 1

@@ -261,6 +261,19 @@ def test_a_positive_label_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         made(tmp_path, {"train": {"files": write(tmp_path, balanced(9))}}, {"column": "label", "positive": "span"})
 
 
+def test_a_limit_takes_some_rows_of_each_split(tmp_path: Path) -> None:
+    """With a limit each split keeps that many of the rows it would have without one, the same ones every time."""
+    data: dict[str, Any] = {"train": {"files": write(tmp_path, balanced(100))}, "split": {"validation": 0.3}}
+    whole = made(tmp_path / "whole", data)
+    some, again = (made(tmp_path / name, {**data, "limit": 20}) for name in ("some", "again"))
+    assert _sizes(some) == (20, 20)
+    for part in ("train", "validation"):
+        ids = getattr(some, part).ids.tolist()
+        assert set(ids) < set(getattr(whole, part).ids.tolist())
+        assert ids == getattr(again, part).ids.tolist()
+    assert some.summary["made"]["limit"] == 20
+
+
 def _sizes(splits: Splits) -> tuple[int, int]:
     return len(splits.train), len(splits.validation)
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.data.allocation import Plan, cut
@@ -104,7 +106,14 @@ def divide(gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, list[i
         similar=split.similar,
     )
     places |= cut(gathered.given["train"].rows, plan)
-    return {name: places[name] for name in NAMES if name in places}
+    return {name: _some(places[name], gathered.data.limit, plan.seed) for name in NAMES if name in places}
+
+
+def _some(places: list[int], limit: int | None, seed: int) -> list[int]:
+    """At most `limit` of them, in their order."""
+    if limit is None or len(places) <= limit:
+        return places
+    return sorted(int(place) for place in np.random.default_rng(seed).choice(places, limit, replace=False))
 
 
 def shares(data: DataPart) -> dict[str, float]:

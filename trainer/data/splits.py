@@ -189,6 +189,7 @@ def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSp
             "group": split.group,
             "time": split.time,
             "similar": split.similar,
+            "limit": gathered.data.limit,
             "seed": split.seed if split.seed is not None else seed,
         },
         "files": [
