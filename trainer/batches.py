@@ -38,14 +38,20 @@ def plan_epoch(lengths: Ints, rows: int, key: tuple[int, int, int]) -> list[Ints
     return [batches[place] for place in generator.permutation(len(batches))]
 
 
-def micro_batches(batch: Ints, lengths: Ints, tokens: int, rank: int, processes: int) -> list[MicroBatch]:
+def micro_batches(
+    batch: Ints, lengths: Ints, tokens: int, rank: int, processes: int, *, even: bool = False
+) -> list[MicroBatch]:
     """One process's share of an optimizer batch, cut by padded tokens.
 
     Ranks take every n-th row of the rows sorted by length, so their work is even. A rank that gets none (fewer rows
-    than processes) runs one row that is not counted: every rank must take part in the exchange of gradients.
+    than processes) runs one row that is not counted: every rank must take part in the exchange of gradients. even:
+    all ranks run as many micro-batches as the one that has most, where each of them is an exchange.
     """
     by_length = batch[np.argsort(lengths[batch], kind="stable")]
-    share = by_length[rank::processes]
-    if not len(share):
-        return [MicroBatch(rows=by_length[:1], counted=False)]
-    return [MicroBatch(rows=rows) for rows in budget_batches(lengths, share, tokens)]
+
+    def cut(of: int) -> list[Ints]:
+        return budget_batches(lengths, by_length[of::processes], tokens)
+
+    own = [MicroBatch(rows=rows) for rows in cut(rank)]
+    count = max(len(cut(other)) for other in range(processes)) if even else 1
+    return own + [MicroBatch(rows=by_length[:1], counted=False)] * (count - len(own))

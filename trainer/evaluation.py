@@ -15,6 +15,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import compute_all
 from trainer.frozen.states import FrozenStates
+from trainer.sharding import is_sharded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,11 @@ class Predictor:
             share = np.append(share, share[-1] if len(share) else order[0])
         batches = budget_batches(lengths, share, self.tokens)
         found = [self.network(**self.feed(data, rows)).logits.float() for rows in batches]
+        if is_sharded(self.accelerator):
+            # Each forward takes all processes: those with fewer batches go along until the others are done.
+            count = torch.tensor([len(batches)], device=self.accelerator.device)
+            for _ in range(int(self.accelerator.gather(count).max()) - len(batches)):
+                self.network(**self.feed(data, share[-1:]))
         numbers = self.accelerator.gather(torch.from_numpy(share).to(self.accelerator.device)).cpu().numpy()
         gathered = self.accelerator.gather(torch.cat(found)).cpu().numpy()
         logits = np.empty((len(lengths), gathered.shape[1]), dtype=np.float32)

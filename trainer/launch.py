@@ -17,6 +17,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import differences, load, save
+from trainer.sharding import check_strategy, shard
 from trainer.track import METRICS_FILE
 from trainer.trackers import FOLDER, check_trackers
 
@@ -27,7 +28,8 @@ _WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORL
 def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     """Accelerate's view of the launch.
 
-    Raises ClassifactError where it is not what was launched or splits the network, InputError for a missing tracker.
+    Raises ClassifactError where it is not what was launched or the loop cannot train under it, InputError for a missing
+    tracker.
     """
     check_trackers(recipe.tracking)
     check_strategy()
@@ -43,6 +45,7 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
             "Accelerate cannot start this launch", found=str(error), do="correct mixed_precision in the launch config"
         ) from error
     check_world(accelerator.num_processes)
+    shard(accelerator)
     if (
         accelerator.is_main_process
         and accelerator.mixed_precision == "bf16"
@@ -68,20 +71,6 @@ def check_world(processes: int) -> None:
                 where=f"environment variable {name}",
                 found=f"{launched} launched, {processes} in Accelerate's group",
                 do="use one of launch_configs/ (for two CPU processes: two_cpu_processes.yaml)",
-            )
-
-
-def check_strategy() -> None:
-    """Refuse a launch that splits the weights or the optimizer state over processes: the loop would wait for ever where
-    processes run different numbers of micro-batches, and could not save what no process holds whole.
-    """
-    for strategy, name in (("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")):
-        if os.environ.get(f"ACCELERATE_USE_{strategy}", "").lower() == "true":
-            raise ClassifactError(
-                f"the loop does not train under {name} yet",
-                where="the launch config",
-                expected="one process, or several that each hold the whole network (DDP)",
-                do="use launch_configs/multi_gpu.yaml, with a smaller batch.tokens where memory is short",
             )
 
 

@@ -23,16 +23,17 @@ from trainer.evaluation import EncodedRows, Predictor
 from trainer.layers import train_mode
 from trainer.losses import Loss
 from trainer.model import Classifier
-from trainer.optim import learning, learning_rate, set_learning_rate
+from trainer.optim import learning_rate, set_learning_rate
 from trainer.recipe import Recipe, Stage
+from trainer.sharding import is_sharded, whole
 from trainer.state import Interrupted, Keeper, Progress, StopRequest, goodness
 from trainer.track import Track
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """All that one stage is fitted with. network: the classifier's, or its tail (see prefix.py), wrapped by Accelerate;
-    frozen: its modules that do not learn.
+    """All that one stage is fitted with. network: the classifier's, its tail (see prefix.py) or a copy of it that is
+    split over processes (see sharding.py), wrapped by Accelerate; frozen: its modules that do not learn.
     """
 
     recipe: Recipe
@@ -89,6 +90,8 @@ def fit(job: Fit, progress: Progress) -> Progress:
             job.track.step(place, values, result.tokens)
             last = number + 1 == batches
             due = last or (stage.evaluate_every is not None and (progress.step - before) % stage.evaluate_every == 0)
+            if due or result.stop:
+                gather_weights(job)
             if due:
                 progress = evaluate(job, progress, place)
             if last:
@@ -143,7 +146,9 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
     train_mode(job.network, job.frozen)
     torch.manual_seed(dropout_seed(job.recipe.seed, progress, rank))
     total = torch.zeros((), device=job.accelerator.device)
-    for micro, last in marked_last(micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes)):
+    split = is_sharded(job.accelerator)
+    share = micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes, even=split)
+    for micro, last in marked_last(share):
         # Gradients are exchanged once, with the last micro-batch, and averaged over processes: hence the factor.
         exchange = nullcontext() if last else job.accelerator.no_sync(job.network)
         with exchange, quick_dropout(job.accelerator.device):
@@ -176,8 +181,9 @@ def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
 def clip(job: Fit) -> float:
     """Clip the gradient to the stage's norm; gives the norm it had."""
     limit = job.stage.optimizer.clip_norm
-    norm = job.accelerator.clip_grad_norm_(learning(job.network), math.inf if limit is None else limit)
-    return float(norm) if norm is not None else math.nan
+    # All parameters: Accelerate compares them with the network's own to know whose they are.
+    norm = job.accelerator.clip_grad_norm_(job.network.parameters(), math.inf if limit is None else limit)
+    return float(whole(norm, keep=True)) if norm is not None else math.nan
 
 
 def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
@@ -208,10 +214,21 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
     )
 
 
+def gather_weights(job: Fit) -> None:
+    """Where the trained network is a split copy, bring the plain one up to date: files are written from that."""
+    if is_sharded(job.accelerator):
+        main = job.accelerator.is_main_process
+        weights = whole(job.network.state_dict(), keep=main)
+        if main:
+            job.classifier.network.load_state_dict(weights)
+
+
 def save(job: Fit, progress: Progress) -> None:
     """Save what a resume needs; on the main process, while the others wait."""
-    if job.accelerator.is_main_process:
-        training = {"optimizer": job.optimizer.state_dict()}
+    main = job.accelerator.is_main_process
+    optimizer = job.optimizer.state_dict() if main or is_sharded(job.accelerator) else {}
+    training = {"optimizer": whole(optimizer, keep=main)}
+    if main:
         if job.accelerator.scaler is not None:
             training["scaler"] = job.accelerator.scaler.state_dict()
         job.keeper.save_resume(job.classifier.network, training, progress)

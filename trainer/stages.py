@@ -25,6 +25,7 @@ from trainer.losses import Loss
 from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
 from trainer.recipe import Recipe, Stage
+from trainer.sharding import is_sharded, load_optimizer, split_copy
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track, Watch
 from trainer.trackers import tracking
@@ -187,9 +188,11 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     # Before the frozen layers run, and before anything wraps the network.
     training = run.keeper.load_resume(network) if resumed else None
     trained, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
+    if is_sharded(run.accelerator):
+        trained = network = split_copy(run.accelerator, network)
     wrapped, optimizer = run.accelerator.prepare(trained, build_optimizer(network, stage.optimizer))
     if training is not None:
-        optimizer.load_state_dict(training["optimizer"])
+        load_optimizer(optimizer, training["optimizer"])
         if run.accelerator.scaler is not None and "scaler" in training:
             run.accelerator.scaler.load_state_dict(training["scaler"])
         run.track.say(f"resumed at stage {number + 1}, step {progress.step}")
@@ -223,7 +226,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     # The next stage wraps the network anew, and starts from plain weights.
     run.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
     run.accelerator.free_memory()
-    detach(network)
+    detach(run.classifier.network)
     if run.accelerator.is_main_process:
         shutil.rmtree(run.keeper.run / CACHE, ignore_errors=True)
     return progress

@@ -1,0 +1,131 @@
+"""A network split over processes by FSDP 2: when a launch asks for it, and how what is split becomes whole again.
+
+Files hold whole tensors, under the names and in the order they have without FSDP: a run that was saved under it goes on
+in one process, and the other way round.
+"""
+
+import copy
+import os
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch import nn
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from torch.distributed.tensor import DTensor, distribute_tensor
+from transformers import PreTrainedModel
+
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.layers import encoder_layers, layers_name
+
+_HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# What fsdp_config may say of these, as the launcher hands it over, and why.
+_SETTINGS = {
+    "VERSION": ("2", "fsdp_version: 2"),
+    "CPU_RAM_EFFICIENT_LOADING": ("false", "fsdp_cpu_ram_efficient_loading: false (every process reads the weights)"),
+    "ACTIVATION_CHECKPOINTING": ("false", "fsdp_activation_checkpointing: false (a stage has gradient_checkpointing)"),
+}
+
+
+def check_strategy() -> None:
+    """Refuse what the loop cannot train under, before processes meet.
+
+    Raises ClassifactError for DeepSpeed, InputError for settings of FSDP that it has no use for.
+    """
+    if _asked("DEEPSPEED"):
+        raise ClassifactError(
+            "the loop does not train under DeepSpeed",
+            where="the launch config",
+            expected="one process, several that each hold the whole network (DDP), or FSDP",
+            do="use launch_configs/multi_gpu.yaml, or fsdp.yaml where memory is short",
+        )
+    for name, (value, line) in _SETTINGS.items() if _asked("FSDP") else ():
+        found = os.environ.get(f"FSDP_{name}", value).lower()
+        if found != value:
+            raise InputError("the loop does not train under this setting of FSDP", found=found, expected=line)
+
+
+def shard(accelerator: Accelerator) -> None:
+    """Have Accelerate split the network, where the launch config says FSDP.
+
+    Raises InputError where there is nobody to share it with, or it would be compiled.
+    """
+    if not _asked("FSDP"):
+        return
+    if accelerator.num_processes == 1:
+        raise InputError(
+            "FSDP splits a network over processes, and there is one",
+            where="the launch config",
+            do="raise num_processes, or use launch_configs/one_gpu.yaml (for a search: multi_gpu.yaml)",
+        )
+    if accelerator.state.dynamo_plugin.backend.value != "NO":
+        raise InputError(
+            "the loop does not compile a network that FSDP splits",
+            where="the launch config",
+            do="remove dynamo_config (--dynamo_backend), or use launch_configs/multi_gpu.yaml",
+        )
+    plugin = FullyShardedDataParallelPlugin()
+    if accelerator.mixed_precision in _HALF:
+        # Accelerate's own choice adds gradients up, and exchanges them, in half precision.
+        plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=_HALF[accelerator.mixed_precision], reduce_dtype=torch.float32
+        )
+    accelerator.state.fsdp_plugin = plugin
+    # Accelerate 1.15 looks for FSDP on GPUs only; on CPUs it would go on under DDP without a word. Its second state
+    # takes the type from the first, again and again.
+    PartialState().distributed_type = accelerator.state.distributed_type = DistributedType.FSDP
+
+
+def is_sharded(accelerator: Accelerator) -> bool:
+    """Whether processes hold parts of the network: then each micro-batch, forward and backward, takes all of them."""
+    return bool(accelerator.distributed_type is DistributedType.FSDP)
+
+
+def split_copy(accelerator: Accelerator, network: PreTrainedModel) -> PreTrainedModel:
+    """A copy of the network for Accelerate to split, between its layers where the launch config does not say where.
+
+    Splitting cannot be undone: the plain network stays, for files and for the next stage.
+    """
+    plugin = accelerator.state.fsdp_plugin
+    if plugin.transformer_cls_names_to_wrap is None:
+        # What transformers itself says must not be cut is an empty list for BERT, and no class of RoBERTa's.
+        layers = encoder_layers(network) if layers_name(network) is not None else []
+        plugin.transformer_cls_names_to_wrap = sorted({type(layer).__name__ for layer in layers})
+    return copy.deepcopy(network)
+
+
+def whole(state: Any, *, keep: bool) -> Any:
+    """A state dict with every split tensor gathered, on the CPU. All processes must call it; only those with `keep`
+    hold the result, the others None in its place.
+    """
+    if isinstance(state, dict):
+        return {name: whole(part, keep=keep) for name, part in state.items()}
+    if isinstance(state, list):
+        return [whole(part, keep=keep) for part in state]
+    if isinstance(state, DTensor):
+        full = state.full_tensor()
+        return full.cpu() if keep else None
+    return state
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load a whole state dict, each tensor split as its parameter is."""
+    parameters = [own for group in optimizer.param_groups for own in group["params"]]
+    state = {number: _like(parameters[number], parts) for number, parts in saved["state"].items()}
+    optimizer.load_state_dict({**saved, "state": state})
+
+
+def _like(parameter: nn.Parameter, parts: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(parameter, DTensor):
+        return parts
+    mesh, placements = parameter.device_mesh, parameter.placements
+    return {
+        # The count of steps is one number for the whole tensor.
+        name: distribute_tensor(part.to(mesh.device_type), mesh, placements) if part.shape == parameter.shape else part
+        for name, part in parts.items()
+    }
+
+
+def _asked(strategy: str) -> bool:
+    return os.environ.get(f"ACCELERATE_USE_{strategy}", "").lower() == "true"
