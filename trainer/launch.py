@@ -14,7 +14,7 @@ from accelerate.utils import ProjectConfiguration
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.files import read_json, refuse_existing, write_json
+from trainer.contract.files import read_json, refuse_existing, remove_partials, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import differences, load, save
 from trainer.sharding import check_strategy, shard
@@ -82,9 +82,14 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
     with accelerator.main_process_first():
         saved = out / "recipe.yaml"
         if accelerator.is_main_process and not (resume and saved.exists()):
+            if resume and out.is_dir() and all(path.name.startswith(f".{saved.name}.") for path in out.iterdir()):
+                # A run that was killed as it wrote its first file.
+                remove_partials(out)
             refuse_existing(out)
-            (out / "checkpoints").mkdir(parents=True)
+            out.mkdir(parents=True, exist_ok=True)
             save(recipe, saved)
+        if accelerator.is_main_process:
+            (out / "checkpoints").mkdir(exist_ok=True)
         other = differences(recipe.plain(), load(saved).plain())
         if other:
             raise InputError(

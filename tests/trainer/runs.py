@@ -1,6 +1,7 @@
 """Small recipes with something to learn, run in this process or launched as a user launches them."""
 
 import json
+import os
 import random
 import socket
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from safetensors.torch import load_file
 
 from tests import tiny
 from trainer.contract.files import sha256
@@ -54,8 +56,12 @@ def write_recipe(folder: Path, *, rows: int = 96, **changes: Any) -> Path:
     return path
 
 
-def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's."""
+def launch(
+    config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = ""
+) -> subprocess.Popen[str]:
+    """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's;
+    die: where its end is, see dying.py.
+    """
     where = [
         "--config_file",
         f"launch_configs/{config}.yaml",
@@ -71,7 +77,7 @@ def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str,
             "accelerate.commands.launch",
             *where,
             *options,
-            "trainer/run.py",
+            "tests/trainer/dying.py" if die else "trainer/run.py",
             "--config",
             str(recipe),
             "--out",
@@ -79,6 +85,7 @@ def launch(config: str, recipe: Path, out: Path, *more: str, options: tuple[str,
             *more,
         ],
         cwd=ROOT,
+        env={**os.environ, "DIE": die},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -101,5 +108,15 @@ def log(run: Path, kind: str) -> list[dict[str, Any]]:
 
 def final_weights(run: Path) -> str:
     """The hash of the weights that the run ended with."""
-    current = json.loads((run / "resume" / "current.json").read_text(encoding="utf-8"))["folder"]
-    return sha256(run / "resume" / current / "model.safetensors")
+    return sha256(run / "resume" / _current(run) / "model.safetensors")
+
+
+def weights_apart(run: Path, other: Path) -> float:
+    """The largest difference between the weights that two runs ended with."""
+    found, expected = (load_file(run / "resume" / _current(run) / "model.safetensors") for run in (run, other))
+    assert found.keys() == expected.keys()
+    return max(float((found[name] - expected[name]).abs().max()) for name in found)
+
+
+def _current(run: Path) -> str:
+    return str(json.loads((run / "resume" / "current.json").read_text(encoding="utf-8"))["folder"])
