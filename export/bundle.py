@@ -58,8 +58,10 @@ class GraphFile:
         torch that the golden rows may show on another machine.
     passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
         graph and are switched off.
-    gains: how many times faster some of those made this graph (passes are timed on fp32). speed: how many times faster
-        than fp32 as exported. rows_per_second: of validation rows. Empty or None where nothing was timed.
+    gains: how many times faster the settings and some passes made it: "a thread a batch" on the clock, against all
+        cores inside each run; the rest in processor time (passes are timed on fp32). speed: how many times faster on
+        the clock than fp32 as exported, opened with nothing set. rows_per_second: of validation rows, in the best
+        round. Empty or None where nothing was timed.
     quantization, kept_in_float: how an int8 file was made, and the matrix products that are not quantized.
     """
 

@@ -13,7 +13,15 @@ from export.show import describe, differences, summary, table
 from trainer.contract.errors import nearest, show_errors
 
 PRECISIONS = ("fp32", "int8")
-PASSES = ("inline_branches", "fold_shapes", "first_token")
+PASSES = (
+    "inline_branches",
+    "drop_idle",
+    "fold_shapes",
+    "fold_token_types",
+    "first_token",
+    "one_query",
+    "tokens_first",
+)
 
 
 def _names(known: tuple[str, ...], value: str) -> tuple[str, ...]:

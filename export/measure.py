@@ -1,7 +1,8 @@
 """What every graph of an export is measured with: the same rows in the same batches, for parity and for speed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,24 @@ from export.bundle import Parity
 from export.parity import Truth
 from export.progress import Progress
 from export.rows import GOLDEN_ROWS
-from export.runtime import Logits, open_session, release_memory, run_batches
+from export.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
 from export.source import Sample, spread
 from export.timing import Race, race
+from trainer.contract.encoding import Batch
 
-TIMED_ROWS = 64
+TIMED_ROWS = 48
 ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A graph file and the optimizers of ONNX Runtime that are switched off for it."""
+    """A graph file and how it is run: the optimizers of ONNX Runtime that are switched off for it, or plainly, as
+    who just opens the file runs it.
+    """
 
     path: Path
     disabled_optimizers: tuple[str, ...] = ()
+    plain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +59,16 @@ class Measure:
         found = self.truth.space.decode(golden.in_order(run_batches(session, golden.padded())))
         return float(np.abs(found.probabilities - self.truth.scores.probabilities[rows]).max())
 
-    def race(self, variants: Mapping[str, Variant]) -> Race:
-        """Graphs side by side, on rows of all lengths."""
-        batches = self.sample.subset(TIMED_ROWS).padded()
+    def race(self, variants: Mapping[str, Variant], *, rows: int = TIMED_ROWS, rounds: int = ROUNDS) -> Race:
+        """Graphs side by side, on so many rows of all lengths."""
+        batches = self.sample.subset(rows).padded()
         release_memory()
-        sessions = {name: open_session(each.path, each.disabled_optimizers) for name, each in variants.items()}
+        runners = {name: _runner(each, batches) for name, each in variants.items()}
         with self.progress.step(f"timing {' against '.join(variants)}"):
-            return race(sessions, batches, ROUNDS)
+            return race(runners, rows=sum(len(batch.ids) for batch in batches), rounds=rounds)
+
+
+def _runner(variant: Variant, batches: list[Batch]) -> Callable[[], object]:
+    if variant.plain:
+        return partial(run_batches, open_plain_session(variant.path), batches, threads=1)
+    return partial(run_batches, open_session(variant.path, variant.disabled_optimizers), batches)

@@ -38,15 +38,17 @@ class Int8:
 
 def products(graph: onnx.ModelProto) -> list[str]:
     """Names of the matrix products with a constant weight: what int8 is about."""
-    weights = {tensor.name for tensor in graph.graph.initializer}
+    weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
     return [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
 
 
 def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProto:
     """A quantized copy of an unfused graph. Only products with a constant weight are quantized.
 
-    scratch: an existing folder to work in. The head's Gemm stays in float: it costs nothing and decides everything.
+    scratch: an existing folder to work in. The head's Gemm stays in float: it costs nothing and decides everything; so
+    do weights of more than two axes, which `one_query` makes and which meet one token a row.
     """
+    quantized = products(graph)
     source = onnx.ModelProto()
     source.CopyFrom(graph)
     # Shapes inferred by another tool contradict the quantizer's own inference, and are of no use to it.
@@ -63,15 +65,10 @@ def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProt
             reduce_range=how.reduce_range,
             weight_type=QuantType.QInt8,
             use_external_data_format=is_large(source),
-            nodes_to_exclude=[*how.keep, *_heads(source)],
+            nodes_to_quantize=[name for name in quantized if name not in how.keep],
             # A graph whose types were not inferred falls back on this one.
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         result = onnx.load(file)
     del result.metadata_props[:]
     return result
-
-
-def _heads(graph: onnx.ModelProto) -> list[str]:
-    """Names that the quantizer gives to the Gemm nodes, which it splits into a product and an addition first."""
-    return [f"{node.name}_MatMul" for node in graph.graph.node if node.op_type == "Gemm"]

@@ -34,12 +34,23 @@ def open_session(graph: Path | bytes, disabled_optimizers: Iterable[str] = ()) -
     )
 
 
-def run_batches(
-    session: ort.InferenceSession, batches: list[Batch], tick: Callable[[int], None] | None = None
-) -> list[Logits]:
-    """Logits [B, C] of each batch, in order, from as many worker threads as there are cores.
+def open_plain_session(graph: Path) -> ort.InferenceSession:
+    """A CPU session as anybody opens one: every core inside one run, nothing set."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
-    tick is called with the number of rows of each finished batch.
+
+def run_batches(
+    session: ort.InferenceSession,
+    batches: list[Batch],
+    tick: Callable[[int], None] | None = None,
+    *,
+    threads: int | None = None,
+) -> list[Logits]:
+    """Logits [B, C] of each batch, in order.
+
+    tick is called with the number of rows of each finished batch. threads: worker threads, one a core unless given.
     """
     names = [given.name for given in session.get_inputs()]
 
@@ -50,7 +61,7 @@ def run_batches(
             tick(len(batch.ids))
         return np.asarray(result, dtype=np.float32)
 
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(threads or workers()) as pool:
         return list(pool.map(score, batches))
 
 

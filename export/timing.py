@@ -1,19 +1,16 @@
-"""Which of several graphs is faster here: side by side, in turns, over several rounds, as scoring runs them."""
+"""Which of several ways to score is faster here: side by side, in turns, over several rounds."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
-
-from export.runtime import run_batches
-from trainer.contract.encoding import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """names: of the sessions. seconds, processor: float64 [rounds, sessions], on the clock and of all cores' work.
+    """names: of the runners. seconds, processor: float64 [rounds, runners], on the clock and of all cores' work.
 
     rows: scored in each turn. Gains compare the processor's time, which other programs on the machine add less to.
     """
@@ -24,28 +21,37 @@ class Race:
     rows: int
 
     def gain(self, name: str, over: str) -> float:
-        """How many times faster than another session, the median over rounds: 1.1 is a tenth faster."""
-        ratios = self.processor[:, self.names.index(over)] / self.processor[:, self.names.index(name)]
-        return float(np.median(ratios))
+        """How many times faster than another runner, the median over rounds: 1.1 is a tenth faster."""
+        return float(np.median(self._gains(name, over)))
+
+    def always(self, name: str, over: str, by: float) -> bool:
+        """Whether it was more than so many times faster in every round: what noise does not bring about."""
+        return bool((self._gains(name, over) > by).all())
+
+    def _gains(self, name: str, over: str) -> NDArray[np.float64]:
+        return np.asarray(self.processor[:, self.names.index(over)] / self.processor[:, self.names.index(name)])
+
+    def speed(self, name: str, over: str) -> float:
+        """How many times faster on the clock than another runner, of each the best round."""
+        return self.rows_per_second(name) / self.rows_per_second(over)
 
     def rows_per_second(self, name: str) -> float:
-        """The median over rounds."""
-        return float(self.rows / np.median(self.seconds[:, self.names.index(name)]))
+        """On the clock, in the best round: what the machine does when it does nothing else."""
+        return float(self.rows / self.seconds[:, self.names.index(name)].min())
 
 
-def race(sessions: dict[str, ort.InferenceSession], batches: list[Batch], rounds: int) -> Race:
-    """Time every session on every batch, `rounds` times, in turns: what else the machine does then meets all alike."""
-    seconds, processor = np.zeros((2, rounds, len(sessions)))
-    for session in sessions.values():
-        run_batches(session, batches[:2])
+def race(runners: Mapping[str, Callable[[], object]], *, rows: int, rounds: int) -> Race:
+    """Time every runner, which scores so many rows, `rounds` times, in turns: what else the machine does meets all."""
+    seconds, processor = np.zeros((2, rounds, len(runners)))
+    for runner in runners.values():
+        # The first run of a session allocates.
+        runner()
     for number in range(rounds):
-        # Each round starts with another session, so that none always runs on a cool processor.
-        order = np.roll(np.arange(len(sessions)), number)
+        # Each round starts with another, so that none always runs on a cool processor.
+        order = np.roll(np.arange(len(runners)), number)
         for place in order.tolist():
             started, worked = time.perf_counter(), time.process_time()
-            run_batches(list(sessions.values())[place], batches)
+            list(runners.values())[place]()
             seconds[number, place] = time.perf_counter() - started
             processor[number, place] = time.process_time() - worked
-    return Race(
-        names=tuple(sessions), seconds=seconds, processor=processor, rows=sum(len(batch.ids) for batch in batches)
-    )
+    return Race(names=tuple(runners), seconds=seconds, processor=processor, rows=rows)

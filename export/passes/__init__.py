@@ -10,26 +10,37 @@ import onnx
 from export.passes.branches import inline_branches
 from export.passes.editing import Graph
 from export.passes.first_token import first_token
+from export.passes.idle import drop_idle
+from export.passes.one_query import one_query
 from export.passes.probe import Probes, probe
 from export.passes.shapes import fold_shapes
+from export.passes.token_types import fold_token_types
+from export.passes.tokens_first import tokens_first
 
 PASSES: dict[str, Callable[[Graph, Probes], int]] = {
     "inline_branches": inline_branches,
+    "drop_idle": drop_idle,
     "fold_shapes": fold_shapes,
+    "fold_token_types": fold_token_types,
     "first_token": first_token,
+    "one_query": one_query,
+    "tokens_first": tokens_first,
 }
+# They only clear the way for others, or save too little to be seen: never raced, always kept.
+PREPARING = frozenset({"inline_branches", "drop_idle", "fold_shapes", "fold_token_types"})
 
 
 def apply_passes(
-    model: onnx.ModelProto, longest: int, names: Sequence[str] = tuple(PASSES)
+    model: onnx.ModelProto, longest: int, names: Sequence[str] = tuple(PASSES), *, pairs: bool = True
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Edit the model in place by the named passes, in order.
 
-    longest: the most tokens of a row. Returns the model and the names of those passes that found something to change.
+    longest: the most tokens of a row. pairs: whether rows may be pairs of texts. Returns the model and the names of
+    those passes that found something to change.
     """
     graph, applied = Graph(model), []
     for name in names:
-        if PASSES[name](graph, probe(graph, longest)):
+        if PASSES[name](graph, probe(graph, longest, pairs=pairs)):
             applied.append(name)
         model = graph.finish()
     return model, tuple(applied)

@@ -22,13 +22,16 @@ SMALL = ((2, 1), (1, 2), (3, 7), (5, 3), (2, 13))
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """sizes: rows and tokens of each run. shapes: of each tensor, in the small runs. values: of each tensor that only
-    shapes decide, in every run, the longest among them.
+    """sizes: rows and tokens of each run. shapes: of each tensor, in the small runs. types: of each tensor that is
+    given or computed. values: of each tensor that only shapes decide, in every run, the longest among them. pairs:
+    whether rows may be pairs of texts, the second of another token type.
     """
 
     sizes: tuple[tuple[int, int], ...]
     shapes: dict[str, list[tuple[int, ...]]]
+    types: dict[str, np.dtype[Any]]
     values: dict[str, list[NDArray[Any]]]
+    pairs: bool
 
     def rank(self, name: str) -> int:
         """The number of a tensor's axes; -1 where it is unknown."""
@@ -39,13 +42,18 @@ class Probes:
         return tuple(shape[place] for shape in self.shapes[name])
 
     @property
+    def rows(self) -> tuple[int, ...]:
+        """What an axis of rows measures in the small runs."""
+        return tuple(rows for rows, _ in SMALL)
+
+    @property
     def tokens(self) -> tuple[int, ...]:
         """What an axis of tokens measures in the small runs."""
         return tuple(tokens for _, tokens in SMALL)
 
 
-def probe(graph: Graph, longest: int) -> Probes:
-    """Run the graph. longest: the most tokens that a row may have.
+def probe(graph: Graph, longest: int, *, pairs: bool = True) -> Probes:
+    """Run the graph. longest: the most tokens that a row may have. pairs: whether rows may be pairs of texts.
 
     The last run is that long: a size that a limit decides shows itself there.
     """
@@ -53,15 +61,16 @@ def probe(graph: Graph, longest: int) -> Probes:
     small = _Runner(graph, [name for node in graph.nodes for name in node.output if name])
     runs = [small.run(*size) for size in SMALL]
     shapes = {name: [run[name].shape for run in runs] for name in runs[0]}
+    types = {name: value.dtype for name, value in runs[0].items()}
     for name in graph.inputs:
-        shapes[name] = list(SMALL)
+        shapes[name], types[name] = list(SMALL), np.dtype(np.int64)
     for tensor in graph.model.graph.initializer:
         shapes[tensor.name] = [tuple(tensor.dims)] * len(SMALL)
     values = {name: [run[name] for run in runs] for name in decided}
     if decided:
         long = _Runner(graph, decided).run(1, longest)
         values = {name: [*found, long[name]] for name, found in values.items()}
-    return Probes(sizes=(*SMALL, (1, longest)), shapes=shapes, values=values)
+    return Probes(sizes=(*SMALL, (1, longest)), shapes=shapes, types=types, values=values, pairs=pairs)
 
 
 class _Runner:
@@ -76,7 +85,7 @@ class _Runner:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            self._session = _session(model, options)
         finally:
             del model.graph.output[:]
             model.graph.output.extend(outputs)

@@ -67,8 +67,10 @@ def largest_difference(before: bytes, after: onnx.ModelProto) -> float:
                 "attention_mask": mask,
                 "token_type_ids": np.zeros_like(mask),
             }
-            given = {entry.name: given[entry.name] for entry in first.get_inputs()}
-            expected, got = (session.run(None, given)[0] for session in (first, second))
+            expected, got = (
+                session.run(None, {entry.name: given[entry.name] for entry in session.get_inputs()})[0]
+                for session in (first, second)
+            )
             worst = max(worst, float(np.abs(expected - got).max()))
             found.append(expected)
     return worst / max(1.0, float(np.concatenate(found).std()))
