@@ -11,9 +11,6 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-from trainer.contract.errors import ClassifactError
-from trainer.launch import check_strategy
-
 FOLDER = Path(__file__).parents[1] / "launch_configs"
 # What each must come to: processes, precision, what Accelerate turns on, and whether it needs a GPU.
 CONFIGS: dict[str, tuple[int, str, set[str], bool]] = {
@@ -115,13 +112,3 @@ def test_deepspeed_settings_reach_the_launcher() -> None:
     """Stage and accumulation are what Accelerate's launcher read from the file, DeepSpeed installed or not."""
     args = launched("deepspeed")
     assert (int(args.zero_stage), int(args.gradient_accumulation_steps)) == (2, 1)
-
-
-@pytest.mark.parametrize(("strategy", "name"), [("FSDP", "FSDP"), ("DEEPSPEED", "DeepSpeed")])
-def test_a_split_network_is_refused_plainly(monkeypatch: pytest.MonkeyPatch, strategy: str, name: str) -> None:
-    """The loop does not train under FSDP or DeepSpeed: it says so before Accelerate starts, and names what to use."""
-    check_strategy()
-    monkeypatch.setenv(f"ACCELERATE_USE_{strategy}", "true")
-    with pytest.raises(ClassifactError, match=name) as error:
-        check_strategy()
-    assert "launch_configs/multi_gpu.yaml" in str(error.value)

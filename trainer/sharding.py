@@ -89,10 +89,18 @@ def split_copy(accelerator: Accelerator, network: PreTrainedModel) -> PreTrained
     """
     plugin = accelerator.state.fsdp_plugin
     if plugin.transformer_cls_names_to_wrap is None:
-        # What transformers itself says must not be cut is an empty list for BERT, and no class of RoBERTa's.
-        layers = encoder_layers(network) if layers_name(network) is not None else []
-        plugin.transformer_cls_names_to_wrap = sorted({type(layer).__name__ for layer in layers})
+        plugin.transformer_cls_names_to_wrap = layer_classes(network)
     return copy.deepcopy(network)
+
+
+def layer_classes(network: PreTrainedModel) -> list[str]:
+    """The names of the encoder's layers' classes; none where layers share their weights.
+
+    What transformers itself says must not be cut (`_no_split_modules`) is nothing for BERT, and for RoBERTa a class
+    that it does not have.
+    """
+    layers = encoder_layers(network) if layers_name(network) is not None else []
+    return sorted({type(layer).__name__ for layer in layers})
 
 
 def whole(state: Any, *, keep: bool) -> Any:

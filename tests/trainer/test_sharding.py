@@ -1,0 +1,204 @@
+"""FSDP 2 as users start it, `accelerate launch --config_file launch_configs/fsdp.yaml`, here on two CPU processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accelerate import Accelerator
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from tests.trainer import runs
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.model import open_checkpoint
+from trainer.recipe_file import load
+from trainer.sharding import check_strategy, layer_classes, shard
+from trainer.stages import TrainJob, train
+
+# AdamW's default epsilon makes whole steps of rounding where a weight has no gradient (a key's bias).
+STAGE = {
+    "epochs": 1,
+    "evaluate_every": 4,
+    "batch": {"rows": 8, "tokens": 48},
+    "optimizer": {"learning_rate": 1e-3, "epsilon": 1e-4},
+}
+STEPS = 7
+
+
+def write(folder: Path, *stages: dict[str, Any]) -> Path:
+    """A recipe without dropout, whose random numbers differ between processes by design, with accumulation: 48 padded
+    tokens of 8 rows. The last step has 6 rows, and micro-batches differ in number between the processes.
+    """
+    return runs.write_recipe(
+        folder,
+        rows=90,
+        model={"name": str(folder / "encoder"), "dropout": 0.0},
+        stages=[{**STAGE, **s} for s in stages],
+    )
+
+
+def fsdp(recipe: Path, out: Path, *more: str, die: str = "") -> str:
+    """Launch a run under FSDP, which must end well, or die; gives its standard error."""
+    process = runs.launch("fsdp", recipe, out, *more, die=die)
+    _, errors = process.communicate(timeout=200)
+    assert (process.returncode == 0) is not bool(die), errors
+    return errors
+
+
+def assert_same(run: Path, one: Path) -> None:
+    """The same steps, figures and final weights up to rounding, and checkpoints of the same content."""
+    for name in ("learning_rate", "loss", "gradient_norm"):
+        found, expected = ([line[name] for line in runs.log(out, "step")] for out in (run, one))
+        assert found == pytest.approx(expected, rel=1e-3)
+    for found, expected in zip(runs.log(run, "evaluation"), runs.log(one, "evaluation"), strict=True):
+        assert found.pop("kind") == expected.pop("kind")
+        assert found == pytest.approx(expected, rel=1e-3)
+    assert runs.weights_apart(run, one) < 1e-5
+    found, expected = (Checkpoint.best(out) for out in (run, one))
+    found.verify()
+    weights, others = (open_checkpoint(best.path).network.state_dict() for best in (found, expected))
+    assert {name: tensor.shape for name, tensor in weights.items()} == {n: t.shape for n, t in others.items()}
+    assert max(float((weights[name] - others[name]).abs().max()) for name in weights) < 1e-5
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two stages, the second with frozen layers."""
+    frozen = {"freeze": {"embeddings": True, "keep_last_layers": 1}}
+    return write(tmp_path_factory.mktemp("fsdp"), {}, frozen)
+
+
+@pytest.fixture(scope="module")
+def one(recipe: Path) -> Path:
+    """The run of one process."""
+    train(TrainJob(recipe=load(recipe), out=recipe.parent / "one", quiet=True))
+    return recipe.parent / "one"
+
+
+def test_a_split_network_ends_as_a_whole_one_does(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """Two processes that hold half of the weights each take the steps of one process, in both stages, and leave the
+    same files; the frozen layers are said to run in every epoch.
+    """
+    errors = fsdp(recipe, tmp_path / "run")
+    assert_same(tmp_path / "run", one)
+    assert "2 process(es) on cpu" in errors
+    assert "FSDP shards the weights" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_killed_under_fsdp_a_run_goes_on_to_the_same_weights(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """Killed in each stage and in the middle of saving, and resumed under FSDP, a run ends with the weights, bit by
+    bit, of one that was not killed.
+    """
+    fsdp(recipe, tmp_path / "whole")
+    for die in ("step:6", "sync:20", "step:12"):
+        fsdp(recipe, tmp_path / "run", "--resume", die=die)
+    fsdp(recipe, tmp_path / "run", "--resume")
+    assert runs.final_weights(tmp_path / "run") == runs.final_weights(tmp_path / "whole")
+    assert_same(tmp_path / "run", one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("first", ["fsdp", "one"])
+def test_a_run_moves_between_fsdp_and_one_process(recipe: Path, one: Path, tmp_path: Path, first: str) -> None:
+    """Killed under FSDP and resumed on one process, or the other way round, a run ends as if it had not moved: the
+    resume state is the same files.
+    """
+    out = tmp_path / "run"
+    if first == "fsdp":
+        fsdp(recipe, out, die="step:6")
+        train(TrainJob(recipe=load(recipe), out=out, quiet=True, resume=True))
+    else:
+        process = runs.launch("cpu", recipe, out, die="step:6")
+        process.communicate(timeout=200)
+        fsdp(recipe, out, "--resume")
+    assert_same(out, one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "change",
+    [{"lora": {"rank": 2, "alpha": 4, "dropout": 0.0}}, {"gradient_checkpointing": True}],
+    ids=["lora", "gradient_checkpointing"],
+)
+def test_what_a_stage_may_ask_for_works_under_fsdp(tmp_path: Path, change: dict[str, Any]) -> None:
+    """Adapters, merged into plain checkpoints, and gradient checkpointing, with a plain stage after them: as in one
+    process.
+    """
+    if "lora" in change:
+        pytest.importorskip("peft")
+    recipe = write(tmp_path, change, {})
+    train(TrainJob(recipe=load(recipe), out=tmp_path / "one", quiet=True))
+    fsdp(recipe, tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_half_precision_adds_up_in_fp32(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """In bf16, whose gradients are added up and exchanged in fp32, a split network learns as one process in fp32 does
+    within what eight bits of mantissa allow.
+    """
+    process = runs.launch("fsdp", recipe, tmp_path / "run", options=("--mixed_precision", "bf16"))
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    found, expected = ([line["loss"] for line in runs.log(out, "step")] for out in (tmp_path / "run", one))
+    assert found[:STEPS] == pytest.approx(expected[:STEPS], rel=0.03)
+    assert "precision bf16" in errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("FSDP_VERSION", "1", "fsdp_version: 2"),
+        ("FSDP_CPU_RAM_EFFICIENT_LOADING", "True", "every process reads the weights"),
+        ("FSDP_ACTIVATION_CHECKPOINTING", "true", "gradient_checkpointing"),
+    ],
+)
+def test_settings_of_fsdp_that_would_not_train_right_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
+) -> None:
+    """Version 1, weights that one process alone reads and layers under other names are errors with what to write."""
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_strategy()
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as error:
+        check_strategy()
+    assert expected in str(error.value)
+
+
+def test_one_process_has_nobody_to_share_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FSDP in a launch of one process is refused, instead of training without it."""
+    accelerator = Accelerator(cpu=True)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InputError, match="there is one") as error:
+        shard(accelerator)
+    assert "one_gpu.yaml" in str(error.value)
+
+
+def test_deepspeed_is_refused_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop says that it does not train under DeepSpeed before processes meet, and names what to use."""
+    check_strategy()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(ClassifactError, match="DeepSpeed") as error:
+        check_strategy()
+    assert "launch_configs/multi_gpu.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("family", "layer"),
+    [("bert", "BertLayer"), ("roberta", "RobertaLayer"), ("distilbert", "TransformerBlock"), ("albert", "")],
+)
+def test_a_network_is_cut_between_its_layers(family: str, layer: str) -> None:
+    """The classes that Accelerate is told not to cut are the encoder's own layers; one whose layers share their weights
+    has none.
+    """
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    if family == "distilbert":
+        sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+    network = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, vocab_size=200, **sizes))
+    assert layer_classes(network) == ([layer] if layer else [])
