@@ -12,7 +12,6 @@ import click
 from trainer.contract.errors import show_errors
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 _BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 
@@ -25,12 +24,18 @@ def main() -> None:
 def _running(command: F) -> F:
     """Options of every command that opens a session."""
     for option in (
-        click.option("--workers", type=click.IntRange(1), help="Threads that share the session. Default: processors."),
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Threads that score, on GPUs of each. Default: processors; 2.",
+        ),
         click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens of a batch. Default: the bundle's."),
         click.option(
             "--allow-cpu-fallback", is_flag=True, help="Accept the processor where the device is not to be had."
         ),
-        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, or cuda:0,1 for two."
+        ),
         click.option(
             "--precision",
             default="auto",
@@ -85,6 +90,14 @@ def _reading(command: F) -> F:
     help="Make OUT a folder of parts, each closed at the first window that brings it to so many rows.",
 )
 @click.option("--shard", metavar="K/N", help="Score share K of N into OUT.shard-K-of-N; `merge OUT` joins the shares.")
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="ray: score on a Ray cluster, the same rows; needs 'classifact[ray]'. --workers are its actors then.",
+)
+@click.option("--ray-address", help="Of the cluster. Default: RAY_ADDRESS, else one is started on this machine.")
 @click.option("--tuned", is_flag=True, help="Use the settings that `tune` found here; tune first where it never did.")
 @click.option("--canary/--no-canary", default=True, help="Score the bundle's golden rows first; exit 3 if they differ.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
@@ -234,62 +247,18 @@ def _forecast(options: dict[str, Any]) -> None:
 
 
 def _scorer_options(options: dict[str, Any]) -> Any:
-    from serve.scorer import ScorerOptions
-    from serve.session import SessionOptions
+    from serve.options import scorer_options
 
-    session = SessionOptions(
-        precision=options["precision"], device=options["device"], allow_cpu_fallback=options["allow_cpu_fallback"]
-    )
-    return ScorerOptions(session=session, workers=options["workers"], batch_tokens=options["batch_tokens"])
+    return scorer_options(options)
 
 
 def _job(options: dict[str, Any]) -> Any:
-    from serve.job import ScoreJob
-    from serve.rejects import ErrorBound
-    from serve.shard import parse_shard
-    from serve.sources import Reading
+    from serve.options import score_job
 
-    columns = options["columns"]
-    if options["no_header"] != (columns is not None):
-        raise click.UsageError("--no-header and --columns belong together")
-    delimiter = options["delimiter"]
-    reading = Reading(
-        format=options["input_format"],
-        delimiter="\t" if delimiter == "\\t" else delimiter,
-        header=not options["no_header"],
-        columns=tuple(columns.split(",")) if columns is not None else None,
-        quoting=options["quoting"],
-        encoding=options["encoding"],
-        window=options["window"],
-        max_chars=options["max_chars"],
-    )
-    return ScoreJob(
-        bundle=options["bundle"],
-        inputs=options["inputs"],
-        out=options["out"],
-        scorer=_scorer_options(options),
-        reading=reading,
-        max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
-        on_error=options.get("on_error", "skip"),
-        probabilities=options.get("probabilities", False),
-        prefix=options.get("prefix", ""),
-        out_format=options.get("out_format"),
-        part_rows=options.get("part_rows"),
-        shard=_parsed("--shard", parse_shard, options.get("shard")),
-        tuned=options.get("tuned", False),
-        canary=options.get("canary", True),
-        resume=options.get("resume", False),
-        quiet=options["quiet"],
-        metrics_port=options.get("metrics_port"),
-    )
-
-
-def _parsed(name: str, parse: Callable[[str], T], text: str | None) -> T | None:
-    """An option's value, where it is given."""
     try:
-        return None if text is None else parse(text)
+        return score_job(options)
     except ValueError as error:
-        raise click.UsageError(f"{name}: {error}") from None
+        raise click.UsageError(str(error)) from None
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -3,23 +3,22 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-import onnxruntime as ort
-
-from export.bundle import MANIFEST, Bundle, instruction_set
+from export.bundle import Bundle
 from serve.check import check, require_passed
 from serve.formats import make_format, output_format
+from serve.identity import scorer_identity
 from serve.journal import Journal, disk_error, finished_report, noted_job
 from serve.layout import ScoreColumns, make_layout, require_columns
 from serve.metrics import served
-from serve.pipeline import LocalEngine, Pipeline, Sink
+from serve.pipeline import Engine, LocalEngine, Pipeline, Sink
 from serve.progress import Progress
-from serve.records import Window, read_windows
+from serve.records import Position, Window, read_windows
 from serve.rejects import ErrorBound
 from serve.samples import first_texts
 from serve.scorer import Scorer, ScorerOptions
@@ -30,7 +29,6 @@ from serve.state import Target, work_folder
 from serve.stream import StreamSink
 from serve.tune import cached, tune
 from trainer.contract.errors import InputError
-from trainer.contract.files import sha256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +40,7 @@ class ScoreJob:
     out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
         parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
         golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds.
+    engine: "local", or "ray" for a Ray cluster (ray_address: which; None: RAY_ADDRESS, else one on this machine).
     """
 
     bundle: Path
@@ -61,6 +60,8 @@ class ScoreJob:
     resume: bool = False
     quiet: bool = False
     metrics_port: int | None = None
+    engine: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
 
     @property
     def streams(self) -> bool:
@@ -86,10 +87,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
     """
     kind = job.kind
     sources = find_sources(job.inputs, job.reading)
-    if job.resume and (job.streams or any(source.once for source in sources)):
-        raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
-    if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
-        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
+    _require_possible(job, sources)
     bundle = Bundle.open(job.bundle)
     with Scorer(bundle, _settings(job, sources, bundle)) as scorer:
         if job.canary:
@@ -118,6 +116,17 @@ def run(job: ScoreJob) -> dict[str, Any]:
             figures = _piped(job, sources, stage, StreamSink(output), rows)
             return {"out": "standard output", "errors": "standard error", **figures}
         return _journalled(job, sources, stage, target, windows)
+
+
+def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
+    """Raise InputError where what was asked for excludes itself."""
+    once = any(source.once for source in sources)
+    if job.resume and (job.streams or once):
+        raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
+    if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
+        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
+    if job.engine == "ray" and (once or job.shard):
+        raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
 def _journalled(
@@ -166,11 +175,38 @@ def _piped(
     progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
     bound = ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors
     session = stage.scorer.session
-    with stop_on_sigterm() as stop, served(job.metrics_port, lambda: sink.state):
-        pipeline = Pipeline(
-            engine=LocalEngine(stage, windows), sink=sink, progress=progress, stop=stop, max_errors=bound
-        )
+    local = nullcontext(LocalEngine(stage, windows))
+    opened = local if job.engine == "local" else _ray_engine(job, sources, stage, sink.state.position)
+    with opened as engine, stop_on_sigterm() as stop, served(job.metrics_port, lambda: sink.state):
+        pipeline = Pipeline(engine=engine, sink=sink, progress=progress, stop=stop, max_errors=bound)
         return {**pipeline.run(), "precision": session.precision, "provider": session.provider}
+
+
+def _ray_engine(job: ScoreJob, sources: list[Source], stage: Stage, start: Position) -> AbstractContextManager[Engine]:
+    try:
+        from serve.ray_engine import Inputs, Work, opened
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "ray":
+            raise
+        raise InputError("--engine ray needs Ray", do="pip install 'classifact[ray]'") from None
+    scorer = stage.scorer
+    work = Work(
+        # A relative path is another one for a process that begins elsewhere.
+        bundle=job.bundle.absolute(),
+        options=replace(
+            job.scorer,
+            session=replace(job.scorer.session, precision=scorer.session.precision, threads=scorer.threads),
+            batch_tokens=scorer.batch_tokens,
+        ),
+        layout=stage.layout,
+        kind=job.kind,
+        max_chars=stage.max_chars,
+        nulls=stage.nulls,
+        canary=job.canary,
+        identity=scorer_identity(scorer),
+    )
+    inputs = Inputs(sources=sources, columns=scorer.bundle.contract.input.columns, size=job.reading.window, start=start)
+    return opened(work, inputs, address=job.ray_address, workers=job.scorer.workers)
 
 
 @contextmanager
@@ -190,11 +226,7 @@ def stop_on_sigterm() -> Iterator[threading.Event]:
 def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str, object]:
     """All that the output's bytes depend on: what a resumed job must have in common with the one before."""
     return {
-        "bundle": sha256(scorer.bundle.path / MANIFEST),
-        "precision": scorer.session.precision,
-        "provider": scorer.session.provider,
-        "batch_tokens": scorer.batch_tokens,
-        "threads": scorer.threads,
+        **scorer_identity(scorer),
         **asdict(job.reading),
         "probabilities": job.probabilities,
         "nulls": job.on_error == "null",
@@ -202,8 +234,6 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "part_rows": job.part_rows,
         "shard": job.shard,
         "output": job.kind,
-        "onnxruntime": ort.__version__,
-        "instruction_set": instruction_set(),
         "inputs": len(sources),
         **{f"input {number}": [source.name, source.size, source.modified] for number, source in enumerate(sources)},
     }

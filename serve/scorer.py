@@ -1,5 +1,6 @@
 """Texts to scores: one session, shared by worker threads."""
 
+import itertools
 import threading
 import time
 from collections import deque
@@ -17,7 +18,7 @@ from export.bundle import Bundle
 from serve.batching import Encoding, Plan, plan
 from serve.machine import cpu_count
 from serve.prefix import Prefix
-from serve.session import CPU, Session, SessionOptions
+from serve.session import CPU, Session, SessionOptions, open_sessions
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import BadRow, ClassifactError, InputError
 from trainer.contract.labels import LabelSpace, Scores
@@ -29,7 +30,11 @@ _WINDOW = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerOptions:
-    """How a scorer runs. workers, batch_tokens: as the machine has processors and as the manifest says where None."""
+    """How a scorer runs.
+
+    workers: threads, on GPUs of each; None: as many as processors, on GPUs two. batch_tokens: as the manifest says
+        where None.
+    """
 
     session: SessionOptions = field(default_factory=SessionOptions)
     workers: int | None = None
@@ -84,13 +89,17 @@ class Scorer:
         self.encoder = bundle.encoder()
         prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
         self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
-        self.session = Session.open(bundle, options.session)
+        sessions = open_sessions(bundle, options.session)
+        self.session = sessions[0]
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
         self.threads = options.session.threads
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
-        self.workers = options.workers or (cpu_count() if self.session.provider == CPU else 2)
-        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="score")
+        self.workers = len(sessions) * (options.workers or (cpu_count() if self.session.provider == CPU else 2))
         self._lock = threading.Lock()
+        self._mine = threading.local()
+        self._pool = ThreadPoolExecutor(
+            self.workers, "score", initializer=self._take_session, initargs=(itertools.cycle(sessions),)
+        )
         self._session_seconds = 0.0
         spec = bundle.contract.input
         self._plain = replace(spec, text=("text",), pair="pair" if spec.pair is not None else None)
@@ -108,7 +117,7 @@ class Scorer:
         """Open a bundle for scoring.
 
         precision: "auto" (int8 on a processor where the bundle has it), "fp32", "int8" or "fp16".
-        device: "auto", "cpu", "cuda" or "cuda:N"; a device that the session does not get is an error.
+        device: "auto", "cpu", "cuda", "cuda:1" or "cuda:0,1"; a device that the session does not get is an error.
         """
         session = SessionOptions(precision=precision, device=device)
         return cls(Bundle.open(Path(path)), ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens))
@@ -235,10 +244,16 @@ class Scorer:
         with self._lock:
             return self._session_seconds
 
+    def _take_session(self, sessions: Iterator[Session]) -> None:
+        """Give a worker the next device's session, for good."""
+        with self._lock:
+            self._mine.session = next(sessions)
+
     def _run(self, window: Plan, batch: Ints) -> Logits:
         arrays = self.encoder.pad(window.encoded, batch)
         start = time.thread_time()
-        logits = self.session.run(arrays)
+        session: Session = self._mine.session
+        logits = session.run(arrays)
         with self._lock:
             self._session_seconds += time.thread_time() - start
         return logits

@@ -1,6 +1,8 @@
-"""One ONNX Runtime session: the file by precision, the provider really got, and batches to logits."""
+"""ONNX Runtime sessions: the file by precision, the provider really got, and batches to logits."""
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -13,6 +15,8 @@ from trainer.contract.errors import ArtifactError, InputError, nearest
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # "auto" takes the first of these that the bundle holds.
 _PREFERRED = {CPU: ("int8", "fp32", "fp16"), CUDA: ("fp16", "fp32", "int8")}
+# An execution provider's name, and its options.
+Provider = tuple[str, dict[str, str]]
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -20,7 +24,8 @@ _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 class SessionOptions:
     """What a session is asked to be.
 
-    precision: "auto", "fp32", "int8" or "fp16". device: "auto", "cpu", "cuda" or "cuda:N".
+    precision: "auto", "fp32", "int8" or "fp16". device: "auto", "cpu", "cuda", "cuda:1" or, for a session on each,
+        "cuda:0,1".
     threads: intra-op threads of one run. arena: whether ONNX Runtime keeps freed memory for the next batch.
     """
 
@@ -32,53 +37,29 @@ class SessionOptions:
 
 
 class Session:
-    """Runs batches; safe to call from several threads. `precision` and `provider` are what was really got."""
+    """Runs batches; safe to call from several threads. `precision` and `provider` are what was really got.
 
-    def __init__(self, session: ort.InferenceSession, precision: str, labels: int) -> None:
+    bound: the device on which inputs and outputs are placed by IO binding; None: they are handed over as arrays, which
+        on a processor is the same memory.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, precision: str, labels: int, bound: tuple[str, int] | None = None
+    ) -> None:
         self.precision = precision
+        self._bound = bound
         self.provider: str = session.get_providers()[0]
         self._session = session
         self._labels = labels
         self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in session.get_inputs()}
         self._output: str = session.get_outputs()[0].name
 
-    @classmethod
-    def open(cls, bundle: Bundle, options: SessionOptions) -> "Session":
-        """Open the bundle's file for a precision on a device.
-
-        Raises InputError where the bundle lacks the precision or the device is not to be had, ArtifactError where the
-        graph does not fit the bundle.
-        """
-        wanted = _provider(options.device)
-        precision = _precision(bundle, options.precision, wanted[0])
-        if options.device == "auto":
-            # Nobody asked for the GPU whose absence ONNX Runtime would announce in red.
-            ort.set_default_logger_severity(4)
-        try:
-            session = _create(bundle, precision, wanted, options)
-        finally:
-            ort.set_default_logger_severity(2)
-        got = session.get_providers()[0]
-        if got != wanted[0] and options.device != "auto" and not options.allow_cpu_fallback:
-            raise InputError(
-                "the session did not get the device that was asked for",
-                where=bundle.graph_path(precision),
-                found=got,
-                expected=wanted[0],
-                do="run `python -m serve doctor` for the cause, or accept the processor with --allow-cpu-fallback",
-            )
-        if got != wanted[0] and _precision(bundle, options.precision, got) != precision:
-            # The file that is best on a GPU is not the one that is best where the session ended up.
-            precision = _precision(bundle, options.precision, got)
-            session = _create(bundle, precision, (got, {}), options)
-        _check_shape(session, bundle, precision)
-        return cls(session, precision, len(bundle.contract.labels))
-
     def run(self, batch: Batch) -> NDArray[np.float32]:
         """Logits of a batch, float32 [B, C]."""
         named = batch.named()
         feed = {name: named[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
-        logits: NDArray[np.float32] = self._session.run([self._output], feed)[0].astype(np.float32, copy=False)
+        found = self._session.run([self._output], feed)[0] if self._bound is None else self._run_bound(feed)
+        logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
         if logits.shape != (len(batch.ids), self._labels):
             raise ArtifactError(
                 "the graph gives another shape than the labels",
@@ -88,17 +69,66 @@ class Session:
             )
         return logits
 
+    def _run_bound(self, feed: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """One copy to the device, one back, and none that ONNX Runtime would make in between."""
+        kind, number = self._bound or ("cpu", 0)
+        binding = self._session.io_binding()
+        for name, array in feed.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array, kind, number))
+        binding.bind_output(self._output, kind, number)
+        self._session.run_with_iobinding(binding)
+        logits: NDArray[Any] = binding.copy_outputs_to_cpu()[0]
+        return logits
 
-def _provider(device: str) -> tuple[str, dict[str, str]]:
-    """The execution provider and its options for a device's name."""
-    kind, _, number = device.partition(":")
+
+def open_sessions(bundle: Bundle, options: SessionOptions) -> list[Session]:
+    """A session on each device that was asked for; all are of one precision.
+
+    Raises InputError where the bundle lacks the precision or a device is not to be had, ArtifactError where the graph
+    does not fit the bundle.
+    """
+    if options.device == "auto":
+        # Nobody asked for the GPU whose absence ONNX Runtime would announce in red.
+        ort.set_default_logger_severity(4)
+    try:
+        sessions = [_open(bundle, options, wanted) for wanted in _providers(options.device)]
+    finally:
+        ort.set_default_logger_severity(2)
+    # One on the processor, which was asked for or fallen back to, would hold up those on GPUs, and needs no company.
+    return [session for session in sessions if session.provider != CPU] or sessions[:1]
+
+
+def _open(bundle: Bundle, options: SessionOptions, wanted: Provider) -> Session:
+    precision = _precision(bundle, options.precision, wanted[0])
+    session = _create(bundle, precision, wanted, options)
+    got = session.get_providers()[0]
+    if got != wanted[0] and options.device != "auto" and not options.allow_cpu_fallback:
+        raise InputError(
+            "the session did not get the device that was asked for",
+            where=bundle.graph_path(precision),
+            found=got,
+            expected=wanted[0],
+            do="run `python -m serve doctor` for the cause, or accept the processor with --allow-cpu-fallback",
+        )
+    if got != wanted[0] and _precision(bundle, options.precision, got) != precision:
+        # The file that is best on a GPU is not the one that is best where the session ended up.
+        precision = _precision(bundle, options.precision, got)
+        session = _create(bundle, precision, (got, {}), options)
+    _check_shape(session, bundle, precision)
+    bound = ("cuda", int(wanted[1].get("device_id", "0"))) if got == CUDA else None
+    return Session(session, precision, len(bundle.contract.labels), bound)
+
+
+def _providers(device: str) -> list[Provider]:
+    """The execution providers for a device's name."""
+    kind, _, numbers = device.partition(":")
     if device == "auto":
-        return (CUDA if CUDA in ort.get_available_providers() else CPU), {}
+        return [(CUDA if CUDA in ort.get_available_providers() else CPU, {})]
     if device == "cpu":
-        return CPU, {}
-    if kind == "cuda" and (not number or number.isdecimal()):
+        return [(CPU, {})]
+    if kind == "cuda" and re.fullmatch(r"cuda(:\d+(,\d+)*)?", device):
         if CUDA in ort.get_available_providers():
-            return CUDA, {"device_id": number or "0"}
+            return [(CUDA, {"device_id": number or "0"}) for number in dict.fromkeys(numbers.split(","))]
         raise InputError(
             "the installed ONNX Runtime has no CUDA",
             found=f"onnxruntime {ort.__version__} with {', '.join(ort.get_available_providers())}",
@@ -108,7 +138,7 @@ def _provider(device: str) -> tuple[str, dict[str, str]]:
     raise InputError(
         "unknown device",
         found=repr(device),
-        expected="auto, cpu, cuda or cuda:N",
+        expected="auto, cpu, cuda, cuda:N or cuda:N,M",
         do=nearest(device, ["auto", "cpu", "cuda"]),
     )
 
@@ -122,9 +152,7 @@ def _precision(bundle: Bundle, precision: str, provider: str) -> str:
     return precision
 
 
-def _create(
-    bundle: Bundle, precision: str, provider: tuple[str, dict[str, str]], options: SessionOptions
-) -> ort.InferenceSession:
+def _create(bundle: Bundle, precision: str, provider: Provider, options: SessionOptions) -> ort.InferenceSession:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1

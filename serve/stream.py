@@ -19,11 +19,13 @@ class StreamSink:
                 do="name a file with --out",
             )
         self.state = State()
-        sys.stdout.buffer.write(output.head())
+        # Held from now on: what libraries print meanwhile may be sent elsewhere.
+        self._out = sys.stdout.buffer
+        self._out.write(output.head())
 
     def append(self, rows: bytes, errors: bytes, state: State) -> None:
         """Write a window's rows, and its rejected rows to standard error."""
-        sys.stdout.buffer.write(rows)
+        self._out.write(rows)
         sys.stderr.write(errors.decode())
         self.state = replace(
             state,
@@ -39,4 +41,4 @@ class StreamSink:
 
     def commit(self) -> None:
         """Hand the rows to whoever reads."""
-        sys.stdout.buffer.flush()
+        self._out.flush()

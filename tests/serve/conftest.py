@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.serve import bundles
+from tests.serve.helpers import write_csv
 
 
 def _make(folder: Path, name: str, **options: object) -> Path:
@@ -27,3 +28,15 @@ def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for sentence pairs from the columns `text` and `second`."""
     return _make(tmp_path_factory.mktemp("bundles"), "pair", pair="second")
+
+
+@pytest.fixture
+def three_files(tmp_path: Path) -> Path:
+    """A folder of three files with some 2,000 rows, a few of them bad."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, count in enumerate((900, 3, 1100)):
+        texts = bundles.texts(count, seed=number)
+        texts[1] = texts[count // 2] = ""
+        write_csv(folder / f"{number}.csv", texts)
+    return folder

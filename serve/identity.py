@@ -1,0 +1,20 @@
+"""What scores depend on beside their rows: what a resumed job, shards and machines of a cluster have in common."""
+
+import onnxruntime as ort
+
+from export.bundle import MANIFEST, instruction_set
+from serve.scorer import Scorer
+from trainer.contract.files import sha256
+
+
+def scorer_identity(scorer: Scorer) -> dict[str, object]:
+    """The bundle, how it is run, and on what kind of machine."""
+    return {
+        "bundle": sha256(scorer.bundle.path / MANIFEST),
+        "precision": scorer.session.precision,
+        "provider": scorer.session.provider,
+        "batch_tokens": scorer.batch_tokens,
+        "threads": scorer.threads,
+        "onnxruntime": ort.__version__,
+        "instruction_set": instruction_set(),
+    }

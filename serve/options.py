@@ -1,0 +1,72 @@
+"""What the command line said, as the dataclasses that the functions take."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from serve.job import ScoreJob
+from serve.rejects import ErrorBound
+from serve.scorer import ScorerOptions
+from serve.session import SessionOptions
+from serve.shard import parse_shard
+from serve.sources import Reading
+
+T = TypeVar("T")
+
+
+def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
+    """How to run the bundle."""
+    session = SessionOptions(
+        precision=options["precision"], device=options["device"], allow_cpu_fallback=options["allow_cpu_fallback"]
+    )
+    return ScorerOptions(session=session, workers=options["workers"], batch_tokens=options["batch_tokens"])
+
+
+def reading(options: Mapping[str, Any]) -> Reading:
+    """How the inputs are written. Raises ValueError for options that exclude each other."""
+    columns = options["columns"]
+    if options["no_header"] != (columns is not None):
+        raise ValueError("--no-header and --columns belong together")
+    delimiter = options["delimiter"]
+    return Reading(
+        format=options["input_format"],
+        delimiter="\t" if delimiter == "\\t" else delimiter,
+        header=not options["no_header"],
+        columns=tuple(columns.split(",")) if columns is not None else None,
+        quoting=options["quoting"],
+        encoding=options["encoding"],
+        window=options["window"],
+        max_chars=options["max_chars"],
+    )
+
+
+def score_job(options: Mapping[str, Any]) -> ScoreJob:
+    """A whole job. Raises ValueError for an option that cannot be."""
+    return ScoreJob(
+        bundle=options["bundle"],
+        inputs=options["inputs"],
+        out=options["out"],
+        scorer=scorer_options(options),
+        reading=reading(options),
+        max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
+        on_error=options.get("on_error", "skip"),
+        probabilities=options.get("probabilities", False),
+        prefix=options.get("prefix", ""),
+        out_format=options.get("out_format"),
+        part_rows=options.get("part_rows"),
+        shard=_parsed("--shard", parse_shard, options.get("shard")),
+        tuned=options.get("tuned", False),
+        canary=options.get("canary", True),
+        resume=options.get("resume", False),
+        quiet=options["quiet"],
+        metrics_port=options.get("metrics_port"),
+        engine=options.get("engine", "local"),
+        ray_address=options.get("ray_address"),
+    )
+
+
+def _parsed(name: str, parse: Callable[[str], T], text: str | None) -> T | None:
+    """An option's value, where it is given."""
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
