@@ -1,10 +1,11 @@
 """Where a run meets the machine and its folder: the accelerator, the run directory, and the figures it ends with."""
 
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,29 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
                 do="choose another --out, or go back to that recipe",
             )
     return dict(read_json(out / METRICS)) if (out / METRICS).exists() else None
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends. Raises InputError where another has it and `wait` is
+    off.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError(
+                "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
+            ) from None
+        yield
+
+
+def sole_writer(out: Path, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Keep other commands out of a run: a launcher that was killed may leave its processes at work.
+
+    Raises InputError where another one is in it.
+    """
+    return locked(out / "recipe.yaml", wait=False) if accelerator.is_main_process else nullcontext()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from trainer.contract.errors import InputError
 from trainer.data.splits import Splits, prepare, refuse_known, with_validation
 from trainer.evaluation import EncodedRows, Predictor
 from trainer.frozen.prefix import PrefixJob, without_prefix
-from trainer.launch import discard_unstarted, finish, open_run, start_accelerator
+from trainer.launch import discard_unstarted, finish, open_run, sole_writer, start_accelerator
 from trainer.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
 from trainer.loop import Fit, fit
 from trainer.lora import attach, check_lora, detach
@@ -74,7 +74,7 @@ def train(job: TrainJob) -> dict[str, Any]:
     if done is not None:
         track.say(f"{job.out} is finished; nothing to do")
         return done
-    with StopRequest().listening() as stop:
+    with sole_writer(job.out, accelerator), StopRequest().listening() as stop:
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
             splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first)

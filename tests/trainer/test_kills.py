@@ -3,6 +3,7 @@
 import json
 import random
 import resource
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import ClassifactError
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.launch import locked
 from trainer.model import open_checkpoint
 from trainer.recipe_file import load
 from trainer.stages import TrainJob, train
@@ -128,6 +130,21 @@ def test_sigterm_saves_a_launched_run_within_seconds(recipe: Path, two: Path, tm
     assert int(saved[-6:]) == max(line["step"] for line in runs.log(out, "step"))
     finished(recipe, out, "--resume", processes=2)
     assert runs.final_weights(out) == runs.final_weights(two)
+
+
+def test_a_run_that_another_process_works_in_is_left_alone(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """Where the processes of a killed launcher are still at work, --resume is refused instead of writing beside them;
+    when they are gone it goes on.
+    """
+    out = tmp_path / "run"
+    shutil.copytree(one, out)
+    (out / "metrics.json").unlink()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with locked(out / "recipe.yaml"), pytest.raises(InputError, match="another process works in this folder"):
+        train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))
+    assert (out / "metrics.json").exists()
 
 
 def test_a_disk_that_fills_up_later_loses_nothing(

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, write_json
+from trainer.launch import locked
 from trainer.recipe import Recipe
 from trainer.recipe_file import changed, differences, load, save
 from trainer.recipe_sweep import SweepPart
@@ -24,7 +25,7 @@ from trainer.search import study as search
 from trainer.search.refit import refit
 from trainer.search.result import shown, summary
 from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
-from trainer.search.workers import Worker, locked
+from trainer.search.workers import Worker
 from trainer.stages import TrainJob, prepare_splits, train
 from trainer.state import Interrupted
 

@@ -1,15 +1,9 @@
 """The processes of a launched search: each works through trials of its own, on its own device."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from torch import distributed
-
-from trainer.contract.errors import InputError
 
 # What a launcher tells each process about the others; with it, every trial would wait for all of them.
 _GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -48,18 +42,3 @@ class Worker:
             name for name in os.environ if name in _GROUP or name.startswith(("TORCHELASTIC_", "ROLE_", "GROUP_"))
         ]:
             del os.environ[name]
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lock that ends with the process, however it ends. Raises InputError where another has it and `wait` is
-    off.
-    """
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise InputError(
-                "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
-            ) from None
-        yield
