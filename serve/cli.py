@@ -135,7 +135,7 @@ def score(**options: Any) -> None:
     rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["rows_rejected"] else ""
     # Where the rows themselves are on standard output, nothing else may be.
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
-        rate = f"{report['rows_per_second']:,} rows/s"
+        rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
         _print({name: value for name, value in report.items() if name != "job"})
 
