@@ -6,8 +6,9 @@ import importlib.util
 import json
 import logging
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,9 @@ def tracking(accelerator: Accelerator, recipe: Recipe, out: Path) -> Iterator[No
         yield
     finally:
         # However the run ended: the next one in this process (a search's) must not be written into this one's record.
-        for tracker in accelerator.trackers:
-            tracker.finish()
+        with redirect_stdout(sys.stderr):
+            for tracker in accelerator.trackers:
+                tracker.finish()
         accelerator.trackers = []
 
 
@@ -68,7 +70,9 @@ def _start(accelerator: Accelerator, recipe: Recipe, out: Path) -> None:
     try:
         # The name becomes a folder for tensorboard and a project for the others.
         project = re.sub(r"[^\w-]+", "_", recipe.name)
-        accelerator.init_trackers(project, config=dict(_flat("", recipe.plain())), init_kwargs=own)
+        # What they have to say is no result of ours. (trackio says one more thing at the very end of the process.)
+        with redirect_stdout(sys.stderr):
+            accelerator.init_trackers(project, config=dict(_flat("", recipe.plain())), init_kwargs=own)
     except Exception as error:
         logging.getLogger(__name__).debug("starting trackers", exc_info=True)
         raise InputError(

@@ -1,7 +1,13 @@
 """Trackers, started by name through Accelerate: what a run tells them, read back from what they wrote."""
 
 import importlib.util
+import json
+import os
+import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,6 +57,43 @@ def test_wandb_offline_needs_no_account(tmp_path: Path, monkeypatch: pytest.Monk
     while (missing := [name for name in names if name not in record.read_bytes()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert missing == []
+
+
+def test_mlflow_holds_the_same_losses_as_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where mlflow is installed, its store has a run of our name with every step's loss and the recipe's values."""
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    monkeypatch.chdir(tmp_path)
+    run = track(tmp_path, "mlflow")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    [experiment] = [found for found in client.search_experiments() if found.name == "a_run_of_mine"]
+    [record] = client.search_runs([experiment.experiment_id])
+    assert record.info.run_name == "run"
+    assert float(record.data.params["stages.0.optimizer.learning_rate"]) == 1.0e-2
+    losses = {point.step: point.value for point in client.get_metric_history(record.info.run_id, "train/loss")}
+    assert losses == pytest.approx({line["step"]: line["loss"] for line in runs.log(run, "step")})
+
+
+def test_trackio_holds_the_same_losses_as_the_log(tmp_path: Path) -> None:
+    """Where trackio is installed, its database has every step's loss; only its farewell comes behind our result."""
+    pytest.importorskip("trackio")
+    recipe = runs.write_recipe(tmp_path, tracking=["trackio"], stages=ONE_EPOCH, name="a run/of mine")
+    process = subprocess.run(
+        [sys.executable, "trainer/run.py", "--config", str(recipe), "--out", str(tmp_path / "run"), "--quiet"],
+        cwd=runs.ROOT,
+        env={**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [result] = [line for line in process.stdout.splitlines() if "Run finished" not in line][-1:]
+    assert json.loads(result)["checkpoint"]
+    assert "Created new run" not in process.stdout
+    [database] = (tmp_path / "trackio").glob("a_run_of_mine*.db")
+    with closing(sqlite3.connect(database)) as connection:
+        lines = [(step, json.loads(line)) for step, line in connection.execute("select step, metrics from metrics")]
+    expected = {line["step"]: line["loss"] for line in runs.log(tmp_path / "run", "step")}
+    assert {step: line["train/loss"] for step, line in lines if "train/loss" in line} == pytest.approx(expected)
 
 
 def test_a_missing_tracker_gives_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
