@@ -31,5 +31,5 @@ def bench(job: ScoreJob) -> dict[str, Any]:
     everything that is not the session, in all of the loop's.
     """
     with tempfile.TemporaryDirectory() as folder:
-        report = run(replace(job, out=Path(folder) / "scores.parquet"))
+        report = run(replace(job, out=Path(folder) / "scores.parquet", tuned=False))
     return {name: report[name] for name in _KEPT}

@@ -98,7 +98,11 @@ def _reading(command: F) -> F:
     help="ray: score on a Ray cluster, the same rows; needs 'classifact[ray]'. --workers are its actors then.",
 )
 @click.option("--ray-address", help="Of the cluster. Default: RAY_ADDRESS, else one is started on this machine.")
-@click.option("--tuned", is_flag=True, help="Use the settings that `tune` found here; tune first where it never did.")
+@click.option(
+    "--tuned/--no-tune",
+    default=None,
+    help="Use the settings that `tune` found here; tune first where it never did. Default: for inputs of 100 MB.",
+)
 @click.option("--canary/--no-canary", default=True, help="Score the bundle's golden rows first; exit 3 if they differ.")
 @click.option("--resume", is_flag=True, help="Go on with a job that was interrupted; harmless where none was.")
 @click.option(

@@ -1,6 +1,7 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +14,7 @@ from export.bundle import Bundle
 from serve.check import check, require_passed
 from serve.formats import make_format, output_format
 from serve.identity import scorer_identity
-from serve.journal import Journal, disk_error, finished_report, noted_job
+from serve.journal import Journal, disk_error, earlier_job, finished_report
 from serve.layout import ScoreColumns, make_layout, require_columns
 from serve.metrics import served
 from serve.pipeline import Engine, LocalEngine, Pipeline, Sink
@@ -25,10 +26,14 @@ from serve.scorer import Scorer, ScorerOptions
 from serve.shard import FrameFormat, ShardSink, shard_path, share_of
 from serve.sources import Reading, Source, find_sources
 from serve.stage import Stage
-from serve.state import Target, work_folder
+from serve.state import Target
 from serve.stream import StreamSink
 from serve.tune import cached, tune
 from trainer.contract.errors import InputError
+
+# Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
+# model on two cores, of which tuning takes a few per cent.
+LONG_BYTES = 100 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +44,8 @@ class ScoreJob:
         written without scores ("null"), or ends the job ("fail").
     out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
         parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
-        golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds.
+        golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds;
+        None: where the inputs are large (LONG_BYTES), unless it is a share of a job or scored on a cluster.
     engine: "local", or "ray" for a Ray cluster (ray_address: which; None: RAY_ADDRESS, else one on this machine).
     """
 
@@ -55,7 +61,7 @@ class ScoreJob:
     out_format: str | None = None
     part_rows: int | None = None
     shard: tuple[int, int] | None = None
-    tuned: bool = False
+    tuned: bool | None = None
     canary: bool = True
     resume: bool = False
     quiet: bool = False
@@ -154,19 +160,34 @@ def _journalled(
 
 def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle) -> ScorerOptions:
     """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
-    if not job.tuned:
+    before = earlier_job(job.made) if job.resume else None
+    if before is not None:
+        # Not what the cache or the clock say by now. What the user says is compared later.
+        session = replace(job.scorer.session, threads=before["threads"])
+        return replace(job.scorer, session=session, batch_tokens=job.scorer.batch_tokens or int(before["batch_tokens"]))
+    if not (_is_long(job, sources) if job.tuned is None else job.tuned):
         return job.scorer
     found = cached(bundle, job.scorer)
     if found is None:
         if sources[0].once:
             raise InputError("a pipe cannot be tuned on", do="run `python -m serve tune` on a file first")
-        found = tune(bundle, job.scorer, *first_texts(sources, job.reading, bundle))
-    options = found.options(job.scorer)
-    before = noted_job(work_folder(job.made)) if job.resume else None
-    if before is None:
-        return options
-    session = replace(options.session, threads=before["threads"])
-    return replace(options, session=session, batch_tokens=before["batch_tokens"])
+        say = _silent if job.quiet else _tell
+        found = tune(bundle, job.scorer, *first_texts(sources, job.reading, bundle), say=say)
+    return found.options(job.scorer)
+
+
+def _is_long(job: ScoreJob, sources: list[Source]) -> bool:
+    """Whether seconds of tuning are a small part of the job. Shards and clusters need settings that are alike."""
+    sizes = [source.size or 0 for source in sources]
+    return job.engine == "local" and job.shard is None and sum(sizes) >= LONG_BYTES
+
+
+def _tell(line: str) -> None:
+    print(f"tuning: {line.strip()}", file=sys.stderr)
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 def _piped(

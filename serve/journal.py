@@ -20,7 +20,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from serve.log import append, compare, lock, note, plain, read_notes, truncate_notes
 from serve.records import Position
-from serve.state import State, Target
+from serve.state import State, Target, work_folder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
 
@@ -250,11 +250,15 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
     return report
 
 
-def noted_job(folder: Path) -> dict[str, Any] | None:
-    """The identity of the unfinished job in a work folder, or None."""
-    notes = read_notes(folder / "journal") if (folder / "journal").exists() else []
-    job: dict[str, Any] | None = notes[0]["job"] if notes else None
-    return job
+def earlier_job(out: Path) -> dict[str, Any] | None:
+    """The identity of the job that is under way for an output, or that made it; None where there is none."""
+    journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
+    notes = read_notes(journal) if journal.exists() else []
+    if notes:
+        return dict(notes[0]["job"])
+    found = read_json(report) if out.exists() and report.exists() else None
+    job = found.get("job") if isinstance(found, dict) else None
+    return job if isinstance(job, dict) else None
 
 
 def disk_error(error: OSError, out: Path) -> ClassifactError:

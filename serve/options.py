@@ -54,7 +54,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),
         shard=_parsed("--shard", parse_shard, options.get("shard")),
-        tuned=options.get("tuned", False),
+        tuned=options.get("tuned"),
         canary=options.get("canary", True),
         resume=options.get("resume", False),
         quiet=options["quiet"],

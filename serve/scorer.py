@@ -32,8 +32,8 @@ _WINDOW = 4096
 class ScorerOptions:
     """How a scorer runs.
 
-    workers: threads, on GPUs of each; None: as many as processors, on GPUs two. batch_tokens: as the manifest says
-        where None.
+    workers: threads, on GPUs of each; None: as many as use the processors, on GPUs two.
+    batch_tokens: as the manifest says where None.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
@@ -94,7 +94,8 @@ class Scorer:
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
         self.threads = options.session.threads
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
-        self.workers = len(sessions) * (options.workers or (cpu_count() if self.session.provider == CPU else 2))
+        own = max(1, cpu_count() // self.threads) if self.session.provider == CPU else 2
+        self.workers = len(sessions) * (options.workers or own)
         self._lock = threading.Lock()
         self._mine = threading.local()
         self._pool = ThreadPoolExecutor(

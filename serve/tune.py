@@ -20,6 +20,8 @@ from trainer.contract.files import read_json, sha256, write_json
 # Powers of two around what is usual: on processors small batches win, on GPUs large ones.
 _BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _SECONDS = 1.0
+# As many as make a second of work; a whole window would take a small model six times that, for each setting.
+_ROWS = 1024
 # A setting must win by more than the noise of a measurement to replace the one that the bundle was proven with.
 _MARGIN = 1.03
 
@@ -50,10 +52,12 @@ def tune(
     pairs: Sequence[str] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
-    """Measure settings on `texts`, one kind of setting after another, and keep the fastest in the cache.
+    """Measure settings on the first of `texts`, one kind of setting after another, and keep the fastest in the cache.
 
     Scores of int8 move a little with the budget, as they do with any change of batch mates: see `GraphFile.parity`.
     """
+
+    texts, pairs = texts[:_ROWS], None if pairs is None else pairs[:_ROWS]
 
     def measure(candidate: Tuned) -> Tuned:
         with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:

@@ -28,7 +28,18 @@ def _write(path: Path, rows: int) -> Path:
 
 
 def _peak(bundle: Path, rows: Path, out: Path) -> float:
-    command = [sys.executable, "-m", "serve", "score", str(bundle), str(rows), "--out", str(out), "--quiet"]
+    command = [
+        sys.executable,
+        "-m",
+        "serve",
+        "score",
+        str(bundle),
+        str(rows),
+        "--out",
+        str(out),
+        "--quiet",
+        "--no-tune",
+    ]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1])["peak_memory_mb"])
 

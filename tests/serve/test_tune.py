@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import serve.job
 import serve.tune
 from export.bundle import Bundle
 from serve.cli import main
@@ -101,6 +102,44 @@ def test_resumed_job_keeps_its_settings(single: Path, tmp_path: Path, cache: Pat
     path.write_text(json.dumps({**json.loads(path.read_text()), "batch_tokens": 77}))
     report = score(single, rows, out=tmp_path / "out.csv", precision="int8", window=32, tuned=True, resume=True)
     assert report["sha256"] == whole["sha256"]
+
+
+def test_long_job_is_tuned(single: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long job tunes itself, once; a short one, a share of one and one that was told not to keep the bundle's
+    settings.
+    """
+    rows = write_csv(tmp_path / "in.csv", bundles.texts(100))
+    _rates(monkeypatch, lambda scorer: 1000 - abs(scorer.batch_tokens - 512))
+
+    def settings(name: str, **options: Any) -> int:
+        return int(score(single, rows, out=tmp_path / name, **options)["job"]["batch_tokens"])
+
+    assert settings("short.csv") == bundles.BATCH_TOKENS
+    monkeypatch.setattr(serve.job, "LONG_BYTES", 1)
+    assert settings("told.csv", tuned=False) == bundles.BATCH_TOKENS
+    assert settings("shared.csv", shard=(1, 2)) == bundles.BATCH_TOKENS
+    assert not list(cache.rglob("*.json"))
+    assert settings("long.csv") == 512
+    _rates(monkeypatch, lambda _: pytest.fail("tuned twice"))
+    assert settings("again.csv") == 512
+
+
+def test_resumed_job_needs_no_tuning(
+    single: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that tuned itself is resumed, and repeated when it is whole, by its journal, not by the cache."""
+    monkeypatch.setattr(serve.job, "LONG_BYTES", 1)
+    _rates(monkeypatch, lambda scorer: 1000 - abs(scorer.batch_tokens - 512))
+    rows = write_csv(tmp_path / "in.csv", [*bundles.texts(60), "", *bundles.texts(60, seed=5)])
+    options = {"precision": "int8", "window": 32}
+    whole = score(single, rows, out=tmp_path / "whole.csv", **options)
+    with pytest.raises(ClassifactError, match="too many rows"):
+        score(single, rows, out=tmp_path / "out.csv", max_errors=_NONE, **options)
+    next(cache.rglob("*.json")).unlink()
+    _rates(monkeypatch, lambda _: pytest.fail("tuned again"))
+    for _ in range(2):
+        report = score(single, rows, out=tmp_path / "out.csv", resume=True, **options)
+        assert (report["sha256"], report["job"]["batch_tokens"]) == (whole["sha256"], 512)
 
 
 def test_command(single: Path, tmp_path: Path) -> None:
