@@ -2,7 +2,7 @@
 
 manifest.json                                   everything below, hashed, with the figures it was accepted on
 config.json tokenizer.json tokenizer_config.json special_tokens_map.json
-onnx/model.onnx onnx/model_quantized.onnx       one file a precision
+onnx/model.onnx onnx/model_quantized.onnx onnx/model_fp16.onnx      one file a precision
 golden.jsonl                                    validation rows with torch's logits
 reference.json                                  the training distribution that drift is measured against
 README.md                                       model card
@@ -84,7 +84,7 @@ class GraphFile:
 class ExportManifest:
     """manifest.json. files: relative path to SHA-256, of every file but the manifest. batch_tokens: the padded-token
     budget of the batches that parity was measured with, and that scoring takes by default: dynamic int8 scores depend
-    on which rows share a batch.
+    on which rows share a batch. unproven: files that no gate has passed, and why; nothing scores with them.
     """
 
     name: str
@@ -96,6 +96,7 @@ class ExportManifest:
     versions: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
     test_metrics: dict[str, Any] | None = None
+    unproven: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

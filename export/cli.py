@@ -12,7 +12,7 @@ from export.bundle import Bundle
 from export.show import describe, differences, summary, table
 from trainer.contract.errors import nearest, show_errors
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "fp16")
 PASSES = (
     "inline_branches",
     "drop_idle",
@@ -71,6 +71,11 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
 )
 @click.option("--skip", default="", callback=_passes, help=f"Exact passes to leave out, of {', '.join(PASSES)}.")
 @click.option(
+    "--packing",
+    is_flag=True,
+    help="Write the padding-free fp16 form for CUDA too, which has not been run or timed yet.",
+)
+@click.option(
     "--timing/--no-timing",
     default=True,
     help="Race the graphs on this machine, to keep what is faster and say by how much.",
@@ -87,6 +92,8 @@ def export_command(**options: Any) -> None:
     # Here, because it brings torch: help and usage errors answer at once.
     from export.pipeline import ExportJob, export
 
+    if options["packing"] and "fp16" not in options["precisions"]:
+        raise click.UsageError("--packing is a form of fp16: add it to --precision")
     started = time.monotonic()
     job = ExportJob(**options)
     manifest = export(job)

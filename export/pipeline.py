@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from export import packing
 from export.bundle import ExportManifest, hash_files, write_manifest
 from export.card import write_card
 from export.graph import check_family
@@ -32,14 +33,17 @@ _TOOLS = (
 )
 # What float rounding of another order of sums leaves; a wrong graph is off by orders of magnitude more.
 FP32_DIFFERENCE = 1e-4
+# Half precision has 11 bits; what a few layers make of that stays far below this, what overflows does not.
+FP16_DIFFERENCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportJob:
-    """One export. precisions: of "fp32" and "int8". max_drop, min_agreement: bounds of int8, see `Bounds`.
+    """One export. precisions: of "fp32", "int8" and "fp16". max_drop, min_agreement: bounds of int8, see `Bounds`.
 
-    skip: passes to leave out. timing: whether graphs are raced; without, every pass is kept and ONNX Runtime keeps its
-    own settings, so that nothing depends on the machine's speed.
+    skip: passes to leave out. packing: whether to write the padding-free fp16 form too, which no gate has passed.
+    timing: whether graphs are raced; without, every pass is kept and ONNX Runtime keeps its own settings, so that
+    nothing depends on the machine's speed.
     """
 
     run: Path
@@ -48,6 +52,7 @@ class ExportJob:
     max_drop: float = 0.005
     min_agreement: float = 0.98
     skip: tuple[str, ...] = ()
+    packing: bool = False
     timing: bool = True
     quiet: bool = False
 
@@ -56,8 +61,9 @@ class ExportJob:
         bounds = {
             "fp32": Bounds(max_drop=self.max_drop, min_agreement=0.999, max_difference=FP32_DIFFERENCE),
             "int8": Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
+            "fp16": Bounds(max_drop=self.max_drop, min_agreement=0.995, max_difference=FP16_DIFFERENCE),
         }
-        return GraphJob(bounds={name: bounds[name] for name in self.precisions}, skip=self.skip)
+        return GraphJob(bounds={name: bounds[name] for name in self.precisions}, skip=self.skip, packing=self.packing)
 
 
 def export(job: ExportJob) -> ExportManifest:
@@ -90,6 +96,7 @@ def export(job: ExportJob) -> ExportManifest:
             versions=_versions(),
             training=source.training,
             test_metrics=source.test_metrics,
+            unproven={packing.FILE: packing.NOTE} if job.packing else {},
         )
         write_card(folder / "README.md", manifest)
         manifest = replace(manifest, files=hash_files(folder))

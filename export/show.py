@@ -62,6 +62,7 @@ def describe(manifest: ExportManifest) -> str:
         "",
         f"validated on: {', '.join(f'{name} {graph.instruction_set}' for name, graph in manifest.graphs.items())}",
         f"batches: {manifest.batch_tokens:,} padded tokens",
+        *(f"unproven: {name} ({why})" for name, why in manifest.unproven.items()),
         *(
             f"{name}: without {', '.join(graph.disabled_optimizers)}"
             for name, graph in manifest.graphs.items()

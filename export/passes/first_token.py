@@ -140,6 +140,15 @@ def _normalized(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     return [(0, axis)] if axis < (first + rank) % rank else None
 
 
+def _skipped(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
+    """ONNX Runtime's own addition and layer norm in one; further outputs are counted by the caller."""
+    return [(0, axis), (1, axis)] if axis < plan.probes.rank(node.output[0]) - 1 else None
+
+
+def _activated(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
+    return [(0, axis)] if axis < plan.probes.rank(node.output[0]) - 1 else None
+
+
 def _reduced(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     """A mean over other axes. Older graphs write layer norm with it."""
     axes = plan.graph.constant(node.input[1]) if len(node.input) > 1 else None
@@ -212,6 +221,8 @@ def _unsqueeze(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
 _RULES: dict[str, Callable[[_Plan, onnx.NodeProto, int], _Needs | None]] = {
     "MatMul": _matmul,
     "LayerNormalization": _normalized,
+    "SkipLayerNormalization": _skipped,
+    "BiasGelu": _activated,
     "ReduceMean": _reduced,
     "Softmax": _softmax,
     "Transpose": _transpose,

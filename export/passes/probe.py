@@ -85,7 +85,7 @@ class _Runner:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         try:
-            self._session = _session(model, options)
+            self._session = model_session(model, options)
         finally:
             del model.graph.output[:]
             model.graph.output.extend(outputs)
@@ -103,7 +103,8 @@ class _Runner:
         return dict(zip(self._names, self._session.run(self._names, given), strict=True))
 
 
-def _session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
+def model_session(model: onnx.ModelProto, options: ort.SessionOptions) -> ort.InferenceSession:
+    """A CPU session on a graph in memory, through a file where it is too large for one message."""
     if not is_large(model):
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     with tempfile.TemporaryDirectory() as folder:
