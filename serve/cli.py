@@ -73,7 +73,9 @@ def _reading(command: F) -> F:
 @_BUNDLE
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="A file's name (.csv, .tsv, .jsonl, .parquet), or -."
+    "--out",
+    required=True,
+    help="A file's name (.csv, .tsv, .jsonl, .parquet), -, or with --part-rows a URL to write to.",
 )
 @click.option(
     "--out-format",

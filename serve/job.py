@@ -21,6 +21,7 @@ from serve.pipeline import Engine, LocalEngine, Pipeline, Sink
 from serve.progress import Progress
 from serve.records import Position, Window, read_windows
 from serve.rejects import ErrorBound
+from serve.remote import RemoteFolder, RemoteParts
 from serve.samples import first_texts
 from serve.scorer import Scorer, ScorerOptions
 from serve.shard import FrameFormat, ShardSink, shard_path, share_of
@@ -42,16 +43,17 @@ class ScoreJob:
 
     on_error: what becomes of a row that cannot be scored, beside its line in the side file: it is left out ("skip"),
         written without scores ("null"), or ends the job ("fail").
-    out: a file, or "-" for standard output. out_format: by its suffix where None. part_rows: make `out` a folder of
-        parts of about so many rows. shard: score share K of N into a file beside `out`. canary: score the bundle's
-        golden rows first, and stop where this machine scores them differently. tuned: run with what `tune` finds;
-        None: where the inputs are large (LONG_BYTES), unless it is a share of a job or scored on a cluster.
+    out: a file, "-" for standard output, or a URL (as a str: a Path would mend its slashes), which takes part_rows.
+    out_format: by its suffix where None. part_rows: make `out` a folder of parts of about so many rows. shard: score
+        share K of N into a file beside `out`. canary: score the bundle's golden rows first, and stop where this machine
+        scores them differently. tuned: run with what `tune` finds; None: where the inputs are large (LONG_BYTES),
+        unless it is a share of a job or scored on a cluster.
     engine: "local", or "ray" for a Ray cluster (ray_address: which; None: RAY_ADDRESS, else one on this machine).
     """
 
     bundle: Path
     inputs: tuple[str, ...]
-    out: Path
+    out: Path | str
     scorer: ScorerOptions = field(default_factory=ScorerOptions)
     reading: Reading = field(default_factory=Reading)
     max_errors: ErrorBound = field(default_factory=ErrorBound)
@@ -77,7 +79,12 @@ class ScoreJob:
     @property
     def made(self) -> Path:
         """The file or folder that this job makes: the output, or its share of it."""
-        return shard_path(self.out, self.shard) if self.shard else self.out
+        return shard_path(Path(self.out), self.shard) if self.shard else Path(self.out)
+
+    @property
+    def remote(self) -> bool:
+        """Whether the output is at a URL."""
+        return "://" in str(self.out)
 
     @property
     def kind(self) -> str:
@@ -121,7 +128,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
             rows = windows or read_windows(sources, spec.columns, job.reading.window)
             figures = _piped(job, sources, stage, StreamSink(output), rows)
             return {"out": "standard output", "errors": "standard error", **figures}
-        return _journalled(job, sources, stage, target, windows)
+        return _kept(job, sources, stage, target, windows)
 
 
 def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
@@ -131,18 +138,25 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
         raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
     if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
         raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
+    if job.remote and (job.part_rows is None or job.shard):
+        raise InputError(
+            "an object store can neither append nor rename, which a single file and a share need to be exactly once",
+            where=job.out,
+            do="say --part-rows N for a folder of parts, or score into a local file and copy it",
+        )
     if job.engine == "ray" and (once or job.shard):
         raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
-def _journalled(
+def _kept(
     job: ScoreJob, sources: list[Source], stage: Stage, target: Target, windows: Iterator[Window] | None
 ) -> dict[str, Any]:
+    """Score into a journal, or into parts at a URL."""
     identity = _identity(job, sources, stage.scorer)
-    done = finished_report(target, identity) if job.resume else None
+    done = finished_report(target, identity) if job.resume and not job.remote else None
     if done is not None:
         return done
-    with Journal.open(target, identity, resume=job.resume) as journal:
+    with _journal(job, target, identity) as journal:
         sink: Sink = ShardSink(journal) if job.shard else journal
         if journal.finished is None:
             columns = stage.scorer.bundle.contract.input.columns
@@ -151,16 +165,29 @@ def _journalled(
                 windows = share_of(windows, job.shard)
             try:
                 figures = _piped(job, sources, stage, sink, windows)
-                errors = str(target.errors) if journal.state.rejected else None
-                journal.seal({"out": str(target.out), "errors": errors, **figures, "job": identity})
+                errors = sink.rejected if job.remote else str(target.errors)
+                found = errors if journal.state.rejected else None
+                journal.seal(
+                    {"out": str(job.out if job.remote else target.out), "errors": found, **figures, "job": identity}
+                )
             except OSError as error:
                 raise disk_error(error, job.out) from error
         return journal.publish()
 
 
+def _journal(job: ScoreJob, target: Target, identity: dict[str, object]) -> Journal | RemoteParts:
+    if not job.remote or target.part_rows is None:
+        return Journal.open(target, identity, resume=job.resume)
+    parts = RemoteParts(RemoteFolder(str(job.out)), target.format, target.part_rows)
+    parts.begin(identity, resume=job.resume)
+    return parts
+
+
 def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle) -> ScorerOptions:
     """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
-    before = earlier_job(job.made) if job.resume else None
+    before = None
+    if job.resume:
+        before = RemoteFolder(str(job.out)).earlier_job() if job.remote else earlier_job(job.made)
     if before is not None:
         # Not what the cache or the clock say by now. What the user says is compared later.
         session = replace(job.scorer.session, threads=before["threads"])

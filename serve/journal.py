@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
 from serve.log import append, compare, lock, note, plain, read_notes, truncate_notes
-from serve.records import Position
 from serve.state import State, Target, work_folder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
@@ -170,7 +169,7 @@ class Journal:
             self._safe = self.state
             return
         compare(notes[0]["job"], plain(identity), self.folder)
-        self.state = self._safe = State(**{**states[-1], "position": Position(**states[-1]["position"])})
+        self.state = self._safe = State.of(states[-1])
         if self.finished is None:
             truncate_notes(self.folder / "journal", notes)
             os.truncate(self.folder / "errors.jsonl", self.state.errors_bytes)
@@ -261,12 +260,12 @@ def earlier_job(out: Path) -> dict[str, Any] | None:
     return job if isinstance(job, dict) else None
 
 
-def disk_error(error: OSError, out: Path) -> ClassifactError:
-    """A full disk in our form: what is safe, and how to go on."""
+def disk_error(error: OSError, out: Path | str) -> ClassifactError:
+    """A full disk, or a store that refuses, in our form: what is safe, and how to go on."""
     return ClassifactError(
         "the output cannot be written",
         where=error.filename or out,
-        found=error.strerror,
+        found=error.strerror or str(error),
         do="make room, then run the same command with --resume: what was scored is kept",
     )
 

@@ -62,7 +62,7 @@ def plain(content: Mapping[str, object]) -> dict[str, Any]:
     return read
 
 
-def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> None:
+def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path | str) -> None:
     """Raise InputError naming the first thing in which two jobs differ."""
     for key in (*before, *now):
         if before.get(key) != now.get(key):

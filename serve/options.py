@@ -1,6 +1,7 @@
 """What the command line said, as the dataclasses that the functions take."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from serve.job import ScoreJob
@@ -44,7 +45,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
     return ScoreJob(
         bundle=options["bundle"],
         inputs=options["inputs"],
-        out=options["out"],
+        out=options["out"] if "://" in str(options["out"]) else Path(options["out"]),
         scorer=scorer_options(options),
         reading=reading(options),
         max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),

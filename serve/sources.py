@@ -175,20 +175,23 @@ def _dialect(kind: str, reading: Reading) -> Dialect | None:
         raise InputError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
 
 
-def _fsspec(name: str) -> Any:
+def url_system(name: str) -> Any:
+    """The file system of a URL, and the path in it. Raises InputError where there is no driver for it."""
     try:
         import fsspec
     except ImportError:
-        raise InputError("reading a URL needs fsspec", where=name, do="pip install fsspec") from None
+        raise InputError("a URL needs fsspec", where=name, do="pip install fsspec") from None
     try:
         return fsspec.core.url_to_fs(name)
     # Each file system has its own errors: a missing driver is an ImportError, a bad URL a ValueError.
     except (ImportError, ValueError) as error:
-        raise InputError("the URL cannot be opened", where=name, found=str(error)) from None
+        raise InputError(
+            "the URL cannot be opened", where=name, found=str(error), do="install what it names, or mend the URL"
+        ) from None
 
 
 def _open_url(name: str) -> BinaryIO:
-    system, path = _fsspec(name)
+    system, path = url_system(name)
     try:
         return cast("BinaryIO", system.open(path, "rb"))
     except OSError as error:
@@ -196,7 +199,7 @@ def _open_url(name: str) -> BinaryIO:
 
 
 def _url_state(name: str) -> tuple[int | None, str]:
-    system, path = _fsspec(name)
+    system, path = url_system(name)
     system.invalidate_cache()
     try:
         return system.info(path).get("size"), str(system.ukey(path))
@@ -205,7 +208,7 @@ def _url_state(name: str) -> tuple[int | None, str]:
 
 
 def _expand_url(given: str) -> list[str]:
-    system, path = _fsspec(given)
+    system, path = url_system(given)
     if any(character in path for character in "*?["):
         found = sorted(system.glob(path))
     elif system.isdir(path):

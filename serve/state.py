@@ -1,8 +1,10 @@
 """How far a job is, window by window, and what it makes: what the journal notes and where it lies."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from serve.outputs import Format
 from serve.records import Position
@@ -54,6 +56,11 @@ class State:
     part_rows: int = 0
     rows_bytes: int = 0
     errors_bytes: int = 0
+
+    @classmethod
+    def of(cls, noted: Mapping[str, Any]) -> "State":
+        """From what `asdict` made, through JSON."""
+        return cls(**{**noted, "position": Position(**noted["position"])})
 
     def after(self, scored: Scored) -> "State":
         """With a window more; what the files hold is counted by who writes them."""
