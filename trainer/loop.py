@@ -156,7 +156,7 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
             job.accelerator.backward(loss * (processes / normaliser))
         total += loss.detach()
     sums = torch.stack(
-        [total.double(), torch.tensor(float(bool(job.stop.received)), device=total.device, dtype=torch.float64)]
+        [total.double(), torch.tensor(float(job.stop.received), device=total.device, dtype=torch.float64)]
     )
     loss_sum, stops = job.accelerator.reduce(sums, reduction="sum").tolist()
     norm = clip(job)

@@ -6,6 +6,7 @@ RUN/resume/             weights, optimizer and progress of the last save, named 
 """
 
 import math
+import os
 import pickle  # for the error that torch's weights-only reader raises; nothing is unpickled
 import shutil
 import signal
@@ -185,13 +186,21 @@ def told_if_full(path: Path) -> Iterator[None]:
 
 
 class StopRequest:
-    """SIGTERM and SIGINT as a flag that the loop reads after each step.
+    """SIGTERM, SIGINT and the death of our launcher, as a flag that the loop reads after each step.
 
-    A second one of them ends the process at once.
+    A second signal ends the process at once.
     """
 
     def __init__(self) -> None:
-        self.received = 0
+        self._signal = 0
+        # One that is killed tells nobody, and a launcher of one process does not pass on a SIGTERM either; what it
+        # started then has another parent. Where nobody launched us, a shell may well go before us.
+        self._launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
+
+    @property
+    def received(self) -> bool:
+        """Whether the run should save and end."""
+        return self._signal != 0 or self._launcher not in {None, os.getppid()}
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
@@ -205,6 +214,6 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received:
+        if self._signal:
             raise KeyboardInterrupt
-        self.received = number
+        self._signal = number

@@ -5,6 +5,7 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -115,11 +116,7 @@ def test_sigterm_saves_a_launched_run_within_seconds(recipe: Path, two: Path, tm
     """
     out = tmp_path / "run"
     process = runs.launch("two_cpu_processes", recipe, out)
-    deadline = time.monotonic() + 150
-    while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_bytes().splitlines()) < 2:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()[1]
-        time.sleep(0.001)
+    after_two_steps(process, out)
     process.send_signal(signal.SIGTERM)
     told = time.monotonic()
     _, errors = process.communicate(timeout=100)
@@ -130,6 +127,35 @@ def test_sigterm_saves_a_launched_run_within_seconds(recipe: Path, two: Path, tm
     assert int(saved[-6:]) == max(line["step"] for line in runs.log(out, "step"))
     finished(recipe, out, "--resume", processes=2)
     assert runs.final_weights(out) == runs.final_weights(two)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_whose_launcher_is_killed_saves_and_ends(
+    recipe: Path, request: pytest.FixtureRequest, tmp_path: Path, processes: int
+) -> None:
+    """Where the launcher alone is killed, its processes notice, save and end; the resumed run ends with the same
+    weights.
+    """
+    out = tmp_path / "run"
+    process = runs.launch(CONFIGS[processes], recipe, out)
+    after_two_steps(process, out)
+    process.kill()
+    # The pipe closes when the last of its processes is gone.
+    _, errors = process.communicate(timeout=100)
+    assert "interrupted; the run is saved" in errors
+    finished(recipe, out, "--resume", processes=processes)
+    assert runs.final_weights(out) == runs.final_weights(request.getfixturevalue("one" if processes == 1 else "two"))
+
+
+def after_two_steps(process: subprocess.Popen[str], out: Path) -> None:
+    """Wait until a launched run has logged two steps."""
+    deadline = time.monotonic() + 150
+    while not (out / "metrics.jsonl").exists() or len((out / "metrics.jsonl").read_bytes().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.001)
 
 
 def test_a_run_that_another_process_works_in_is_left_alone(recipe: Path, one: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Frozen layers at the network's start run once: same figures as when they run in every epoch."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -216,8 +217,8 @@ def test_a_disk_that_fills_up_is_no_error(job: tuple[PrefixJob, list[str]], monk
 
 def test_a_signal_while_frozen_layers_run(job: tuple[PrefixJob, list[str]]) -> None:
     """SIGTERM is heard before the first step, and leaves no file."""
-    job[0].stop.received = 15
-    with pytest.raises(Interrupted, match="frozen layers"):
+    with job[0].stop.listening(), pytest.raises(Interrupted, match="frozen layers"):
+        signal.raise_signal(signal.SIGTERM)
         without_prefix(job[0], [rows_of(job[0])])
     assert list(job[0].folder.iterdir()) == []
 
