@@ -1,17 +1,21 @@
 """The scorer in Python: iterables of any length, and the libraries that people keep their rows in."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from serve import Scorer
 from tests.serve import bundles
 
+README = Path(__file__).parents[2] / "serve" / "README.md"
 TEXTS = bundles.texts(50)
 
 
@@ -68,27 +72,23 @@ def test_multi_label(multi: Path) -> None:
         assert [list(row.labels) for row in scorer.score_iter(TEXTS)] == scorer.predict(TEXTS)
 
 
-def test_pandas(scorer: Scorer) -> None:
-    """A pandas column goes in, and a column comes out."""
-    frame = pd.DataFrame({"text": TEXTS})
-    frame["prediction"] = scorer.predict(frame["text"].tolist())
-    assert frame["prediction"].tolist() == scorer.predict(TEXTS)
+@pytest.fixture
+def tables() -> dict[str, Any]:
+    """The same texts in each library, by the names that the README gives them."""
+    return {
+        "frame": pd.DataFrame({"text": TEXTS}),
+        "polars_frame": pl.DataFrame({"text": TEXTS}),
+        "table": pa.table({"text": TEXTS}),
+        "rows": datasets.Dataset.from_dict({"text": TEXTS}),
+    }
 
 
-def test_pyarrow(scorer: Scorer) -> None:
-    """An Arrow table is scored and gets a column."""
-    table = pa.table({"text": TEXTS})
-    scored = table.append_column("prediction", pa.array(scorer.predict(table["text"].to_pylist())))
-    assert scored["prediction"].to_pylist() == scorer.predict(TEXTS)
-
-
-def test_datasets_map(scorer: Scorer) -> None:
-    """`datasets.map` scores in batches."""
-    rows = datasets.Dataset.from_dict({"text": TEXTS})
-    scored = rows.map(
-        lambda batch: {"prediction": scorer.predict(batch["text"])},
-        batched=True,
-        batch_size=16,
-        new_fingerprint="scored",
-    )
-    assert scored["prediction"][:] == scorer.predict(TEXTS)
+def test_libraries(scorer: Scorer, tables: dict[str, Any]) -> None:
+    """The README's line for pandas, polars, pyarrow and `datasets.map` each adds the column that `predict` gives."""
+    blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL)
+    (code,) = (block for block in blocks if "polars_frame" in block)
+    names: dict[str, Any] = {"scorer": scorer, "pl": pl, "pa": pa, **tables}
+    exec(code, names)  # noqa: S102  It is our own page.
+    for name in tables:
+        found = names[name]["prediction"]
+        assert (found.to_pylist() if name == "table" else list(found)) == scorer.predict(TEXTS), name
