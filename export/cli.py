@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from export.bundle import Bundle
-from export.show import describe, differences, summary, table
+from export.show import describe, differences, markdown, summary, table
 from trainer.contract.errors import nearest, show_errors
 
 PRECISIONS = ("fp32", "int8", "fp16")
@@ -105,12 +105,13 @@ def export_command(**options: Any) -> None:
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--diff", "other", type=click.Path(path_type=Path), help="Print what differs in another bundle instead.")
+@click.option("--markdown", "for_page", is_flag=True, help="Print the table of figures alone, as Markdown.")
 @show_errors
-def inspect_command(bundle: Path, other: Path | None) -> None:
+def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
     """Check every hash of BUNDLE and print what it holds: labels, files, passes, figures, versions."""
     first = Bundle.open(bundle).manifest
     if other is None:
-        click.echo(describe(first))
+        click.echo(markdown(first) if for_page else describe(first))
         click.echo(json.dumps({"bundle": str(bundle), **summary(first)}))
         return
     found = differences(first, Bundle.open(other).manifest)

@@ -39,6 +39,29 @@ def _made(graph: GraphFile) -> str:
     return ", ".join(steps) or "as exported"
 
 
+def markdown(manifest: ExportManifest) -> str:
+    """The same table for a page, and the gains under it."""
+    parity = next(iter(manifest.graphs.values())).parity
+    base = manifest.graphs.get("fp32")
+    lines = [
+        f"| {manifest.name} | size | agreement | largest / 99 % difference | rows/s | over exported | over fp32 "
+        f"| drop of {parity.metric} ({parity.torch_value:.4f} on {parity.rows:,} rows) |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for precision, graph in manifest.graphs.items():
+        parity = graph.parity
+        rate = "" if graph.rows_per_second is None else f"{graph.rows_per_second:,.0f}"
+        speed = "" if graph.speed is None else f"{graph.speed:.2f}"
+        over = "" if graph.speed is None or base is None or base.speed is None else f"{graph.speed / base.speed:.2f}"
+        lines.append(
+            f"| {precision} | {graph.bytes / 1e6:.1f} MB | {parity.label_agreement:.4f} "
+            f"| {parity.max_difference:.2g} / {parity.p99_difference:.2g} | {rate} | {speed} | {over} "
+            f"| {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}] |"
+        )
+    made = [f"* {precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
+    return "\n".join([*lines, "", *made])
+
+
 def summary(manifest: ExportManifest) -> dict[str, object]:
     """The figures of each file, as JSON holds them."""
     graphs = {}

@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
-from export import cli, graphs, int8
+from export import cli, graphs, int8, optimize
 from export.bundle import Bundle, hash_files
 from export.cli import export_command
 from export.passes import PASSES
@@ -114,21 +114,32 @@ def saturate(graph: onnx.ModelProto) -> onnx.ModelProto:
     return graph
 
 
+def break_pass(result: tuple[onnx.ModelProto, tuple[str, ...]]) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """What a pass that scales a layer norm leaves."""
+    return break_weights(result[0]), result[1]
+
+
 @pytest.mark.parametrize(
     ("target", "damage", "precision"),
-    [((graphs, "export_graph"), break_weights, "fp32"), ((int8, "quantize"), saturate, "int8")],
+    [
+        ((graphs, "export_graph"), break_weights, "fp32"),
+        ((optimize, "apply_passes"), break_pass, "fp32"),
+        ((int8, "quantize"), saturate, "int8"),
+    ],
 )
 def test_broken_graph_fails_its_gate(
     target: tuple[ModuleType, str],
-    damage: Callable[[onnx.ModelProto], onnx.ModelProto],
+    damage: Callable[[Any], Any],
     precision: str,
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A broken fp32 graph and a saturated int8 one exit with 3, say which figure is outside, and leave nothing."""
+    """A broken fp32 graph, a broken pass and a saturated int8 file exit with 3, say which figure is outside, and leave
+    nothing.
+    """
     real = getattr(*target)
-    monkeypatch.setattr(*target, lambda *given: damage(real(*given)))
+    monkeypatch.setattr(*target, lambda *given, **named: damage(real(*given, **named)))
     arguments = [str(run), "--out", str(tmp_path / "bundle"), "--quiet", "--no-timing"]
     result = CliRunner().invoke(export_command, arguments)
     assert result.exit_code == 3
@@ -175,21 +186,46 @@ def test_weights_that_do_not_fill_the_network(run: Path, tmp_path: Path) -> None
     assert "classifier.weight" in result.stderr
 
 
-def test_what_the_command_prints(run: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def timed(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """What the command gives where graphs are raced, in every precision."""
+    out = tmp_path_factory.mktemp("timed") / "bundle"
+    arguments = [str(run), "--out", str(out), "--max-drop", "0.1", "--min-agreement", "0.9"]
+    return CliRunner().invoke(export_command, [*arguments, "--precision", "int8,fp32,fp16"]), out
+
+
+def test_what_the_command_prints(timed: tuple[Result, Path]) -> None:
     """Standard output is a table and one JSON line; progress is on standard error alone."""
-    arguments = [str(run), "--out", str(tmp_path / "bundle"), "--max-drop", "0.1", "--min-agreement", "0.9"]
-    result = CliRunner().invoke(export_command, arguments)
+    result, out = timed
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines[2:4]] == ["fp32", "int8"]
+    assert [line.split()[0] for line in lines[2:5]] == ["fp32", "int8", "fp16"]
     summary = json.loads(lines[-1])
     assert summary["graphs"]["int8"]["rows"] == 120
     # A race was run, and its figures are printed and kept.
     assert summary["graphs"]["fp32"]["gains"]["first_token"] > 0
     assert summary["graphs"]["int8"]["speed"] > 0
-    assert "first_token" in lines[4]
+    assert "first_token" in lines[5]
     assert "exporting the graph" in result.stderr
-    assert Bundle.open(tmp_path / "bundle").manifest.name == "tiny"
+    assert Bundle.open(out).manifest.name == "tiny"
+
+
+def test_fp16_in_a_bundle(timed: tuple[Result, Path]) -> None:
+    """The bundle holds the fp16 file, its figures and what was fused; no speed, since no GPU timed it."""
+    entry = Bundle.open(timed[1]).graph("fp16")
+    assert entry.file == "onnx/model_fp16.onnx"
+    assert entry.passes == ("fuse_attention", "first_token")
+    assert entry.parity.label_agreement >= 0.99
+    assert 0 < entry.parity.max_difference < 0.05
+    assert (entry.speed, entry.rows_per_second, entry.gains) == (None, None, {})
+
+
+def test_timing_does_not_reach_the_graphs(timed: tuple[Result, Path], bundle: Path) -> None:
+    """An export that raced holds the very graphs of one that did not: races choose settings, which lie in the
+    manifest.
+    """
+    for file in ("onnx/model.onnx", "onnx/model_quantized.onnx"):
+        assert (timed[1] / file).read_bytes() == (bundle / file).read_bytes()
 
 
 @pytest.mark.parametrize(
