@@ -1,7 +1,6 @@
 """AdamW's parameter groups, and the learning rate as a pure function of the step."""
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -47,8 +46,3 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Give every group its share of the rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
-
-
-def learning(model: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters that learn."""
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)

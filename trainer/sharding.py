@@ -20,11 +20,18 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.layers import encoder_layers, layers_name
 
 _HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# What fsdp_config may say of these, as the launcher hands it over, and why.
+# What the launcher may hand over of fsdp_config, and what to write there.
 _SETTINGS = {
-    "VERSION": ("2", "fsdp_version: 2"),
-    "CPU_RAM_EFFICIENT_LOADING": ("false", "fsdp_cpu_ram_efficient_loading: false (every process reads the weights)"),
-    "ACTIVATION_CHECKPOINTING": ("false", "fsdp_activation_checkpointing: false (a stage has gradient_checkpointing)"),
+    "VERSION": ({"2"}, "fsdp_version: 2"),
+    "CPU_RAM_EFFICIENT_LOADING": (
+        {"", "false"},
+        "fsdp_cpu_ram_efficient_loading: false; every process reads the weights",
+    ),
+    "ACTIVATION_CHECKPOINTING": (
+        {"", "false"},
+        "fsdp_activation_checkpointing: false; a stage has gradient_checkpointing",
+    ),
+    "OFFLOAD_PARAMS": ({"", "false"}, "fsdp_offload_params: false"),
 }
 
 
@@ -40,10 +47,15 @@ def check_strategy() -> None:
             expected="one process, several that each hold the whole network (DDP), or FSDP",
             do="use launch_configs/multi_gpu.yaml, or fsdp.yaml where memory is short",
         )
-    for name, (value, line) in _SETTINGS.items() if _asked("FSDP") else ():
-        found = os.environ.get(f"FSDP_{name}", value).lower()
-        if found != value:
-            raise InputError("the loop does not train under this setting of FSDP", found=found, expected=line)
+    for name, (good, line) in _SETTINGS.items() if _asked("FSDP") else ():
+        found = os.environ.get(f"FSDP_{name}", "").lower()
+        if found not in good:
+            raise InputError(
+                "the loop does not train under this setting of FSDP",
+                where=f"fsdp_config of the launch config ({name.lower()})",
+                found=found,
+                expected=line,
+            )
 
 
 def shard(accelerator: Accelerator) -> None:

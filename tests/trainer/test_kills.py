@@ -179,21 +179,20 @@ def test_a_disk_that_fills_up_later_loses_nothing(
     """Where the disk is full after some saves, the run ends with an error of ours, the earlier checkpoint and state are
     whole, and with room again it goes on to the same weights.
     """
-    step, hard = Track.step, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    step, limits = Track.step, resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def then_full(self: Track, place: dict[str, int], values: dict[str, float], tokens: int) -> None:
         step(self, place, values, tokens)
         if place["step"] == 6:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, hard))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
 
-    resource_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     with monkeypatch.context() as patch:
         patch.setattr(Track, "step", then_full)
         try:
             stopped(recipe, tmp_path / "run")
         finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, resource_limit)
-    goes_on(recipe, tmp_path / "run", one)
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert resumed(recipe, tmp_path / "run") == runs.final_weights(one)
 
 
 def test_a_folder_that_cannot_be_written_loses_nothing(
@@ -215,7 +214,7 @@ def test_a_folder_that_cannot_be_written_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Track, "step", then_closed)
         stopped(recipe, tmp_path / "run")
-    goes_on(recipe, tmp_path / "run", one)
+    assert resumed(recipe, tmp_path / "run") == runs.final_weights(one)
 
 
 def stopped(recipe: Path, out: Path) -> None:
@@ -231,10 +230,10 @@ def stopped(recipe: Path, out: Path) -> None:
     assert list(out.rglob("*.partial")) == []
 
 
-def goes_on(recipe: Path, out: Path, one: Path) -> None:
-    """With room again, the same command ends with the weights of a run that met no such thing."""
+def resumed(recipe: Path, out: Path) -> str:
+    """The hash of the weights that the same command ends with, once there is room again."""
     train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))
-    assert runs.final_weights(out) == runs.final_weights(one)
+    return runs.final_weights(out)
 
 
 def losses(run: Path, kind: str) -> list[float]:

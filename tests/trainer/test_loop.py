@@ -232,6 +232,19 @@ def test_processes_share_an_optimizer_batch(processes: int) -> None:
     assert all(share for share in shares)
 
 
+@pytest.mark.parametrize("processes", [1, 2, 3, 40])
+def test_micro_batches_in_step(processes: int) -> None:
+    """Where each micro-batch takes all processes, they run equally many: those of their own, then stand-ins."""
+    lengths = np.random.default_rng(0).integers(3, 90, 33)
+    shares, own = (
+        [micro_batches(np.arange(33), lengths, 128, rank, processes, even=even) for rank in range(processes)]
+        for even in (True, False)
+    )
+    assert {len(share) for share in shares} == {max(map(len, own))}
+    counted = [[micro.rows.tolist() for micro in share if micro.counted] for share in shares]
+    assert counted == [[micro.rows.tolist() for micro in share if micro.counted] for share in own]
+
+
 @pytest.mark.parametrize(
     ("schedule", "expected"),
     [

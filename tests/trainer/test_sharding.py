@@ -37,9 +37,9 @@ def write(folder: Path, *stages: dict[str, Any]) -> Path:
     )
 
 
-def fsdp(recipe: Path, out: Path, *more: str, die: str = "") -> str:
-    """Launch a run under FSDP, which must end well, or die; gives its standard error."""
-    process = runs.launch("fsdp", recipe, out, *more, die=die)
+def fsdp(recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = "") -> str:
+    """Launch a run under FSDP, which must end well, or die; gives its standard error. options: the launcher's."""
+    process = runs.launch("fsdp", recipe, out, *more, options=options, die=die)
     _, errors = process.communicate(timeout=200)
     assert (process.returncode == 0) is not bool(die), errors
     return errors
@@ -138,13 +138,19 @@ def test_what_a_stage_may_ask_for_works_under_fsdp(tmp_path: Path, change: dict[
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_weights_may_stay_whole_from_forward_to_backward(recipe: Path, one: Path, tmp_path: Path) -> None:
+    """With gradients and optimizer state split alone (as ZeRO 2), a run ends as one process does."""
+    fsdp(recipe, tmp_path / "run", options=("--fsdp_reshard_after_forward", "false"))
+    assert_same(tmp_path / "run", one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_half_precision_adds_up_in_fp32(recipe: Path, one: Path, tmp_path: Path) -> None:
     """In bf16, whose gradients are added up and exchanged in fp32, a split network learns as one process in fp32 does
     within what eight bits of mantissa allow.
     """
-    process = runs.launch("fsdp", recipe, tmp_path / "run", options=("--mixed_precision", "bf16"))
-    _, errors = process.communicate(timeout=200)
-    assert process.returncode == 0, errors
+    errors = fsdp(recipe, tmp_path / "run", options=("--mixed_precision", "bf16"))
     found, expected = ([line["loss"] for line in runs.log(out, "step")] for out in (tmp_path / "run", one))
     assert found[:STEPS] == pytest.approx(expected[:STEPS], rel=0.03)
     assert "precision bf16" in errors
@@ -156,12 +162,15 @@ def test_half_precision_adds_up_in_fp32(recipe: Path, one: Path, tmp_path: Path)
         ("FSDP_VERSION", "1", "fsdp_version: 2"),
         ("FSDP_CPU_RAM_EFFICIENT_LOADING", "True", "every process reads the weights"),
         ("FSDP_ACTIVATION_CHECKPOINTING", "true", "gradient_checkpointing"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "fsdp_offload_params: false"),
     ],
 )
 def test_settings_of_fsdp_that_would_not_train_right_are_refused(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
-    """Version 1, weights that one process alone reads and layers under other names are errors with what to write."""
+    """Version 1, weights that one process alone reads, layers under other names and offloading are errors with what to
+    write.
+    """
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("FSDP_VERSION", "2")
     check_strategy()
