@@ -40,6 +40,8 @@ from trainer.contract.errors import ClassifactError, InputError
 
 # One file is read ahead of the one whose windows are scored; what they make waits in the cluster's memory.
 _READERS = 2
+# How often a window may lose its actor. Machines come and go; a window that kills each of them must end.
+_TRIES = 10
 _ITEM = "item"
 
 
@@ -144,8 +146,10 @@ class RayEngine:
         self.workers = workers
         self._threads = work.options.session.threads
         self._on_gpu = work.identity["provider"] != CPU
-        # Each actor has a processor of its own; a GPU's second thread prepares the next batch.
-        self._work = replace(work, options=replace(work.options, workers=2 if self._on_gpu else 1))
+        # Each actor sees one device, its own, under the first number. A GPU's second thread prepares the next batch.
+        session = replace(work.options.session, device="cuda" if self._on_gpu else "cpu")
+        options = replace(work.options, session=session, workers=2 if self._on_gpu else 1)
+        self._work = replace(work, options=options)
         self._inputs = inputs
         self._where = where
         self._actors = Spent(cpu=0.0, session=0.0)
@@ -211,6 +215,7 @@ class RayEngine:
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self.workers),
+            max_task_retries=_TRIES,
             **({"num_gpus": 1} if self._on_gpu else {"num_cpus": self._threads}),
         )
 
