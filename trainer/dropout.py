@@ -49,19 +49,20 @@ def _dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace
     return _Dropout.apply(input, p)  # type: ignore[no-untyped-call]
 
 
-def _attention(  # noqa: PLR0913, PLR0917 -- the parameters of torch's function
+def _attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attn_mask: torch.Tensor | None = None,
     dropout_p: float = 0.0,
-    is_causal: bool = False,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    *more: Any,
+    **named: Any,
 ) -> Any:
+    scale = named.get("scale") or query.shape[-1] ** -0.5
+    other_kind = bool(more) or named.get("is_causal") or named.get("enable_gqa") or query.dim() != 4
     learned_bias = attn_mask is not None and attn_mask.requires_grad
-    if is_causal or enable_gqa or learned_bias or query.dim() != 4 or not _possible(query, dropout_p):
-        return _TORCHS_ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+    if other_kind or learned_bias or not _possible(query, dropout_p):
+        return _TORCHS_ATTENTION(query, key, value, attn_mask, dropout_p, *more, **named)
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.get_autocast_dtype("cpu")) for part in (query, key, value))
     bias = None
@@ -70,8 +71,7 @@ def _attention(  # noqa: PLR0913, PLR0917 -- the parameters of torch's function
         if bias.dtype == torch.bool:
             bias = torch.zeros(bias.shape, dtype=query.dtype).masked_fill_(~bias, -math.inf)
         bias = bias.to(query.dtype).expand(len(query), -1, -1, -1)
-    call = (query, key, value, bias, scale or query.shape[-1] ** -0.5, dropout_p)
-    return _Attention.apply(*call)  # type: ignore[no-untyped-call]
+    return _Attention.apply(query, key, value, bias, scale, dropout_p)  # type: ignore[no-untyped-call]
 
 
 def _possible(values: torch.Tensor, p: float) -> bool:
