@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from export.passes import apply_passes
 from export.passes.editing import Graph, attribute, captured
 from export.passes.probe import model_session, probe
+from export.runtime import release_memory
 from export.source import Sample
 from trainer.contract.encoding import Batch
 
@@ -60,22 +61,25 @@ def to_half(
 ) -> Half:
     """Fuse what ONNX Runtime can fuse for GPUs and convert.
 
-    exported, unfused: the graph as exported, where fusions find their patterns, and after the exact passes, taken where
-    they find none. longest: the most tokens of a row. batches: rows to look for overflow on. passes: for the fused
-    graph.
+    exported, unfused: the graph as exported, where fusions find their patterns (it is used up), and after the exact
+    passes, taken where they find none. longest: the most tokens of a row. batches: rows to look for overflow on.
+    passes: for the fused graph.
     """
+    over = overflowing(exported, batches)
+    links = [(list(node.input), list(node.output)) for node in exported.graph.node]
+    release_memory()
     fused = fuse(exported)
     if fused is None:
         return convert(unfused, longest, overflowing(unfused, batches))
-    over = overflowing(exported, batches)
     graph, _ = apply_passes(fused, longest, passes)
-    return convert(graph, longest, over, _shown_by(exported, over, graph))
+    release_memory()
+    return convert(graph, longest, over, _shown_by(links, over, graph))
 
 
 def fuse(exported: onnx.ModelProto) -> onnx.ModelProto | None:
-    """The graph with attention, layer norms and Gelu as single operators; None where attention is of another kind."""
-    source = onnx.ModelProto()
-    source.CopyFrom(exported)
+    """The graph with attention, layer norms and Gelu as single operators, in place; None where attention is of another
+    kind.
+    """
     with ort_tools():
         from onnxruntime.transformers.fusion_options import FusionOptions  # noqa: PLC0415
         from onnxruntime.transformers.optimizer import optimize_model  # noqa: PLC0415
@@ -84,7 +88,7 @@ def fuse(exported: onnx.ModelProto) -> onnx.ModelProto | None:
         # It would hide the sums of embeddings, and saves next to nothing.
         options.enable_embed_layer_norm = False
         found: onnx.ModelProto = optimize_model(
-            source, model_type="bert", opt_level=0, optimization_options=options
+            exported, model_type="bert", opt_level=0, optimization_options=options
         ).model
     if not any(entry.domain == FUSED for entry in found.opset_import):
         found.opset_import.append(onnx.helper.make_opsetid(FUSED, 1))
@@ -176,21 +180,18 @@ def _is_large(graph: Graph, name: str) -> bool:
     return bool(((size > LIMIT) & (size < _NEVER)).any())
 
 
-def _shown_by(exported: onnx.ModelProto, over: set[str], fused: onnx.ModelProto) -> frozenset[str]:
-    """The first tensors of the fused graph after each that overflows and that a fused operator holds inside."""
+def _shown_by(links: list[tuple[list[str], list[str]]], over: set[str], fused: onnx.ModelProto) -> frozenset[str]:
+    """The first tensors of the fused graph after each that overflows and that a fused operator holds inside.
+
+    links: what each node of the graph before takes and makes, in an order that can be run.
+    """
     shown = {name for node in fused.graph.node for name in node.output}
-    uses = Graph(exported).uses()
     found: set[str] = set()
-    todo = [name for name in over if name not in shown]
-    seen: set[str] = set()
-    while todo:
-        for node, _ in uses[todo.pop()]:
-            for name in node.output:
-                if name in shown:
-                    found.add(name)
-                elif name not in seen:
-                    seen.add(name)
-                    todo.append(name)
+    inside = {name for name in over if name not in shown}
+    for taken, made in links:
+        if inside.intersection(taken):
+            found.update(name for name in made if name in shown)
+            inside.update(name for name in made if name not in shown)
     return frozenset(found)
 
 
