@@ -17,6 +17,7 @@ from serve.scorer import ScorerOptions
 from tests.trainer import runs
 from trainer.measure import MeasureJob, measure
 from trainer.recipe_file import load
+from trainer.search.sweep import SweepJob, sweep
 from trainer.stages import TrainJob, train
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +83,26 @@ def test_scoring_finds_what_training_found(tmp_path: Path, kind: str, truncation
     with Scorer.open(bundle) as scorer:
         again = scorer.predict_proba([row["text"] for row in found])
     np.testing.assert_allclose(again, [list(row["probabilities"].values()) for row in found], atol=1e-4)
+
+
+def test_a_searchs_result_is_exported_and_scored_like_any_run(tmp_path: Path) -> None:
+    """The bundle of a search's folder decides on the test rows as `evaluate` says of the same folder."""
+    write_rows(tmp_path / "rows.jsonl", "single")
+    recipe = runs.write_recipe(
+        tmp_path,
+        data={"train": {"files": "rows.jsonl"}, "split": {"validation": 0.25, "test": 0.3}},
+        stages=[{"epochs": 1, "batch": {"rows": 8}}],
+        sweep={"space": {"stages.0.optimizer.learning_rate": {"choices": [1e-2, 1e-4]}}, "sampler": "grid"},
+    )
+    out = tmp_path / "search"
+    sweep(SweepJob(recipe=load(recipe), out=out, quiet=True))
+    measure(MeasureJob(run=out))
+    export(ExportJob(run=out, out=tmp_path / "bundle", precisions=("fp32",), quiet=True))
+    lines = [json.loads(line) for line in (out / "splits" / "test.jsonl").read_bytes().splitlines()]
+    with Scorer.open(tmp_path / "bundle") as scorer:
+        found = scorer.predict([line["text"] for line in lines])
+    expected = [json.loads(line) for line in (out / "test_predictions.jsonl").read_bytes().splitlines()]
+    assert [[label] for label in found] == [line["predicted"] for line in expected]
 
 
 def test_scoring_in_a_new_process_loads_no_torch(tmp_path: Path) -> None:
