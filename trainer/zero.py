@@ -62,8 +62,8 @@ class ZeroTrained(Trained):
         self._engine.backward(loss)
 
     def clip(self, limit: float | None) -> float:
-        """Clip and take the step, which the engine does in one; gives the norm. Where that is not finite no step is
-        taken, by the engine either.
+        """Clip and take the step, which the engine does in one; gives the norm. Where that is not finite the engine
+        takes no step, and the norm is infinite.
         """
         del limit
         self._engine.step()
@@ -125,18 +125,19 @@ class ZeroTrained(Trained):
             (flat,) = group["params"]
             zeros = {name: torch.zeros_like(flat, requires_grad=False) for name in _MOMENTS}
             self._inner.state[flat] = {"step": torch.zeros((), dtype=torch.float32, device=flat.device), **zeros}
-        self._zero._lazy_init_hp_params_optimizer_state()
+        self._split._lazy_init_hp_params_optimizer_state()
 
     @property
     def _engine(self) -> Any:
         return self.network
 
     @property
-    def _zero(self) -> Any:
-        """DeepSpeed's optimizer: it holds the flat parts of this process, and the AdamW that steps them."""
+    def _split(self) -> Any:
+        """DeepSpeed's optimizer, around ours: it cuts each group into one flat part a process."""
         return self.optimizer
 
     @property
     def _inner(self) -> torch.optim.Optimizer:
-        inner: torch.optim.Optimizer = self._zero.optimizer
+        """Our AdamW, which steps this process's flat parts."""
+        inner: torch.optim.Optimizer = self._split.optimizer
         return inner
