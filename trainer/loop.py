@@ -6,7 +6,6 @@ process runs its share in micro-batches that fit in memory, and the loss is divi
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,15 +24,16 @@ from trainer.losses import Loss
 from trainer.model import Classifier
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.recipe import Recipe, Stage
-from trainer.sharding import is_sharded, whole
+from trainer.sharding import is_sharded
 from trainer.state import Interrupted, Keeper, Progress, StopRequest, goodness
 from trainer.track import Track
+from trainer.trained import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """All that one stage is fitted with. network: the classifier's, its tail (see prefix.py) or a copy of it that is
-    split over processes (see sharding.py), wrapped by Accelerate; frozen: its modules that do not learn.
+    """All that one stage is fitted with. trained: the classifier's network, its tail (see prefix.py) or a copy of it
+    that is split over processes (see sharding.py); frozen: its modules that do not learn.
     """
 
     recipe: Recipe
@@ -41,9 +41,8 @@ class Fit:
     space: LabelSpace
     accelerator: Accelerator
     classifier: Classifier
-    network: nn.Module
+    trained: Trained
     frozen: list[nn.Module]
-    optimizer: torch.optim.Optimizer
     loss: Loss
     train: EncodedRows
     validation: EncodedRows
@@ -76,7 +75,7 @@ def fit(job: Fit, progress: Progress) -> Progress:
         plan = plan_epoch(lengths, stage.batch.rows, (job.recipe.seed, progress.stage, progress.epoch))
         for number in range(progress.batch, batches):
             rate = learning_rate(stage.optimizer, progress.step - before, stage.epochs * batches)
-            set_learning_rate(job.optimizer, rate)
+            set_learning_rate(job.trained.optimizer, rate)
             tokens, result = step(job, plan[number], progress)
             progress = replace(progress, batch=number + 1, step=progress.step + 1, tokens=tokens)
             place = {
@@ -131,7 +130,7 @@ def step(job: Fit, batch: Ints, progress: Progress) -> tuple[int, StepResult]:
                     found=f"{tokens} tokens in a micro-batch",
                     do="lower stages.batch.tokens or input.max_tokens, and run again with --resume",
                 ) from error
-            job.optimizer.zero_grad(set_to_none=True)
+            job.trained.optimizer.zero_grad(set_to_none=True)
             if job.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
             tokens = max(longest, tokens // 2)
@@ -143,28 +142,26 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
     rank, processes = job.accelerator.process_index, job.accelerator.num_processes
     labels = job.train.rows.labels
     normaliser = job.loss.normaliser(labels[batch])
-    train_mode(job.network, job.frozen)
+    train_mode(job.trained.network, job.frozen)
     torch.manual_seed(dropout_seed(job.recipe.seed, progress, rank))
     total = torch.zeros((), device=job.accelerator.device)
     split = is_sharded(job.accelerator)
     share = micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes, even=split)
     for micro, last in marked_last(share):
-        # Gradients are exchanged once, with the last micro-batch, and averaged over processes: hence the factor.
-        exchange = nullcontext() if last else job.accelerator.no_sync(job.network)
-        with exchange, quick_dropout(job.accelerator.device):
+        with job.trained.micro_batch(last=last), quick_dropout(job.accelerator.device):
             loss = micro_loss(job, micro)
-            job.accelerator.backward(loss * (processes / normaliser))
+            # Gradients are averaged over processes: hence the factor.
+            job.trained.backward(loss * (processes / normaliser))
         total += loss.detach()
     sums = torch.stack(
         [total.double(), torch.tensor(float(job.stop.received), device=total.device, dtype=torch.float64)]
     )
     loss_sum, stops = job.accelerator.reduce(sums, reduction="sum").tolist()
-    norm = clip(job)
+    norm = job.trained.clip(job.stage.optimizer.clip_norm)
     # fp16's gradient scaler meets infinite gradients by design and skips that step itself.
     if not math.isfinite(loss_sum) or (not math.isfinite(norm) and job.accelerator.mixed_precision != "fp16"):
         raise not_finite(job, batch, loss_sum / normaliser, norm)
-    job.optimizer.step()
-    job.optimizer.zero_grad(set_to_none=True)
+    job.trained.update()
     return StepResult(
         loss=loss_sum / normaliser, norm=norm, tokens=int(job.train.encoded.lengths[batch].sum()), stop=stops > 0
     )
@@ -173,17 +170,9 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
 def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
     """The summed loss of a micro-batch; a stand-in's is zero, and still reaches every weight."""
     device = job.accelerator.device
-    logits = job.network(**job.predictor.feed(job.train, micro.rows)).logits
+    logits = job.trained.network(**job.predictor.feed(job.train, micro.rows)).logits
     loss = job.loss.total(logits, torch.from_numpy(job.train.rows.labels[micro.rows]).to(device))
     return loss if micro.counted else loss * 0.0
-
-
-def clip(job: Fit) -> float:
-    """Clip the gradient to the stage's norm; gives the norm it had."""
-    limit = job.stage.optimizer.clip_norm
-    # All parameters: Accelerate compares them with the network's own to know whose they are.
-    norm = job.accelerator.clip_grad_norm_(job.network.parameters(), math.inf if limit is None else limit)
-    return float(whole(norm, keep=True)) if norm is not None else math.nan
 
 
 def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
@@ -218,7 +207,7 @@ def gather_weights(job: Fit) -> None:
     """Where the trained network is a split copy, bring the plain one up to date: files are written from that."""
     if is_sharded(job.accelerator):
         main = job.accelerator.is_main_process
-        weights = whole(job.network.state_dict(), keep=main)
+        weights = job.trained.weights(keep=main)
         if main:
             job.classifier.network.load_state_dict(weights)
 
@@ -226,8 +215,7 @@ def gather_weights(job: Fit) -> None:
 def save(job: Fit, progress: Progress) -> None:
     """Save what a resume needs; on the main process, while the others wait."""
     main = job.accelerator.is_main_process
-    optimizer = job.optimizer.state_dict() if main or is_sharded(job.accelerator) else {}
-    training = {"optimizer": whole(optimizer, keep=main)}
+    training = {"optimizer": job.trained.optimizer_state(keep=main)}
     if main:
         if job.accelerator.scaler is not None:
             training["scaler"] = job.accelerator.scaler.state_dict()

@@ -25,10 +25,12 @@ from trainer.losses import Loss
 from trainer.model import Classifier, load_classifier, load_weights
 from trainer.optim import build_optimizer
 from trainer.recipe import Recipe, Stage
-from trainer.sharding import is_sharded, load_optimizer, split_copy
+from trainer.sharding import is_sharded, is_zero, split_copy
 from trainer.state import Keeper, Progress, StopRequest
 from trainer.track import Track, Watch
 from trainer.trackers import tracking
+from trainer.trained import Trained
+from trainer.zero import ZeroTrained
 
 CACHE = "cache"
 
@@ -187,17 +189,22 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
     # Before the frozen layers run, and before anything wraps the network.
     training = run.keeper.load_resume(network) if resumed else None
-    trained, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
+    learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
     if is_sharded(run.accelerator):
-        trained = network = split_copy(run.accelerator, network)
-    wrapped, optimizer = run.accelerator.prepare(trained, build_optimizer(network, stage.optimizer))
+        learner = network = split_copy(run.accelerator, network)
+    optimizer, clip_norm = build_optimizer(network, stage.optimizer), stage.optimizer.clip_norm
+    trained = (
+        ZeroTrained(run.accelerator, learner, optimizer, clip_norm)
+        if is_zero()
+        else Trained(run.accelerator, learner, optimizer)
+    )
     if training is not None:
-        load_optimizer(optimizer, training["optimizer"])
+        trained.load_optimizer(training["optimizer"])
         if run.accelerator.scaler is not None and "scaler" in training:
             run.accelerator.scaler.load_state_dict(training["scaler"])
         run.track.say(f"resumed at stage {number + 1}, step {progress.step}")
     predictor = Predictor(
-        network=wrapped,
+        network=trained.network,
         inputs=run.classifier.inputs,
         encoder=run.encoder,
         accelerator=run.accelerator,
@@ -210,9 +217,8 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
             space=splits.space,
             accelerator=run.accelerator,
             classifier=run.classifier,
-            network=wrapped,
+            trained=trained,
             frozen=list(frozen_modules(network)),
-            optimizer=optimizer,
             loss=Loss(stage.loss, splits.space, splits.train.labels),
             train=train,
             validation=validation,
@@ -223,9 +229,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
         ),
         progress,
     )
-    # The next stage wraps the network anew, and starts from plain weights.
-    run.accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-    run.accelerator.free_memory()
+    trained.close()
     detach(run.classifier.network)
     if run.accelerator.is_main_process:
         shutil.rmtree(run.keeper.run / CACHE, ignore_errors=True)

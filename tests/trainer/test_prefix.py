@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
@@ -277,12 +278,14 @@ def test_two_processes_train_as_one_does(folder: Path) -> None:
     assert_same(one, two)
 
 
-@pytest.mark.parametrize(("kind", "machines", "reason"), [("FSDP", 1, "shards"), ("MULTI_GPU", 2, "several machines")])
+@pytest.mark.parametrize(
+    ("kind", "machines", "reason"), [("FSDP", 1, "FSDP trains a split copy"), ("MULTI_GPU", 2, "several machines")]
+)
 def test_launches_that_cannot_share_a_file(
     kind: str, machines: int, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sharded weights and several machines are refused, each by its name."""
-    launched = SimpleNamespace(distributed_type=SimpleNamespace(value=kind), num_processes=4)
+    launched = SimpleNamespace(distributed_type=DistributedType(kind), num_processes=4)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(4 // machines))
     with pytest.raises(Unsuitable, match=reason):
         prefix._check_launch(launched)

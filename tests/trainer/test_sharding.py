@@ -8,57 +8,11 @@ from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.trainer import runs
-from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import ClassifactError, InputError
-from trainer.model import open_checkpoint
+from tests.trainer.split_runs import STEPS, assert_same, launched, write
+from trainer.contract.errors import InputError
 from trainer.recipe_file import load
 from trainer.sharding import check_strategy, layer_classes, shard
 from trainer.stages import TrainJob, train
-
-# AdamW's default epsilon makes whole steps of rounding where a weight has no gradient (a key's bias).
-STAGE = {
-    "epochs": 1,
-    "evaluate_every": 4,
-    "batch": {"rows": 8, "tokens": 48},
-    "optimizer": {"learning_rate": 1e-3, "epsilon": 1e-4},
-}
-STEPS = 7
-
-
-def write(folder: Path, *stages: dict[str, Any]) -> Path:
-    """A recipe without dropout, whose random numbers differ between processes by design, with accumulation: 48 padded
-    tokens of 8 rows. The last step has 6 rows, and micro-batches differ in number between the processes.
-    """
-    return runs.write_recipe(
-        folder,
-        rows=90,
-        model={"name": str(folder / "encoder"), "dropout": 0.0},
-        stages=[{**STAGE, **s} for s in stages],
-    )
-
-
-def fsdp(recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = "") -> str:
-    """Launch a run under FSDP, which must end well, or die; gives its standard error. options: the launcher's."""
-    process = runs.launch("fsdp", recipe, out, *more, options=options, die=die)
-    _, errors = process.communicate(timeout=200)
-    assert (process.returncode == 0) is not bool(die), errors
-    return errors
-
-
-def assert_same(run: Path, one: Path) -> None:
-    """The same steps, figures and final weights up to rounding, and checkpoints of the same content."""
-    for name in ("learning_rate", "loss", "gradient_norm"):
-        found, expected = ([line[name] for line in runs.log(out, "step")] for out in (run, one))
-        assert found == pytest.approx(expected, rel=1e-3)
-    for found, expected in zip(runs.log(run, "evaluation"), runs.log(one, "evaluation"), strict=True):
-        assert found.pop("kind") == expected.pop("kind")
-        assert found == pytest.approx(expected, rel=1e-3)
-    assert runs.weights_apart(run, one) < 1e-5
-    found, expected = (Checkpoint.best(out) for out in (run, one))
-    found.verify()
-    weights, others = (open_checkpoint(best.path).network.state_dict() for best in (found, expected))
-    assert {name: tensor.shape for name, tensor in weights.items()} == {n: t.shape for n, t in others.items()}
-    assert max(float((weights[name] - others[name]).abs().max()) for name in weights) < 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +33,10 @@ def test_a_split_network_ends_as_a_whole_one_does(recipe: Path, one: Path, tmp_p
     """Two processes that hold half of the weights each take the steps of one process, in both stages, and leave the
     same files; the frozen layers are said to run in every epoch.
     """
-    errors = fsdp(recipe, tmp_path / "run")
+    errors = launched("fsdp", recipe, tmp_path / "run")
     assert_same(tmp_path / "run", one)
     assert "2 process(es) on cpu" in errors
-    assert "FSDP shards the weights" in errors
+    assert "FSDP trains a split copy" in errors
 
 
 @pytest.mark.slow
@@ -91,10 +45,10 @@ def test_killed_under_fsdp_a_run_goes_on_to_the_same_weights(recipe: Path, one: 
     """Killed in each stage and in the middle of saving, and resumed under FSDP, a run ends with the weights, bit by
     bit, of one that was not killed.
     """
-    fsdp(recipe, tmp_path / "whole")
+    launched("fsdp", recipe, tmp_path / "whole")
     for die in ("step:6", "sync:20", "step:12"):
-        fsdp(recipe, tmp_path / "run", "--resume", die=die)
-    fsdp(recipe, tmp_path / "run", "--resume")
+        launched("fsdp", recipe, tmp_path / "run", "--resume", die=die)
+    launched("fsdp", recipe, tmp_path / "run", "--resume")
     assert runs.final_weights(tmp_path / "run") == runs.final_weights(tmp_path / "whole")
     assert_same(tmp_path / "run", one)
 
@@ -108,12 +62,12 @@ def test_a_run_moves_between_fsdp_and_one_process(recipe: Path, one: Path, tmp_p
     """
     out = tmp_path / "run"
     if first == "fsdp":
-        fsdp(recipe, out, die="step:6")
+        launched("fsdp", recipe, out, die="step:6")
         train(TrainJob(recipe=load(recipe), out=out, quiet=True, resume=True))
     else:
         process = runs.launch("cpu", recipe, out, die="step:6")
         process.communicate(timeout=200)
-        fsdp(recipe, out, "--resume")
+        launched("fsdp", recipe, out, "--resume")
     assert_same(out, one)
 
 
@@ -132,7 +86,7 @@ def test_what_a_stage_may_ask_for_works_under_fsdp(tmp_path: Path, change: dict[
         pytest.importorskip("peft")
     recipe = write(tmp_path, change, {})
     train(TrainJob(recipe=load(recipe), out=tmp_path / "one", quiet=True))
-    fsdp(recipe, tmp_path / "run")
+    launched("fsdp", recipe, tmp_path / "run")
     assert_same(tmp_path / "run", tmp_path / "one")
 
 
@@ -140,7 +94,7 @@ def test_what_a_stage_may_ask_for_works_under_fsdp(tmp_path: Path, change: dict[
 @pytest.mark.timeout(300)
 def test_weights_may_stay_whole_from_forward_to_backward(recipe: Path, one: Path, tmp_path: Path) -> None:
     """With gradients and optimizer state split alone (as ZeRO 2), a run ends as one process does."""
-    fsdp(recipe, tmp_path / "run", options=("--fsdp_reshard_after_forward", "false"))
+    launched("fsdp", recipe, tmp_path / "run", options=("--fsdp_reshard_after_forward", "false"))
     assert_same(tmp_path / "run", one)
 
 
@@ -150,7 +104,7 @@ def test_half_precision_adds_up_in_fp32(recipe: Path, one: Path, tmp_path: Path)
     """In bf16, whose gradients are added up and exchanged in fp32, a split network learns as one process in fp32 does
     within what eight bits of mantissa allow.
     """
-    errors = fsdp(recipe, tmp_path / "run", options=("--mixed_precision", "bf16"))
+    errors = launched("fsdp", recipe, tmp_path / "run", options=("--mixed_precision", "bf16"))
     found, expected = ([line["loss"] for line in runs.log(out, "step")] for out in (tmp_path / "run", one))
     assert found[:STEPS] == pytest.approx(expected[:STEPS], rel=0.03)
     assert "precision bf16" in errors
@@ -187,15 +141,6 @@ def test_one_process_has_nobody_to_share_with(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(InputError, match="there is one") as error:
         shard(accelerator)
     assert "one_gpu.yaml" in str(error.value)
-
-
-def test_deepspeed_is_refused_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop says that it does not train under DeepSpeed before processes meet, and names what to use."""
-    check_strategy()
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(ClassifactError, match="DeepSpeed") as error:
-        check_strategy()
-    assert "launch_configs/multi_gpu.yaml" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from trainer.evaluation import EncodedRows, model_inputs
 from trainer.frozen.states import StatesFile, digest
 from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
 from trainer.layers import embeddings, encoder_layers
+from trainer.sharding import is_sharded, is_zero
 from trainer.state import Interrupted, StopRequest
 
 # A larger file than this share of the free disk is not written.
@@ -37,7 +38,6 @@ DISK_SHARE = 0.5
 TOLERANCE = 1e-4
 # Parts of the names of settings that frozen layers do not depend on, or that saving a checkpoint writes.
 _OTHER_SETTINGS = ("label", "drop", "problem_type", "_name_or_path", "classifier", "architectures", "dtype", "version")
-_SHARDED = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
 SECONDS_BETWEEN_LINES = 30.0
 _DONE, _FAILED, _STOPPED = 0, 1, 2
 
@@ -81,8 +81,8 @@ def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, 
 
 
 def _check_launch(accelerator: Accelerator) -> None:
-    if accelerator.distributed_type.value in _SHARDED:
-        raise Unsuitable(f"{accelerator.distributed_type.value} shards the weights")
+    if is_sharded(accelerator):
+        raise Unsuitable(f"{'DeepSpeed' if is_zero() else 'FSDP'} trains a split copy of the network")
     if int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)) != accelerator.num_processes:
         raise Unsuitable("the launch is on several machines, which have no folder in common that we know of")
 
