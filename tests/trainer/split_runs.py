@@ -31,6 +31,11 @@ def write(folder: Path, *stages: dict[str, Any]) -> Path:
     )
 
 
+def two_stages(folder: Path) -> Path:
+    """Two stages, the second with frozen layers."""
+    return write(folder, {}, {"freeze": {"embeddings": True, "keep_last_layers": 1}})
+
+
 def launched(config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = "") -> str:
     """Launch a run, which must end well, or die; gives its standard error. options: the launcher's."""
     process = runs.launch(config, recipe, out, *more, options=options, die=die)

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from tests.trainer import runs
-from tests.trainer.split_runs import STEPS, assert_same, launched, write
+from tests.trainer.split_runs import STEPS, assert_same, launched, two_stages, write
 from trainer.contract.errors import InputError
 from trainer.recipe_file import load
 from trainer.sharding import check_strategy, layer_classes, shard
@@ -17,9 +17,8 @@ from trainer.stages import TrainJob, train
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stages, the second with frozen layers."""
-    frozen = {"freeze": {"embeddings": True, "keep_last_layers": 1}}
-    return write(tmp_path_factory.mktemp("fsdp"), {}, frozen)
+    """The runs' recipe."""
+    return two_stages(tmp_path_factory.mktemp("fsdp"))
 
 
 @pytest.fixture(scope="module")

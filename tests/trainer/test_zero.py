@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.trainer import runs
-from tests.trainer.split_runs import STEPS, assert_same, launched, write
+from tests.trainer.split_runs import STEPS, assert_same, launched, two_stages, write
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.model import open_checkpoint
@@ -24,9 +24,8 @@ installed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="DeepSpeed
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two stages, the second with frozen layers."""
-    frozen = {"freeze": {"embeddings": True, "keep_last_layers": 1}}
-    return write(tmp_path_factory.mktemp("zero"), {}, frozen)
+    """The runs' recipe."""
+    return two_stages(tmp_path_factory.mktemp("zero"))
 
 
 @pytest.fixture(scope="module")
