@@ -2,24 +2,26 @@
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import onnx
 
 from export import packing
-from export.bundle import FILES, GraphFile, Parity, instruction_set
+from export.bundle import FILES, USUAL_BATCH, GraphFile, Parity, instruction_set
 from export.graph import export_graph
 from export.half import Half, extreme, to_half
 from export.int8 import Int8Search
-from export.measure import TIMED_ROWS, Measure, Variant
+from export.measure import Measure, Variant
 from export.optimize import Optimized, Rows, choose_settings, optimize
 from export.parity import Bounds, gate
 from export.runtime import release_memory
 from export.source import Source
 from export.storage import move_graph, opset, save_graph
 
+# Blocks of rows that files are timed on, of a usual batch each.
+_BLOCKS = 5
 # The least that another machine's probabilities may differ by on the golden rows.
 _GOLDEN = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.02}
 
@@ -50,10 +52,13 @@ class _Made:
 
 @dataclass(frozen=True, kw_only=True)
 class _Speed:
-    """gains: of the settings, then of what made the file."""
+    """over_exported: in the same batches. over_usual: in batches of 32. gains: of the settings, then of what made the
+    file.
+    """
 
     rows_per_second: float
     over_exported: float
+    over_usual: float
     gains: dict[str, float]
 
 
@@ -152,14 +157,17 @@ def _speeds(exported: Path, made: Mapping[str, _Made], measure: Measure) -> dict
     if not measure.timing or not timed:
         return {}
     plain = Variant(path=exported, plain=True)
+    usual = replace(plain, batch_rows=USUAL_BATCH)
     # Two races, since each session holds the weights; on the clock, so that every thread needs many batches.
-    many = {"rows": 3 * TIMED_ROWS, "rounds": 3}
-    settings = measure.race({"plain": plain, "exported": Variant(path=exported)}, **many)
-    found = measure.race({"plain": plain, **{name: each.variant for name, each in timed.items()}}, **many)
+    many = measure.sample.blocks(_BLOCKS, USUAL_BATCH)
+    settings = measure.race({"plain": plain, "exported": Variant(path=exported)}, many, rounds=3)
+    files = {name: each.variant for name, each in timed.items()}
+    found = measure.race({"plain": plain, f"batches of {USUAL_BATCH}": usual, **files}, many, rounds=3)
     return {
         name: _Speed(
             rows_per_second=found.rows_per_second(name),
             over_exported=found.speed(name, over="plain"),
+            over_usual=found.speed(name, over=f"batches of {USUAL_BATCH}"),
             gains={"a thread a batch": settings.speed("exported", over="plain"), **each.gains},
         )
         for name, each in timed.items()
@@ -182,6 +190,7 @@ def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> Gra
         disabled_optimizers=made.variant.disabled_optimizers,
         gains=speed.gains if speed else {},
         speed=speed.over_exported if speed else None,
+        speed_over_usual=speed.over_usual if speed else None,
         rows_per_second=speed.rows_per_second if speed else None,
         quantization=made.quantization,
         kept_in_float=made.kept_in_float,

@@ -1,11 +1,12 @@
 """What every graph of an export is measured with: the same rows in the same batches, for parity and for speed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
 from export.bundle import Parity
 from export.parity import Truth
@@ -14,7 +15,6 @@ from export.rows import GOLDEN_ROWS
 from export.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
 from export.source import Sample, spread
 from export.timing import Race, race
-from trainer.contract.encoding import Batch
 
 TIMED_ROWS = 48
 ROUNDS = 5
@@ -23,12 +23,13 @@ ROUNDS = 5
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """A graph file and how it is run: the optimizers of ONNX Runtime that are switched off for it, or plainly, as
-    who just opens the file runs it.
+    who just opens the file runs it; in batches of so many rows, where not in those that scoring makes.
     """
 
     path: Path
     disabled_optimizers: tuple[str, ...] = ()
     plain: bool = False
+    batch_rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,16 +60,26 @@ class Measure:
         found = self.truth.space.decode(golden.in_order(run_batches(session, golden.padded())))
         return float(np.abs(found.probabilities - self.truth.scores.probabilities[rows]).max())
 
-    def race(self, variants: Mapping[str, Variant], *, rows: int = TIMED_ROWS, rounds: int = ROUNDS) -> Race:
-        """Graphs side by side, on so many rows of all lengths."""
-        batches = self.sample.subset(rows).padded()
+    def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = ROUNDS) -> Race:
+        """Graphs side by side, on the same rows: a few of all lengths where no others are given."""
+        rows = sample or self.sample.subset(TIMED_ROWS)
         release_memory()
-        runners = {name: _runner(each, batches) for name, each in variants.items()}
+        # A session holds the weights: one for each file, however many ways it is run in.
+        opened = cache(_opened)
+        runners: dict[str, Callable[[], object]] = {
+            name: partial(
+                run_batches,
+                opened(replace(each, batch_rows=None)),
+                rows.padded(each.batch_rows),
+                threads=1 if each.plain else None,
+            )
+            for name, each in variants.items()
+        }
         with self.progress.step(f"timing {' against '.join(variants)}"):
-            return race(runners, rows=sum(len(batch.ids) for batch in batches), rounds=rounds)
+            return race(runners, rows=len(rows), rounds=rounds)
 
 
-def _runner(variant: Variant, batches: list[Batch]) -> Callable[[], object]:
+def _opened(variant: Variant) -> ort.InferenceSession:
     if variant.plain:
-        return partial(run_batches, open_plain_session(variant.path), batches, threads=1)
-    return partial(run_batches, open_session(variant.path, variant.disabled_optimizers), batches)
+        return open_plain_session(variant.path)
+    return open_session(variant.path, variant.disabled_optimizers)

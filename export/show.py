@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 
-from export.bundle import ExportManifest, GraphFile
+from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
 
 
 def table(manifest: ExportManifest) -> str:
@@ -13,16 +13,21 @@ def table(manifest: ExportManifest) -> str:
     lines = [
         f"{parity.rows:,} validation rows, torch in fp32: {parity.metric} {parity.torch_value:.4f}",
         f"{'precision':<10}{'size':>10}{'agreement':>11}{'largest diff':>14}{'99 % diff':>11}"
-        f"{'rows/s':>8}{'speed':>7}  drop [95 % interval]",
+        f"{'rows/s':>8}{'same':>7}{f'of {USUAL_BATCH}':>7}  drop [95 % interval]",
     ]
     for precision, graph in manifest.graphs.items():
         parity = graph.parity
         rate = "-" if graph.rows_per_second is None else f"{graph.rows_per_second:,.0f}"
         speed = "-" if graph.speed is None else f"{graph.speed:.2f}x"
+        usual = "-" if graph.speed_over_usual is None else f"{graph.speed_over_usual:.2f}x"
         lines.append(
             f"{precision:<10}{graph.bytes / 1e6:>7.1f} MB{parity.label_agreement:>11.4f}{parity.max_difference:>14.2g}"
-            f"{parity.p99_difference:>11.2g}{rate:>8}{speed:>7}"
+            f"{parity.p99_difference:>11.2g}{rate:>8}{speed:>7}{usual:>7}"
             f"  {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
+        )
+    if any(graph.speed for graph in manifest.graphs.values()):
+        lines.append(
+            f"same, of {USUAL_BATCH}: over fp32 as exported, in the same batches and in batches of {USUAL_BATCH}"
         )
     lines += [f"{precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
     return "\n".join(lines)
@@ -44,18 +49,20 @@ def markdown(manifest: ExportManifest) -> str:
     parity = next(iter(manifest.graphs.values())).parity
     base = manifest.graphs.get("fp32")
     lines = [
-        f"| {manifest.name} | size | agreement | largest / 99 % difference | rows/s | over exported | over fp32 "
+        f"| {manifest.name} | size | agreement | largest / 99 % difference | rows/s | over exported, batches of "
+        f"{USUAL_BATCH} | the same batches | over fp32 "
         f"| drop of {parity.metric} ({parity.torch_value:.4f} on {parity.rows:,} rows) |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for precision, graph in manifest.graphs.items():
         parity = graph.parity
         rate = "" if graph.rows_per_second is None else f"{graph.rows_per_second:,.0f}"
         speed = "" if graph.speed is None else f"{graph.speed:.2f}"
+        usual = "" if graph.speed_over_usual is None else f"{graph.speed_over_usual:.2f}"
         over = "" if graph.speed is None or base is None or base.speed is None else f"{graph.speed / base.speed:.2f}"
         lines.append(
             f"| {precision} | {graph.bytes / 1e6:.1f} MB | {parity.label_agreement:.4f} "
-            f"| {parity.max_difference:.2g} / {parity.p99_difference:.2g} | {rate} | {speed} | {over} "
+            f"| {parity.max_difference:.2g} / {parity.p99_difference:.2g} | {rate} | {usual} | {speed} | {over} "
             f"| {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}] |"
         )
     made = [f"* {precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]

@@ -91,9 +91,22 @@ class Sample:
         """Fewer of the rows, spread over all lengths again."""
         return Sample.of(self.rows, self.encoder, at_most=at_most)
 
-    def padded(self) -> list[Batch]:
-        """The batches as arrays."""
-        return [self.encoder.pad(self.encoded, batch) for batch in self.batches]
+    def blocks(self, count: int, rows: int) -> "Sample":
+        """So many times `rows` rows of nearly one length, spread over all lengths: of any batch size there is little
+        padding in them, as among the many rows that scoring sorts.
+        """
+        order = np.argsort(-self.encoded.lengths, kind="stable")
+        starts = np.linspace(0, max(0, len(order) - rows), count).round().astype(np.int64)
+        chosen = np.unique(np.concatenate([order[start : start + rows] for start in starts.tolist()]))
+        return Sample.of(self.rows.take(chosen), self.encoder)
+
+    def padded(self, rows: int | None = None) -> list[Batch]:
+        """The batches as arrays; where `rows` is given, batches of so many rows instead, longest first too."""
+        batches = self.batches
+        if rows is not None:
+            order = np.concatenate(self.batches)
+            batches = [order[start : start + rows] for start in range(0, len(order), rows)]
+        return [self.encoder.pad(self.encoded, batch) for batch in batches]
 
     def in_order(self, results: list[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Logits of each batch, put back into row order, [N, C]."""

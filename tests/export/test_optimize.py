@@ -22,7 +22,7 @@ from export.timing import Race
 class Stopwatch(Measure):
     """A measure whose races end as told: seconds by the name of the step."""
 
-    def race(self, variants: Mapping[str, Variant], **_options: int) -> Race:
+    def race(self, variants: Mapping[str, Variant], *_given: object, **_options: int) -> Race:
         """Two rounds, with the seconds that the test put in `told`."""
         seconds = np.array([[told[name] for name in variants]] * 2)
         return Race(names=tuple(variants), seconds=seconds, processor=seconds, rows=100)
@@ -31,9 +31,9 @@ class Stopwatch(Measure):
 class Lucky(Stopwatch):
     """A stopwatch that shows equal seconds in its second round."""
 
-    def race(self, variants: Mapping[str, Variant], **options: int) -> Race:
+    def race(self, variants: Mapping[str, Variant], *given: object, **options: int) -> Race:
         """As told, and then a round of which something else took most."""
-        found = super().race(variants, **options)
+        found = super().race(variants, *given, **options)
         found.processor[1] = 1.0
         return found
 
@@ -131,10 +131,10 @@ def test_settings_reach_the_session(exported: Path, tmp_path: Path) -> None:
 def test_a_race_is_fair(exported: Path, run: Path) -> None:
     """Every runner scores in every round, and one does not beat itself by much."""
     measure = real_measure(run)
-    found = measure.race({name: Variant(path=exported) for name in ("one", "other")}, rows=60, rounds=4)
+    found = measure.race({name: Variant(path=exported) for name in ("one", "other")}, measure.sample, rounds=4)
     assert found.seconds.shape == found.processor.shape == (4, 2)
     assert (found.seconds > 0).all()
-    assert found.rows == 60
+    assert found.rows == len(measure.sample)
     assert 0.5 < found.gain("one", over="other") < 2
     assert not found.always("one", over="other", by=2)
 

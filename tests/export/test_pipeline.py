@@ -205,7 +205,9 @@ def test_what_the_command_prints(timed: tuple[Result, Path]) -> None:
     # A race was run, and its figures are printed and kept.
     assert summary["graphs"]["fp32"]["gains"]["first_token"] > 0
     assert summary["graphs"]["int8"]["speed"] > 0
-    assert "first_token" in lines[5]
+    assert summary["graphs"]["int8"]["speed_over_usual"] > 0
+    assert lines[5].startswith("same, of 32:")
+    assert "first_token" in lines[6]
     assert "exporting the graph" in result.stderr
     assert Bundle.open(out).manifest.name == "tiny"
 
@@ -217,7 +219,7 @@ def test_fp16_in_a_bundle(timed: tuple[Result, Path]) -> None:
     assert entry.passes == ("fuse_attention", "first_token")
     assert entry.parity.label_agreement >= 0.99
     assert 0 < entry.parity.max_difference < 0.05
-    assert (entry.speed, entry.rows_per_second, entry.gains) == (None, None, {})
+    assert (entry.speed, entry.speed_over_usual, entry.rows_per_second, entry.gains) == (None, None, None, {})
 
 
 def test_timing_does_not_reach_the_graphs(timed: tuple[Result, Path], bundle: Path) -> None:

@@ -101,6 +101,25 @@ def test_sample_spreads_over_lengths() -> None:
     assert np.array_equal(spread(lengths, 5000), np.arange(1000))
 
 
+def test_blocks(run: Path) -> None:
+    """Blocks hold each row once, of nearly one length each, the shortest and the longest rows among them; where there
+    are fewer rows than asked for, all of them.
+    """
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    lengths = sample.encoded.lengths
+    blocks = sample.blocks(3, 8)
+    batches = blocks.padded(8)
+    assert [len(batch.ids) for batch in batches] == [8, 8, 8]
+    assert (batches[0].ids.shape[1], batches[-1].mask.sum(axis=1).min()) == (lengths.max(), lengths.min())
+    assert [batch.ids.shape[1] for batch in batches] == sorted((batch.ids.shape[1] for batch in batches), reverse=True)
+    ordered = np.sort(lengths)[::-1]
+    assert batches[1].mask.sum(axis=1).tolist() in [
+        ordered[start : start + 8].tolist() for start in range(len(ordered))
+    ]
+    assert len(sample.blocks(5, len(sample))) == len(sample)
+
+
 def test_sample_batches(run: Path) -> None:
     """Every row is in exactly one batch of at most the token budget, and logits return to row order."""
     source = Source.open(run)

@@ -55,6 +55,22 @@ def test_scoring_never_imports_torch(single: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout.splitlines()[-2])["rows_scored"] == 2
 
 
+@pytest.mark.parametrize(("options", "there"), [([], "no"), (["--engine", "ray", "--dry-run"], "yes")])
+def test_parquet_without_pandas(single: Path, tmp_path: Path, options: list[str], there: str) -> None:
+    """A job that writes Parquet runs without pandas, which pyarrow would load for nothing. Ray needs it, and gets it."""
+    rows = write_csv(tmp_path / "in.csv", ["free prize", "see you"])
+    code = (
+        "import runpy\n"
+        "try: runpy.run_module('serve', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit as end: print('exit', end.code)\n"
+        "try: import pandas\n"
+        "except ModuleNotFoundError: print('no')\n"
+        "else: print('yes')"
+    )
+    done = _python(code, "score", single, rows, "--out", tmp_path / "out.parquet", *options)
+    assert done.stdout.splitlines()[-2:] == ["exit 0", there], done.stderr
+
+
 def test_one_row_from_a_cold_start(single: Path) -> None:
     """One row is scored in Python in under a second from a cold start, pyarrow unused."""
     code = (
