@@ -57,7 +57,7 @@ def test_scoring_never_imports_torch(single: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "there"), [([], "no"), (["--engine", "ray", "--dry-run"], "yes")])
 def test_parquet_without_pandas(single: Path, tmp_path: Path, options: list[str], there: str) -> None:
-    """A job that writes Parquet runs without pandas, which pyarrow would load for nothing. Ray needs it, and gets it."""
+    """A job that writes Parquet runs without pandas, which pyarrow would load for nothing. Ray needs and gets it."""
     rows = write_csv(tmp_path / "in.csv", ["free prize", "see you"])
     code = (
         "import runpy\n"
