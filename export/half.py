@@ -71,6 +71,8 @@ def to_half(
     fused = fuse(exported)
     if fused is None:
         return convert(unfused, longest, overflowing(unfused, batches))
+    # The tools leave copies of the weights in rings of references.
+    release_memory()
     graph, _ = apply_passes(fused, longest, passes)
     release_memory()
     return convert(graph, longest, over, _shown_by(links, over, graph))
