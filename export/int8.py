@@ -18,8 +18,8 @@ from export.storage import save_graph
 # Per channel loses less. Per tensor is taken where it passes the gate too and is faster by more than this in every
 # round of a race: the choice is in the file's bytes, which must not hang on noise.
 WORTH = 1.10
-# Rows that the sensitivity of each product is measured on.
-SENSITIVITY_ROWS = 128
+# What the sensitivity of each product is measured on: so many tokens of rows of all lengths, in at most so many rows.
+SENSITIVITY_TOKENS, SENSITIVITY_ROWS = 8192, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,8 @@ class Int8Search:
         Alone, because a product left out of a ruined graph changes little while another still ruins it.
         """
         sample, truth = self.measure.sample, self.measure.truth
-        rows = spread(sample.encoded.lengths, SENSITIVITY_ROWS)
+        lengths = sample.encoded.lengths
+        rows = spread(lengths, min(SENSITIVITY_ROWS, int(SENSITIVITY_TOKENS / lengths.mean())))
         few = replace(
             self.measure, sample=Sample.of(sample.rows.take(rows), sample.encoder), progress=Progress(quiet=True)
         )
