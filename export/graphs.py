@@ -160,9 +160,9 @@ def _speeds(exported: Path, made: Mapping[str, _Made], measure: Measure) -> dict
     usual = replace(plain, batch_rows=USUAL_BATCH)
     # Two races, since each session holds the weights; on the clock, so that every thread needs many batches.
     many = measure.sample.blocks(_BLOCKS, USUAL_BATCH)
-    settings = measure.race({"plain": plain, "exported": Variant(path=exported)}, many, rounds=3)
+    settings = measure.race({"plain": plain, "exported": Variant(path=exported)}, many, rounds=2)
     files = {name: each.variant for name, each in timed.items()}
-    found = measure.race({"plain": plain, f"batches of {USUAL_BATCH}": usual, **files}, many, rounds=3)
+    found = measure.race({"plain": plain, f"batches of {USUAL_BATCH}": usual, **files}, many, rounds=2)
     return {
         name: _Speed(
             rows_per_second=found.rows_per_second(name),

@@ -17,7 +17,7 @@ from export.source import Sample, spread
 from export.timing import Race, race
 
 TIMED_ROWS = 48
-ROUNDS = 5
+ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,15 +45,16 @@ def optimize(exported: Path, rows: Rows, measure: Measure, skip: tuple[str, ...]
     best, raced = exported, exported
     passes: list[str] = []
     gains: dict[str, float] = {}
-    for name in (name for name in PASSES if name not in skip):
-        with measure.progress.step(f"pass {name}"):
-            graph, applied = apply_passes(onnx.load(best), rows.longest, [name], pairs=rows.pairs)
+    for names in _groups(skip):
+        with measure.progress.step(f"{'passes' if len(names) > 1 else 'pass'} {', '.join(names)}"):
+            graph, applied = apply_passes(onnx.load(best), rows.longest, names, pairs=rows.pairs)
         release_memory()
         if not applied:
             continue
-        path = exported.with_name(f"{name}.onnx")
+        path = exported.with_name(f"{applied[-1]}.onnx")
         save_graph(graph, path)
-        if name not in PREPARING and measure.timing:
+        if PREPARING.isdisjoint(applied) and measure.timing:
+            (name,) = applied
             # Two sessions at a time: all of them at once would hold the weights as often.
             found = measure.race({"before": Variant(path=raced), name: Variant(path=path)})
             if found.always("before", over=name, by=LOSES):
@@ -61,8 +62,15 @@ def optimize(exported: Path, rows: Rows, measure: Measure, skip: tuple[str, ...]
             gains[name] = found.gain(name, over="before")
             raced = path
         best = path
-        passes.append(name)
+        passes.extend(applied)
     return Optimized(graph=onnx.load(best), path=best, passes=tuple(passes), gains=gains)
+
+
+def _groups(skip: tuple[str, ...]) -> list[list[str]]:
+    """The passes in order: those that are never raced together, and each of the others alone."""
+    names = [name for name in PASSES if name not in skip]
+    preparing = [name for name in names if name in PREPARING]
+    return [*([preparing] if preparing else []), *([name] for name in names if name not in PREPARING)]
 
 
 def choose_settings(path: Path, measure: Measure) -> tuple[Variant, dict[str, float]]:

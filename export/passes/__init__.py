@@ -40,9 +40,11 @@ def apply_passes(
     longest: the most tokens of a row. pairs: whether rows may be pairs of texts. Returns the model and the names of
     those passes that found something to change.
     """
-    graph, applied = Graph(model), []
+    graph, applied, probes = Graph(model), list[str](), None
     for name in names:
-        if PASSES[name](graph, probe(graph, longest, pairs=pairs)):
+        probes = probes or probe(graph, longest, pairs=pairs)
+        if PASSES[name](graph, probes):
             applied.append(name)
+            probes = None
         model = graph.finish()
     return model, tuple(applied)
