@@ -60,11 +60,10 @@ class GraphFile:
         torch that the golden rows may show on another machine.
     passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
         graph and are switched off.
-    gains: how many times faster the settings and some passes made it: "a thread a batch" on the clock, against all
-        cores inside each run; the rest in processor time (passes are timed on fp32). speed: how many times faster on
-        the clock than fp32 as exported, opened with nothing set, in the same batches. speed_over_usual: the same, over
-        batches of USUAL_BATCH rows of about one length, as whoever has no budget runs it. rows_per_second: of
-        validation rows, in the best round. Empty or None where nothing was timed.
+    gains: how many times faster some passes and settings made it, in processor time (passes are timed on fp32). speed:
+        how many times faster on the clock than fp32 as exported, opened with nothing set, in the same batches.
+        speed_over_usual: the same, over batches of USUAL_BATCH rows of about one length, as whoever has no budget runs
+        it. rows_per_second: of validation rows, in the best round. Empty or None where nothing was timed.
     quantization, kept_in_float: how an int8 file was made, and the matrix products that are not quantized.
     """
 

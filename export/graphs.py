@@ -20,8 +20,8 @@ from export.runtime import release_memory
 from export.source import Source
 from export.storage import move_graph, opset, save_graph
 
-# Blocks of rows that files are timed on, of a usual batch each.
-_BLOCKS = 5
+# Blocks of rows that files are timed on, of a usual batch each: at most so many, fewer where rows are long.
+_BLOCKS, _BLOCK_TOKENS = 5, 16_384
 # The least that another machine's probabilities may differ by on the golden rows.
 _GOLDEN = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.02}
 
@@ -52,14 +52,11 @@ class _Made:
 
 @dataclass(frozen=True, kw_only=True)
 class _Speed:
-    """over_exported: in the same batches. over_usual: in batches of 32. gains: of the settings, then of what made the
-    file.
-    """
+    """over_exported: in the same batches. over_usual: in batches of 32."""
 
     rows_per_second: float
     over_exported: float
     over_usual: float
-    gains: dict[str, float]
 
 
 def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) -> dict[str, GraphFile]:
@@ -158,17 +155,16 @@ def _speeds(exported: Path, made: Mapping[str, _Made], measure: Measure) -> dict
         return {}
     plain = Variant(path=exported, plain=True)
     usual = replace(plain, batch_rows=USUAL_BATCH)
-    # Two races, since each session holds the weights; on the clock, so that every thread needs many batches.
-    many = measure.sample.blocks(_BLOCKS, USUAL_BATCH)
-    settings = measure.race({"plain": plain, "exported": Variant(path=exported)}, many, rounds=2)
+    # On the clock, so that every thread needs many batches.
+    blocks = measure.sample.within(_BLOCK_TOKENS, _BLOCKS * USUAL_BATCH) // USUAL_BATCH
+    many = measure.sample.blocks(max(2, blocks), USUAL_BATCH)
     files = {name: each.variant for name, each in timed.items()}
-    found = measure.race({"plain": plain, f"batches of {USUAL_BATCH}": usual, **files}, many, rounds=2)
+    found = measure.race({"plain": plain, f"batches of {USUAL_BATCH}": usual, **files}, many, rounds=3)
     return {
         name: _Speed(
             rows_per_second=found.rows_per_second(name),
             over_exported=found.speed(name, over="plain"),
             over_usual=found.speed(name, over=f"batches of {USUAL_BATCH}"),
-            gains={"a thread a batch": settings.speed("exported", over="plain"), **each.gains},
         )
         for name, each in timed.items()
     }
@@ -188,7 +184,7 @@ def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> Gra
         golden_bound=max(_GOLDEN[precision], 3 * made.golden_difference),
         passes=made.passes,
         disabled_optimizers=made.variant.disabled_optimizers,
-        gains=speed.gains if speed else {},
+        gains=made.gains,
         speed=speed.over_exported if speed else None,
         speed_over_usual=speed.over_usual if speed else None,
         rows_per_second=speed.rows_per_second if speed else None,

@@ -89,8 +89,7 @@ class Int8Search:
         Alone, because a product left out of a ruined graph changes little while another still ruins it.
         """
         sample, truth = self.measure.sample, self.measure.truth
-        lengths = sample.encoded.lengths
-        rows = spread(lengths, min(SENSITIVITY_ROWS, int(SENSITIVITY_TOKENS / lengths.mean())))
+        rows = spread(sample.encoded.lengths, sample.within(SENSITIVITY_TOKENS, SENSITIVITY_ROWS))
         few = replace(
             self.measure, sample=Sample.of(sample.rows.take(rows), sample.encoder), progress=Progress(quiet=True)
         )

@@ -87,6 +87,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def within(self, tokens: int, most: int) -> int:
+        """How many of the rows have so many tokens, on average; at least one, at most `most`."""
+        return int(np.clip(tokens / self.encoded.lengths.mean(), 1, most))
+
     def subset(self, at_most: int) -> "Sample":
         """Fewer of the rows, spread over all lengths again."""
         return Sample.of(self.rows, self.encoder, at_most=at_most)

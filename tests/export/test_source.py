@@ -120,6 +120,16 @@ def test_blocks(run: Path) -> None:
     assert len(sample.blocks(5, len(sample))) == len(sample)
 
 
+def test_rows_within_tokens(run: Path) -> None:
+    """A budget of tokens becomes a number of rows by their mean length, within its bounds."""
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    mean = sample.encoded.lengths.mean()
+    assert sample.within(int(10 * mean) + 1, 50) == 10
+    assert sample.within(10_000_000, 50) == 50
+    assert sample.within(0, 50) == 1
+
+
 def test_sample_batches(run: Path) -> None:
     """Every row is in exactly one batch of at most the token budget, and logits return to row order."""
     source = Source.open(run)
