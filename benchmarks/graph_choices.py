@@ -17,9 +17,9 @@ import numpy as np
 import onnxruntime as ort
 
 from export.bundle import Bundle
-from export.runtime import open_session, run_batches
-from export.source import Sample, Source
-from export.timing import race
+from export.proof.runtime import open_session, run_batches
+from export.proof.timing import race
+from export.trained_run import Sample, Source
 from trainer.contract.encoding import Batch, budget_batches
 
 FUSIONS = (

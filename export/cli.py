@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from export.bundle import Bundle
-from export.show import describe, differences, markdown, summary, table
+from export.inspect import describe, differences, markdown, summary, table
 from trainer.contract.errors import nearest, show_errors
 
 PRECISIONS = ("fp32", "int8", "fp16")

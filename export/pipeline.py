@@ -6,17 +6,17 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from export import packing
 from export.bundle import ExportManifest, hash_files, write_manifest
 from export.card import write_card
-from export.graph import check_family
-from export.graphs import GraphJob, write_graphs
-from export.measure import Measure
-from export.parity import Bounds, Truth
+from export.exporters.with_optimum import check_family
+from export.fp16 import packing
+from export.precisions import GraphJob, write_graphs
 from export.progress import Progress
-from export.reference import reference_logits
-from export.rows import write_golden, write_reference
-from export.source import BATCH_TOKENS, Sample, Source
+from export.proof.measure import Measure
+from export.proof.parity import Bounds, Truth
+from export.proof.reference import reference_logits
+from export.proof.rows import write_golden, write_reference
+from export.trained_run import BATCH_TOKENS, Sample, Source
 from trainer.contract.files import atomic_folder, read_json, write_json
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")

@@ -153,8 +153,8 @@ def score(**options: Any) -> None:
 def check(**options: Any) -> None:
     """Score the bundle's golden rows on this machine and compare with torch; exit 3 where they differ too much."""
     from export.bundle import Bundle
-    from serve.check import check as run_check
-    from serve.check import require_passed, summary
+    from serve.operations.check import check as run_check
+    from serve.operations.check import require_passed, summary
     from serve.scorer import Scorer
 
     with Scorer(Bundle.open(options["bundle"]), _scorer_options(options)) as scorer:
@@ -177,7 +177,7 @@ def check(**options: Any) -> None:
 @show_errors
 def bench(**options: Any) -> None:
     """Rows per second on INPUTS and where the time goes; the scores are thrown away."""
-    from serve.bench import bench as run_bench
+    from serve.operations.bench import bench as run_bench
 
     result = run_bench(_job({**options, "out": Path()}))
     for name, value in result["phases"].items():
@@ -195,10 +195,10 @@ def bench(**options: Any) -> None:
 def tune(**options: Any) -> None:
     """Find the fastest settings of BUNDLE here, on INPUTS or on its golden rows; `score --tuned` uses them."""
     from export.bundle import Bundle
-    from serve.samples import first_texts, golden_texts
-    from serve.sources import find_sources
-    from serve.tune import cache_path, summary
-    from serve.tune import tune as run_tune
+    from serve.operations.tune import cache_path, summary
+    from serve.operations.tune import tune as run_tune
+    from serve.reading.samples import first_texts, golden_texts
+    from serve.reading.sources import find_sources
 
     bundle, given = Bundle.open(options["bundle"]), _scorer_options(options)
     job = _job({**options, "out": Path(), "quiet": True})
@@ -213,7 +213,7 @@ def tune(**options: Any) -> None:
 @show_errors
 def merge(out: Path) -> None:
     """Join OUT.shard-1-of-N to -N-of-N into OUT, the bytes that one undivided job would have written."""
-    from serve.shard import merge as run_merge
+    from serve.journal.shards import merge as run_merge
 
     report = run_merge(out)
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
@@ -226,7 +226,7 @@ def doctor() -> None:
     """Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets."""
     from dataclasses import asdict
 
-    from serve.doctor import diagnose
+    from serve.operations.doctor import diagnose
 
     found = diagnose()
     print("installed:  " + (", ".join(f"{name} {version}" for name, version in found.installed.items()) or "none"))
@@ -243,7 +243,7 @@ def doctor() -> None:
 
 
 def _forecast(options: dict[str, Any]) -> None:
-    from serve.dryrun import forecast, summary
+    from serve.operations.dry_run import forecast, summary
 
     found = forecast(_job(options), options["price_per_hour"])
     size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"

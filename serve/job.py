@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from export.bundle import Bundle
-from serve.check import check, require_passed
-from serve.formats import make_format, output_format
-from serve.identity import scorer_identity
-from serve.journal import Journal, disk_error, earlier_job, finished_report
-from serve.layout import ScoreColumns, make_layout, require_columns
-from serve.metrics import served
+from serve.journal.remote import RemoteFolder, RemoteParts
+from serve.journal.shards import FrameFormat, ShardSink, shard_path, share_of
+from serve.journal.state import Target
+from serve.journal.work_folder import Journal, disk_error, earlier_job, finished_report
+from serve.operations.check import check, require_passed
+from serve.operations.progress import Progress
+from serve.operations.prometheus import served
+from serve.operations.tune import cached, tune
 from serve.pipeline import Engine, LocalEngine, Pipeline, Sink
-from serve.progress import Progress
-from serve.records import Position, Window, read_windows
-from serve.rejects import ErrorBound
-from serve.remote import RemoteFolder, RemoteParts
-from serve.samples import first_texts
+from serve.reading.samples import first_texts
+from serve.reading.sources import Reading, Source, find_sources
+from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
-from serve.shard import FrameFormat, ShardSink, shard_path, share_of
-from serve.sources import Reading, Source, find_sources
-from serve.stage import Stage
-from serve.state import Target
-from serve.stream import StreamSink
-from serve.tune import cached, tune
+from serve.scoring.identity import scorer_identity
+from serve.scoring.stage import Stage
+from serve.writing.formats import make_format, output_format
+from serve.writing.layout import ScoreColumns, make_layout, require_columns
+from serve.writing.rejects import ErrorBound
+from serve.writing.stream import StreamSink
 from trainer.contract.errors import InputError
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
@@ -232,7 +232,7 @@ def _piped(
 
 def _ray_engine(job: ScoreJob, sources: list[Source], stage: Stage, start: Position) -> AbstractContextManager[Engine]:
     try:
-        from serve.ray_engine import Inputs, Work, opened
+        from serve.scoring.ray_engine import Inputs, Work, opened
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serve.job import ScoreJob
-from serve.rejects import ErrorBound
+from serve.journal.shards import parse_shard
+from serve.reading.sources import Reading
 from serve.scorer import ScorerOptions
-from serve.session import SessionOptions
-from serve.shard import parse_shard
-from serve.sources import Reading
+from serve.scoring.session import SessionOptions
+from serve.writing.rejects import ErrorBound
 
 T = TypeVar("T")
 

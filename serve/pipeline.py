@@ -9,13 +9,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-from serve.machine import peak_memory
-from serve.progress import Phases, Progress
-from serve.records import Window
-from serve.rejects import ErrorBound
-from serve.stage import Begun, Stage
-from serve.state import Scored, State
+from serve.journal.state import Scored, State
+from serve.operations.progress import Phases, Progress
+from serve.reading.windows import Window
+from serve.scoring.stage import Begun, Stage
+from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ClassifactError
+from trainer.contract.machine import peak_memory
 
 # Windows that are read and tokenized before the first of them is waited for: one is scored, one is ready.
 _AHEAD = 2

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
-from serve.batching import Encoding, Plan, plan
-from serve.machine import cpu_count
-from serve.prefix import Prefix
-from serve.session import CPU, Session, SessionOptions, open_sessions
+from serve.scoring.batching import Encoding, Plan, plan
+from serve.scoring.long_text import Prefix
+from serve.scoring.session import CPU, Session, SessionOptions, open_sessions
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import BadRow, ClassifactError, InputError
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.machine import cpu_count
 
 Logits = NDArray[np.float32]
 # Rows that are planned together by the methods that take any number of texts.

@@ -15,8 +15,8 @@ from serve.job import ScoreJob
 from serve.job import run as score
 from serve.scorer import ScorerOptions
 from tests.trainer import runs
-from trainer.measure import MeasureJob, measure
-from trainer.recipe_file import load
+from trainer.evaluate import MeasureJob, measure
+from trainer.recipes.file import load
 from trainer.search.sweep import SweepJob, sweep
 from trainer.stages import TrainJob, train
 

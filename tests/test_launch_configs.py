@@ -10,7 +10,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-from trainer.sharding import check_strategy
+from trainer.processes.fsdp import check_strategy
 
 FOLDER = Path(__file__).parents[1] / "launch_configs"
 # What each must come to: processes, precision, what Accelerate turns on, and whether it needs a GPU.
@@ -102,7 +102,7 @@ def test_the_loop_takes_what_the_launcher_makes_of_deepspeed(monkeypatch: pytest
     args.deepspeed_fields_from_accelerate_config = ""  # what its last step before this one adds
     for name, value in prepare_deepspeed_cmd_env(args)[1].items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("trainer.sharding.find_spec", lambda name: name)
+    monkeypatch.setattr("trainer.processes.fsdp.find_spec", lambda name: name)
     check_strategy()
 
 

@@ -11,7 +11,7 @@ import yaml
 
 from tests import tiny
 from tests.trainer import runs
-from trainer.recipe_file import load
+from trainer.recipes.file import load
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

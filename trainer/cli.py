@@ -32,7 +32,7 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
     accelerate launch --config_file launch_configs/cpu.yaml trainer/run.py --config RECIPE.yaml --out RUN
     """
     # Here and below: `-h` answers at once, before torch is imported.
-    from trainer.recipe_file import load
+    from trainer.recipes.file import load
     from trainer.stages import TrainJob, train
 
     result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
@@ -59,9 +59,9 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
 
     Ends with exit code 3 where there is an error among the findings.
     """
-    from trainer import lint as core
-    from trainer.checks.text import render
-    from trainer.recipe_file import load
+    from trainer.checks import lint as core
+    from trainer.checks.show import render
+    from trainer.recipes.file import load
 
     report = core.lint(load(recipe, settings), (lambda _: None) if quiet else (lambda line: click.echo(line, err=True)))
     click.echo(render(report))
@@ -79,7 +79,7 @@ def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
 
     Opening the test split is recorded in the run.
     """
-    from trainer.measure import MeasureJob, measure
+    from trainer.evaluate import MeasureJob, measure
 
     result = measure(MeasureJob(run=run, split=split))
     click.echo(
@@ -105,7 +105,7 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     Several GPUs work through trials side by side under
     accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR
     """
-    from trainer.recipe_file import load
+    from trainer.recipes.file import load
     from trainer.search.result import table
     from trainer.search.sweep import SweepJob, sweep
 

@@ -17,17 +17,17 @@ from trainer.batches import MicroBatch, micro_batches, plan_epoch
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace
-from trainer.dropout import quick_dropout
-from trainer.evaluation import EncodedRows, Predictor
-from trainer.layers import train_mode
 from trainer.losses import Loss
-from trainer.model import Classifier
+from trainer.network.cpu_dropout import quick_dropout
+from trainer.network.layers import train_mode
+from trainer.network.load import Classifier
 from trainer.optim import learning_rate, set_learning_rate
-from trainer.recipe import Recipe, Stage
-from trainer.sharding import is_sharded
-from trainer.state import Interrupted, Keeper, Progress, StopRequest, goodness
-from trainer.track import Track
-from trainer.trained import Trained
+from trainer.predict import EncodedRows, Predictor
+from trainer.processes.fsdp import is_sharded
+from trainer.processes.trained import Trained
+from trainer.recipes.recipe import Recipe, Stage
+from trainer.run_folder.keeper import Interrupted, Keeper, Progress, StopRequest, goodness
+from trainer.run_folder.track import Track
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.labels import LabelSpace
-from trainer.recipe import LossPart
+from trainer.recipes.recipe import LossPart
 
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 

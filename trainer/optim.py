@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from trainer.layers import depth_of
-from trainer.recipe import OptimizerPart
+from trainer.network.layers import depth_of
+from trainer.recipes.recipe import OptimizerPart
 
 
 def build_optimizer(model: PreTrainedModel, part: OptimizerPart) -> torch.optim.AdamW:

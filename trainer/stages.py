@@ -15,22 +15,23 @@ from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.data.splits import Splits, prepare, refuse_known, with_validation
-from trainer.evaluation import EncodedRows, Predictor
 from trainer.frozen.prefix import PrefixJob, without_prefix
-from trainer.launch import discard_unstarted, finish, open_run, sole_writer, start_accelerator
-from trainer.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
 from trainer.loop import Fit, fit
-from trainer.lora import attach, check_lora, detach
 from trainer.losses import Loss
-from trainer.model import Classifier, load_classifier, load_weights
+from trainer.network.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
+from trainer.network.load import Classifier, load_classifier, load_weights
+from trainer.network.lora import attach, check_lora, detach
 from trainer.optim import build_optimizer
-from trainer.recipe import Recipe, Stage
-from trainer.sharding import is_sharded, is_zero, split_copy
-from trainer.state import Keeper, Progress, StopRequest
-from trainer.track import Track, Watch
-from trainer.trackers import tracking
-from trainer.trained import Trained
-from trainer.zero import ZeroTrained
+from trainer.predict import EncodedRows, Predictor
+from trainer.processes.fsdp import is_sharded, is_zero, split_copy
+from trainer.processes.start import start_accelerator
+from trainer.processes.trained import Trained
+from trainer.processes.zero import ZeroTrained
+from trainer.recipes.recipe import Recipe, Stage
+from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer
+from trainer.run_folder.keeper import Keeper, Progress, StopRequest
+from trainer.run_folder.track import Track, Watch
+from trainer.run_folder.trackers import tracking
 
 CACHE = "cache"
 

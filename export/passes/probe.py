@@ -14,7 +14,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.passes.editing import Graph
-from export.storage import is_large, save_graph
+from export.passes.graph_file import is_large, save_graph
 
 # Rows and tokens of each run: none equal to another, lengths down to one, so that no two meanings look alike.
 SMALL = ((2, 1), (1, 2), (3, 7), (5, 3), (2, 13))

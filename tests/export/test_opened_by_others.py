@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, pipeline
 
 from export.bundle import Bundle
 from export.pipeline import ExportJob, export
-from export.runtime import open_session, run_batches
+from export.proof.runtime import open_session, run_batches
 from tests.export.runs import contract, make_run
 
 # optimum's own use of transformers and torch; no code of ours.

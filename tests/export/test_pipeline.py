@@ -14,12 +14,15 @@ import onnxruntime as ort
 import pytest
 from click.testing import CliRunner, Result
 
-from export import cli, graphs, int8, optimize
+from export import cli
+from export import precisions as graphs
 from export.bundle import Bundle, hash_files
 from export.cli import export_command
+from export.int8 import choose as int8
 from export.passes import PASSES
+from export.passes import choose as optimize
 from export.pipeline import ExportJob, export
-from export.source import Source
+from export.trained_run import Source
 from tests.export.runs import contract, make_run
 
 

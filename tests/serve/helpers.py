@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from serve.job import ScoreJob, run
+from serve.reading.sources import Reading
 from serve.scorer import ScorerOptions
-from serve.session import SessionOptions
-from serve.sources import Reading
+from serve.scoring.session import SessionOptions
 
 
 def score(bundle: Path, *inputs: Path, out: Path, precision: str = "fp32", **options: Any) -> dict[str, Any]:

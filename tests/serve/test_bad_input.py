@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serve.rejects import ErrorBound
-from serve.state import State
+from serve.journal.state import State
+from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
 from trainer.contract.errors import ArtifactError, ClassifactError, InputError

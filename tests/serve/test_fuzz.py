@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve.layout import Layout, ScoreColumns
-from serve.outputs import CsvFormat
-from serve.records import Position, read_windows
-from serve.sources import Reading, find_sources
+from serve.reading.sources import Reading, find_sources
+from serve.reading.windows import Position, read_windows
+from serve.writing.layout import Layout, ScoreColumns
+from serve.writing.text_out import CsvFormat
 from tests.serve.helpers import read_csv, read_jsonl, score
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace

@@ -9,9 +9,9 @@ import pytest
 
 from export.bundle import Bundle
 from serve import Scorer
-from serve.batching import Encoding, plan
-from serve.prefix import Prefix
-from serve.session import Session
+from serve.scoring.batching import Encoding, plan
+from serve.scoring.long_text import Prefix
+from serve.scoring.session import Session
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
 from trainer.contract.errors import ClassifactError, InputError

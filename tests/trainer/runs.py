@@ -60,7 +60,7 @@ def launch(
     config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = ""
 ) -> subprocess.Popen[str]:
     """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's;
-    die: where its end is, see dying.py.
+    die: where its end is, see run_folder/dying.py.
     """
     where = [
         "--config_file",
@@ -77,7 +77,7 @@ def launch(
             "accelerate.commands.launch",
             *where,
             *options,
-            "tests/trainer/dying.py" if die else "trainer/run.py",
+            "tests/trainer/run_folder/dying.py" if die else "trainer/run.py",
             "--config",
             str(recipe),
             "--out",

@@ -6,7 +6,7 @@ from typing import Any
 from trainer.contract import schema
 from trainer.contract.labelled import LabelledRows
 from trainer.data.splits import Splits, prepare
-from trainer.recipe import Recipe
+from trainer.recipes.recipe import Recipe
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -17,10 +17,10 @@ from trainer.batches import micro_batches, plan_epoch
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.optim import learning_rate
-from trainer.recipe import OptimizerPart
-from trainer.recipe_file import load
+from trainer.recipes.file import load
+from trainer.recipes.recipe import OptimizerPart
+from trainer.run_folder.track import Track
 from trainer.stages import TrainJob, train
-from trainer.track import Track
 
 
 def fit(recipe: Path, out: Path, *, resume: bool = False) -> dict[str, Any]:

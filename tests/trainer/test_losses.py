@@ -9,7 +9,7 @@ from torch.nn import functional
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.losses import Loss
-from trainer.recipe import LossPart
+from trainer.recipes.recipe import LossPart
 
 SINGLE = LabelSpace(names=("a", "b", "c"))
 MULTI = LabelSpace(names=("a", "b", "c"), kind="multi")

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from trainer.contract.labels import LabelSpace
 from trainer.data.gather import Gathered
 from trainer.data.rows import Row
-from trainer.recipe import Recipe
+from trainer.recipes.recipe import Recipe
 
 Severity = Literal["error", "warning", "note"]
 SHOWN = 3

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from trainer.contract.errors import InputError
 from trainer.contract.records import Dialect, Record, read_records
-from trainer.recipe_data import Source
+from trainer.recipes.data_part import Source
 
 _SUFFIXES = {
     ".csv": "csv",

@@ -9,8 +9,8 @@ from trainer.contract.labels import LabelSpace
 from trainer.data.allocation import Plan, cut
 from trainer.data.label_cells import LabelReader
 from trainer.data.rows import Row, RowReader, RowsRead
-from trainer.recipe import LabelsPart, Recipe
-from trainer.recipe_data import DataPart, Source
+from trainer.recipes.data_part import DataPart, Source
+from trainer.recipes.recipe import LabelsPart, Recipe
 
 NAMES = ("train", "validation", "test")
 

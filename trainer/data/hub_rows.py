@@ -6,7 +6,7 @@ from typing import Any
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.records import Record
-from trainer.recipe_data import Source
+from trainer.recipes.data_part import Source
 
 
 def read_dataset(source: Source) -> Iterator[Record]:

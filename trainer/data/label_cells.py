@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from trainer.contract.errors import BadRow, InputError, nearest
-from trainer.recipe import LabelsPart
+from trainer.recipes.recipe import LabelsPart
 
 SHOWN = 5
 

@@ -10,7 +10,7 @@ from trainer.contract.errors import InputError, nearest
 from trainer.contract.records import Record
 from trainer.data.file_formats import read_file
 from trainer.data.hub_rows import read_dataset
-from trainer.recipe_data import Source
+from trainer.recipes.data_part import Source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from trainer.contract.records import Record
 from trainer.data.label_cells import LabelReader
 from trainer.data.readers import FileRecords, read_source
 from trainer.data.times import TimeReader
-from trainer.recipe_data import Source, SplitPart
+from trainer.recipes.data_part import Source, SplitPart
 
 SHOWN = 5
 

@@ -19,8 +19,8 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.data.gather import NAMES, Gathered, divide, gather, shares
 from trainer.data.rows import Row, labelled
-from trainer.recipe import Recipe
-from trainer.recipe_data import DataPart
+from trainer.recipes.data_part import DataPart
+from trainer.recipes.recipe import Recipe
 
 SUMMARY = "splits.json"
 SHOWN = 5

@@ -25,12 +25,12 @@ from transformers import PreTrainedModel
 
 from trainer.contract.encoding import Ints, TextEncoder, budget_batches
 from trainer.contract.files import PARTIAL
-from trainer.evaluation import EncodedRows, model_inputs
 from trainer.frozen.states import StatesFile, digest
 from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
-from trainer.layers import embeddings, encoder_layers
-from trainer.sharding import is_sharded, is_zero
-from trainer.state import Interrupted, StopRequest
+from trainer.network.layers import embeddings, encoder_layers
+from trainer.predict import EncodedRows, model_inputs
+from trainer.processes.fsdp import is_sharded, is_zero
+from trainer.run_folder.keeper import Interrupted, StopRequest
 
 # A larger file than this share of the free disk is not written.
 DISK_SHARE = 0.5

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from trainer.contract.errors import ClassifactError
-from trainer.layers import embeddings, encoder_layers, layers_name, learns
+from trainer.network.layers import embeddings, encoder_layers, layers_name, learns
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.recipe import Recipe
-from trainer.recipe_file import changed, load
+from trainer.recipes.file import changed, load
+from trainer.recipes.recipe import Recipe
+from trainer.run_folder.keeper import goodness
+from trainer.run_folder.track import METRICS_FILE
 from trainer.search.trial_runs import make_run
 from trainer.stages import TrainJob, train
-from trainer.state import goodness
-from trainer.track import METRICS_FILE
 
 FOLDER = "refit"
 

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from trainer.recipe_sweep import SweepPart
+from trainer.recipes.sweep_part import SweepPart
 from trainer.search import study as search
 
 

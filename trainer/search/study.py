@@ -23,10 +23,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.errors import RecipeError
 from trainer.contract.metrics import LOWER_IS_BETTER
-from trainer.launch import locked
-from trainer.recipe import Recipe
-from trainer.recipe_file import changed
-from trainer.recipe_sweep import Dimension, SweepPart
+from trainer.recipes.file import changed
+from trainer.recipes.recipe import Recipe
+from trainer.recipes.sweep_part import Dimension, SweepPart
+from trainer.run_folder.folder import locked
 
 DATABASE = "trials.db"
 # Held for what only one process may do at a time.

@@ -17,17 +17,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import read_json, refuse_existing, write_json
-from trainer.launch import locked
-from trainer.recipe import Recipe
-from trainer.recipe_file import changed, differences, load, save
-from trainer.recipe_sweep import SweepPart
+from trainer.recipes.file import changed, differences, load, save
+from trainer.recipes.recipe import Recipe
+from trainer.recipes.sweep_part import SweepPart
+from trainer.run_folder.folder import locked
+from trainer.run_folder.keeper import Interrupted
 from trainer.search import study as search
 from trainer.search.refit import refit
 from trainer.search.result import shown, summary
 from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
 from trainer.search.workers import Worker
 from trainer.stages import TrainJob, prepare_splits, train
-from trainer.state import Interrupted
 
 RESULT = "sweep.json"
 RECIPE = "sweep.yaml"

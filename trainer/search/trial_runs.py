@@ -11,11 +11,11 @@ import shutil
 from pathlib import Path
 
 from trainer.contract.files import atomic_file, atomic_folder
-from trainer.launch import METRICS
-from trainer.recipe import Recipe
-from trainer.recipe_data import DataPart
-from trainer.recipe_file import save
-from trainer.track import METRICS_FILE
+from trainer.recipes.data_part import DataPart
+from trainer.recipes.file import save
+from trainer.recipes.recipe import Recipe
+from trainer.run_folder.folder import METRICS
+from trainer.run_folder.track import METRICS_FILE
 
 WEIGHTS = ("checkpoints", "resume")
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from export.graph import export_graph
+from export.exporters.with_optimum import export_graph
 from tests import tiny
 from tests.export.runs import contract
 

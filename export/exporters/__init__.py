@@ -1,0 +1,1 @@
+"""A checkpoint to an ONNX graph."""

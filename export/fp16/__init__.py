@@ -1,0 +1,1 @@
+"""Half precision for GPUs, and its padding-free form."""

@@ -1,0 +1,74 @@
+"""Dynamic int8: the weights of matrix products once, the activations at each run, everything else in float."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+from export.bundle import instruction_set
+from export.passes.graph_file import is_large
+
+# Their int8 products add in 32 bits. Elsewhere pairs of products saturate at 16 bits unless weights keep to 7.
+_WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8:
+    """How a graph is quantized.
+
+    per_channel: one scale for each output of a matrix product, instead of one for all. reduce_range: weights in 7 bits.
+    keep: names of the nodes that stay in float.
+    """
+
+    per_channel: bool = False
+    reduce_range: bool = False
+    keep: tuple[str, ...] = ()
+
+    @classmethod
+    def for_this_machine(cls) -> "Int8":
+        """Reduced range where the instruction set needs it."""
+        return cls(reduce_range=instruction_set() not in _WIDE_SUMS)
+
+    def __str__(self) -> str:
+        return f"per {'channel' if self.per_channel else 'tensor'}, {7 if self.reduce_range else 8} bits"
+
+
+def products(graph: onnx.ModelProto) -> list[str]:
+    """Names of the matrix products with a constant weight: what int8 is about."""
+    weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
+    return [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+
+
+def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProto:
+    """A quantized copy of an unfused graph. Only products with a constant weight are quantized.
+
+    scratch: an existing folder to work in. The head's Gemm stays in float: it costs nothing and decides everything; so
+    do weights of more than two axes, which `one_query` makes and which meet one token a row.
+    """
+    quantized = products(graph)
+    source = onnx.ModelProto()
+    source.CopyFrom(graph)
+    # Shapes inferred by another tool contradict the quantizer's own inference, and are of no use to it.
+    del source.graph.value_info[:]
+    # Without this mark the quantizer asks, through the root logger, for fusions that make int8 slower.
+    add_pre_process_metadata(source)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        file = Path(folder) / "model.onnx"
+        quantize_dynamic(
+            source,
+            file,
+            op_types_to_quantize=["MatMul"],
+            per_channel=how.per_channel,
+            reduce_range=how.reduce_range,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=is_large(source),
+            nodes_to_quantize=[name for name in quantized if name not in how.keep],
+            # A graph whose types were not inferred falls back on this one.
+            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+        result = onnx.load(file)
+    del result.metadata_props[:]
+    return result

@@ -1,0 +1,86 @@
+"""What every graph of an export is measured with: the same rows in the same batches, for parity and for speed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from export.bundle import Parity
+from export.progress import Progress
+from export.proof.parity import Truth
+from export.proof.rows import GOLDEN_ROWS
+from export.proof.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
+from export.proof.timing import Race, race
+from export.trained_run import Sample, spread
+
+# What a race scores in a turn: at most so many rows, fewer where they are long, so that all races take about as long.
+TIMED_ROWS, TIMED_TOKENS = 48, 4096
+ROUNDS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A graph file and how it is run: the optimizers of ONNX Runtime that are switched off for it, or plainly, as
+    who just opens the file runs it; in batches of so many rows, where not in those that scoring makes.
+    """
+
+    path: Path
+    disabled_optimizers: tuple[str, ...] = ()
+    plain: bool = False
+    batch_rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """sample, truth: the validation rows and torch's scores of them. timing: whether graphs are raced at all."""
+
+    sample: Sample
+    truth: Truth
+    progress: Progress
+    timing: bool = True
+
+    def logits(self, variant: Variant) -> Logits:
+        """A file's logits of the sample, in row order, [N, C]."""
+        release_memory()
+        session = open_session(variant.path, variant.disabled_optimizers)
+        with self.progress.step(f"{variant.path.name} on the same rows", len(self.sample)) as tick:
+            return self.sample.in_order(run_batches(session, self.sample.padded(), tick))
+
+    def parity(self, variant: Variant) -> Parity:
+        """How a file compares with torch. Raises GateError where it gives no numbers."""
+        return self.truth.compare(self.logits(variant))
+
+    def golden_difference(self, variant: Variant) -> float:
+        """The largest probability difference from torch over the golden rows, batched as `serve check` batches them."""
+        rows = spread(self.sample.encoded.lengths, GOLDEN_ROWS)
+        golden = self.sample.subset(GOLDEN_ROWS)
+        session = open_session(variant.path, variant.disabled_optimizers)
+        found = self.truth.space.decode(golden.in_order(run_batches(session, golden.padded())))
+        return float(np.abs(found.probabilities - self.truth.scores.probabilities[rows]).max())
+
+    def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = ROUNDS) -> Race:
+        """Graphs side by side, on the same rows: a few of all lengths where no others are given."""
+        rows = sample or self.sample.subset(self.sample.within(TIMED_TOKENS, TIMED_ROWS))
+        release_memory()
+        # A session holds the weights: one for each file, however many ways it is run in.
+        opened = cache(_opened)
+        runners: dict[str, Callable[[], object]] = {
+            name: partial(
+                run_batches,
+                opened(replace(each, batch_rows=None)),
+                rows.padded(each.batch_rows),
+                threads=1 if each.plain else None,
+            )
+            for name, each in variants.items()
+        }
+        with self.progress.step(f"timing {' against '.join(variants)}"):
+            return race(runners, rows=len(rows), rounds=rounds)
+
+
+def _opened(variant: Variant) -> ort.InferenceSession:
+    if variant.plain:
+        return open_plain_session(variant.path)
+    return open_session(variant.path, variant.disabled_optimizers)

@@ -1,0 +1,89 @@
+"""The classifier as training left it: torch in fp32, which every exported file is held against."""
+
+import inspect
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from export.proof.runtime import workers
+from export.trained_run import Sample
+from trainer.contract.encoding import Batch
+from trainer.contract.errors import ArtifactError
+
+
+def load_model(checkpoint: Path) -> Any:
+    """The torch model of a checkpoint in fp32, for inference.
+
+    Raises ArtifactError where the weights cannot be read or do not fill the network.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        # A damaged file raises whatever the reader that met it raises.
+        raise ArtifactError(
+            "the checkpoint's model cannot be loaded",
+            where=checkpoint,
+            found=str(error).strip()[:300],
+            do="restore the checkpoint, or train again",
+        ) from error
+    # transformers fills what is missing with random numbers and only warns.
+    if info["missing_keys"] or info["mismatched_keys"]:
+        raise ArtifactError(
+            "the checkpoint's weights do not fill its network",
+            where=checkpoint,
+            found=f"missing: {sorted(info['missing_keys'])[:5]}, of another shape: {info['mismatched_keys'][:5]}",
+            do="restore the checkpoint, or train again",
+        )
+    return model.eval()
+
+
+def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) -> list[NDArray[np.float32]]:
+    """Logits [B, C] of each batch, in order, from worker threads.
+
+    A thread a batch: threads inside torch wait for each other at every operator, which on a busy machine took three
+    times the work.
+    """
+    accepted = inspect.signature(model.forward).parameters
+
+    def score(batch: Batch) -> NDArray[np.float32]:
+        arrays = {name: torch.from_numpy(value) for name, value in batch.named().items() if name in accepted}
+        with torch.inference_mode():
+            logits: NDArray[np.float32] = model(**arrays).logits.float().numpy()
+        tick(len(batch.ids))
+        return logits
+
+    with ThreadPoolExecutor(workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(score, batches))
+
+
+def reference_logits(checkpoint: Path, sample: Sample, tick: Callable[[int], None]) -> NDArray[np.float32]:
+    """torch's logits of the sample in row order, [N, C].
+
+    Raises ArtifactError where any is not finite: such a model decides nothing.
+    """
+    logits = sample.in_order(torch_logits(load_model(checkpoint), sample.padded(), tick))
+    broken = int((~np.isfinite(logits)).any(axis=1).sum())
+    if broken:
+        raise ArtifactError(
+            "the checkpoint gives logits that are not numbers",
+            where=checkpoint,
+            found=f"{broken} of {len(sample)} validation rows",
+            do="train again; the loss diverged",
+        )
+    return logits

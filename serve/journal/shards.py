@@ -1,0 +1,235 @@
+"""A job in shares, for a queue of machines without a cluster: share K of N scores every N-th window; `merge` joins.
+
+A shard file is frames: a window's ordinal and length (two 8-byte integers), then its rows in the output's format. The
+first frame is the output's start. Windows are cut as in an undivided job, so the merged output has its very bytes.
+"""
+
+import heapq
+import json
+import re
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+from serve.journal.state import State
+from serve.pipeline import Sink
+from serve.reading.windows import Window
+from serve.writing.formats import output_format
+from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.files import atomic_file, read_json, refuse_existing, sha256, write_json
+
+_FRAME = struct.Struct("<QQ")
+_HEAD = 2**64 - 1
+_SUMS = (
+    "rows_read",
+    "rows_scored",
+    "rows_rejected",
+    "rows_cut",
+    "tokens",
+    "tokens_cut",
+    "distinct_texts",
+    "cpu_seconds",
+)
+
+
+class FrameFormat:
+    """What a shard's file begins with; its rows come framed through a `ShardSink`."""
+
+    final = True
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def head(self) -> bytes:
+        """The output's start, as a frame."""
+        return _FRAME.pack(_HEAD, len(self._head)) + self._head
+
+    def encode(self, block: object) -> bytes:
+        """Rows are encoded by the output's own format."""
+        raise NotImplementedError
+
+    def finish(self, spool: Path, out: BinaryIO) -> None:
+        """Nothing is left to do."""
+
+
+class ShardSink:
+    """Frames each window's rows on their way into a journal; a window without rows is a frame too."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    @property
+    def state(self) -> State:
+        """The journal's."""
+        return self._sink.state
+
+    @property
+    def rejected(self) -> str:
+        """The journal's."""
+        return self._sink.rejected
+
+    def append(self, rows: bytes, errors: bytes, state: State) -> None:
+        """Add a window's frame."""
+        # The position counts this window already.
+        self._sink.append(_FRAME.pack(state.position.windows - 1, len(rows)) + rows, errors, state)
+
+    def commit(self) -> None:
+        """Make what was appended safe."""
+        self._sink.commit()
+
+
+def shard_path(out: Path, shard: tuple[int, int]) -> Path:
+    """The file of share K of N."""
+    return out.with_name(f"{out.name}.shard-{shard[0]}-of-{shard[1]}")
+
+
+def share_of(windows: Iterator[Window], shard: tuple[int, int]) -> Iterator[Window]:
+    """The windows of share K of N, K counted from 1."""
+    return (window for window in windows if window.ordinal % shard[1] == shard[0] - 1)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """ "K/N" with K from 1 to N. Raises ValueError."""
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ValueError(f"expected K/N with K from 1 to N, found {text!r}")
+    return int(found[1]), int(found[2])
+
+
+def merge(out: Path) -> dict[str, Any]:
+    """Join the shards that lie beside `out` into it; they are kept.
+
+    Returns the report. Raises InputError where one is missing or of another job, ArtifactError where one was changed.
+    """
+    for path in (out, out.with_name(f"{out.name}.errors.jsonl"), out.with_name(f"{out.name}.report.json")):
+        refuse_existing(path)
+    shards = _shards(out)
+    reports = [_report(path) for path in shards]
+    job = _same_job(reports, shards)
+    for path, report in zip(shards, reports, strict=True):
+        if sha256(path) != report["sha256"]:
+            raise ArtifactError("a shard was changed", where=path, do="score that shard again")
+    totals: dict[str, Any] = {name: round(sum(report[name] for report in reports), 3) for name in _SUMS}
+    errors = out.with_name(f"{out.name}.errors.jsonl")
+    _join(out, shards)
+    if totals["rows_rejected"]:
+        _join_errors(errors, shards, job)
+    whole = {
+        "out": str(out),
+        "errors": str(errors) if totals["rows_rejected"] else None,
+        "shards": len(shards),
+        **totals,
+        "sha256": sha256(out),
+        "job": job,
+    }
+    write_json(out.with_name(f"{out.name}.report.json"), whole)
+    return whole
+
+
+def _shards(out: Path) -> list[Path]:
+    pattern = re.compile(re.escape(out.name) + r"\.shard-(\d+)-of-(\d+)")
+    found = {}
+    for path in out.parent.iterdir():
+        match = pattern.fullmatch(path.name)
+        if match:
+            found[int(match[1]), int(match[2])] = path
+    counts = {count for _, count in found}
+    if len(counts) != 1:
+        raise InputError(
+            "there is no shard of this output" if not found else "the shards are of differently divided jobs",
+            where=out,
+            found=", ".join(sorted(path.name for path in found.values())),
+            expected=f"{out.name}.shard-1-of-N to -N-of-N",
+            do="score with --shard K/N first",
+        )
+    count = counts.pop()
+    missing = [f"{number}/{count}" for number in range(1, count + 1) if (number, count) not in found]
+    if missing:
+        raise InputError("shards are missing", where=out.parent, found=", ".join(missing), do="score them first")
+    return [found[number, count] for number in range(1, count + 1)]
+
+
+def _report(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = read_json(path.with_name(f"{path.name}.report.json"))
+    return report
+
+
+def _same_job(reports: list[dict[str, Any]], shards: list[Path]) -> dict[str, Any]:
+    """What the shards have in common. Raises InputError where that is not all but their number."""
+    first = {name: value for name, value in reports[0]["job"].items() if name != "shard"}
+    for path, report in zip(shards, reports, strict=True):
+        for name in {*first, *report["job"]} - {"shard"}:
+            if report["job"].get(name) != first.get(name):
+                raise InputError(
+                    f"the shards are of different jobs: {name} differs",
+                    where=path,
+                    found=report["job"].get(name),
+                    expected=first.get(name),
+                    do="score that shard again with the settings of the others",
+                )
+    return first
+
+
+def _join(out: Path, shards: list[Path]) -> None:
+    """Write the shards' windows in order."""
+    files: list[BinaryIO] = [path.open("rb") for path in shards]
+    spool = out.with_name(f".{out.name}.merge.partial")
+    try:
+        if output_format(out.name) == "parquet":
+            from serve.writing.parquet_out import finish
+
+            with spool.open("wb") as rows:
+                _write_frames(files, rows, out)
+            with atomic_file(out) as made:
+                finish(spool, cast("BinaryIO", made))
+        else:
+            with atomic_file(out) as made:
+                _write_frames(files, made, out)
+    finally:
+        spool.unlink(missing_ok=True)
+        for file in files:
+            file.close()
+
+
+def _write_frames(files: list[BinaryIO], rows: IO[bytes], out: Path) -> None:
+    heads = [_frame(file) for file in files]
+    rows.write(heads[0][1] if heads[0] else b"")
+    frames = heapq.merge(*(_frames(file) for file in files), key=lambda frame: frame[0])
+    for expected, (ordinal, content) in enumerate(frames):
+        if ordinal != expected:
+            raise ArtifactError(
+                "a window is missing", where=out, found=ordinal, expected=expected, do="score the shards again"
+            )
+        rows.write(content)
+
+
+def _frames(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    while (frame := _frame(file)) is not None:
+        yield frame
+
+
+def _frame(file: BinaryIO) -> tuple[int, bytes] | None:
+    head = file.read(_FRAME.size)
+    if not head:
+        return None
+    ordinal, length = _FRAME.unpack(head)
+    return ordinal, file.read(length)
+
+
+def _join_errors(errors: Path, shards: list[Path], job: dict[str, Any]) -> None:
+    """Rejected rows in the order of the inputs and of their lines."""
+    order = {job[f"input {number}"][0]: number for number in range(job["inputs"])}
+    paths = [path.with_name(f"{path.name}.errors.jsonl") for path in shards]
+
+    def place(line: bytes) -> tuple[int, int]:
+        row = json.loads(line)
+        return order[row["file"]], row["line"]
+
+    files = [path.open("rb") for path in paths if path.exists()]
+    try:
+        with atomic_file(errors) as made:
+            made.writelines(heapq.merge(*files, key=place))
+    finally:
+        for file in files:
+            file.close()

@@ -1,0 +1,114 @@
+"""How far a job is, window by window, and what it makes: what the journal notes and where it lies."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from serve.reading.windows import Position
+from serve.writing.text_out import Format
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What a window became: bytes, and what to count.
+
+    rows, errors: of the output and of the side file. number, records, ordinal: where the next window begins (input,
+    records of it, windows so far). share: of input `number`, read with this window.
+    """
+
+    rows: bytes
+    errors: bytes
+    number: int
+    records: int
+    ordinal: int
+    share: float | None
+    read: int
+    scored: int
+    distinct: int
+    rows_cut: int
+    tokens: int
+    tokens_cut: int
+    padded_tokens: int
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them.
+
+    part, part_rows, rows_bytes: the part that is written, and what it holds.
+    """
+
+    position: Position = field(default_factory=Position)
+    windows: int = 0
+    read: int = 0
+    scored: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    distinct: int = 0
+    rows_cut: int = 0
+    tokens: int = 0
+    tokens_cut: int = 0
+    padded_tokens: int = 0
+    part: int = 0
+    part_rows: int = 0
+    rows_bytes: int = 0
+    errors_bytes: int = 0
+
+    @classmethod
+    def of(cls, noted: Mapping[str, Any]) -> "State":
+        """From what `asdict` made, through JSON."""
+        return cls(**{**noted, "position": Position(**noted["position"])})
+
+    def after(self, scored: Scored) -> "State":
+        """With a window more; what the files hold is counted by who writes them."""
+        return replace(
+            self,
+            position=Position(number=scored.number, records=scored.records, windows=scored.ordinal),
+            windows=self.windows + 1,
+            read=self.read + scored.read,
+            scored=self.scored + scored.scored,
+            rejected=self.rejected + scored.read - scored.scored,
+            reasons=dict(Counter(self.reasons) + Counter(scored.reasons)),
+            distinct=self.distinct + scored.distinct,
+            rows_cut=self.rows_cut + scored.rows_cut,
+            tokens=self.tokens + scored.tokens,
+            tokens_cut=self.tokens_cut + scored.tokens_cut,
+            padded_tokens=self.padded_tokens + scored.padded_tokens,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What a journal makes. part_rows: rows after which a folder's part is closed; None for a single file."""
+
+    out: Path
+    format: Format
+    part_rows: int | None = None
+
+    @property
+    def work(self) -> Path:
+        """The folder of the unfinished work."""
+        return work_folder(self.out)
+
+    @property
+    def done(self) -> Path:
+        """What the work folder is called while it is removed."""
+        return self.out.parent / f".{self.out.name}.done"
+
+    @property
+    def errors(self) -> Path:
+        """The side file of rejected rows."""
+        return self.out.with_name(f"{self.out.name}.errors.jsonl")
+
+    @property
+    def report(self) -> Path:
+        """The report beside the output."""
+        return self.out.with_name(f"{self.out.name}.report.json")
+
+
+def work_folder(out: Path) -> Path:
+    """The folder of an output's unfinished work."""
+    return out.parent / f".{out.name}.job"

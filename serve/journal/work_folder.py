@@ -1,0 +1,275 @@
+"""Exactly once: rows, errors and a journal in a work folder beside the output, which gets its name last.
+
+.OUT.job/rows-00000     the rows so far of each part, appended to; one part unless the output is a folder of parts
+.OUT.job/errors.jsonl   the rejected rows so far
+.OUT.job/parts/         parts that are whole
+.OUT.job/journal        the job's identity, then a line after every so many windows: what is safely on disk
+
+After a kill, what lies beyond the last whole journal line is cut off, and the job goes on from there.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, BinaryIO, cast
+
+from serve.journal.notes import append, compare, lock, note, plain, read_notes, truncate_notes
+from serve.journal.state import State, Target, work_folder
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
+
+# A sync costs milliseconds; a kill costs at most this much work twice.
+COMMIT_SECONDS = 1.0
+
+
+class Journal:
+    """The work folder of one output, held by one process at a time. A context manager: an error keeps the work."""
+
+    def __init__(self, target: Target, held: IO[bytes]) -> None:
+        self.state = State()
+        self.folder = target.work
+        self.finished: dict[str, Any] | None = None
+        self._target = target
+        self._lock = held
+        self._safe = State()
+        self._committed = time.monotonic()
+        self._errors = _appending(self.folder / "errors.jsonl")
+        self._log = _appending(self.folder / "journal")
+        self._rows: IO[bytes] | None = None
+
+    @classmethod
+    def open(cls, target: Target, identity: Mapping[str, object], *, resume: bool) -> "Journal":
+        """Begin a job, or go on with the one that was interrupted.
+
+        Raises InputError where the output exists, another process writes it, an unfinished job is in the way, or the
+        job to resume was another one.
+        """
+        if target.done.exists():
+            shutil.rmtree(target.done)
+        if not target.work.exists():
+            for path in (target.out, target.errors, target.report):
+                refuse_existing(path)
+        target.work.mkdir(parents=True, exist_ok=True)
+        journal = cls(target, lock(target.work, target.out))
+        try:
+            journal._begin(identity, resume=resume)
+        except BaseException:
+            journal._close()
+            raise
+        return journal
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None and self.folder.exists():
+            with contextlib.suppress(OSError):
+                self.commit()
+            if self._safe.windows == 0:
+                # Nothing to go on with: leave nothing behind.
+                shutil.rmtree(self.folder, ignore_errors=True)
+        self._close()
+
+    @property
+    def rejected(self) -> str:
+        """Where the rejected rows are until the job is whole."""
+        return str(self.folder / "errors.jsonl")
+
+    def append(self, rows: bytes, errors: bytes, state: State) -> None:
+        """Add a window's bytes; `state` is how far the job is with them."""
+        if self._rows is None:
+            raise RuntimeError("the journal is sealed")
+        append(self._rows, rows)
+        append(self._errors, errors)
+        self.state = replace(
+            state,
+            part_rows=self.state.part_rows + state.scored - self.state.scored,
+            rows_bytes=self.state.rows_bytes + len(rows),
+            errors_bytes=self.state.errors_bytes + len(errors),
+        )
+        if self._part_is_full():
+            self._next_part()
+        elif time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make everything appended so far safe."""
+        if self.state == self._safe or self._rows is None:
+            return
+        os.fsync(self._rows.fileno())
+        os.fsync(self._errors.fileno())
+        note(self._log, {"state": asdict(self.state)})
+        self._safe, self._committed = self.state, time.monotonic()
+
+    def seal(self, report: Mapping[str, object]) -> None:
+        """Make the output of the appended rows and note that the job is whole, with its digests."""
+        self.commit()
+        parts = range(self.state.part + 1)
+        if self._target.part_rows is not None and self.state.part and not self.state.part_rows:
+            # The last window closed a part: no empty one follows it.
+            parts = range(self.state.part)
+        for part in parts:
+            self._make(part)
+        digests = {self._name(part): sha256(self.folder / "parts" / self._name(part)) for part in parts}
+        whole = {
+            **report,
+            "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
+            "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
+        }
+        # Everything is made in the work folder, so that a kill leaves nothing half-made outside it.
+        write_json(self.folder / "report.json", whole)
+        note(self._log, {"finished": whole})
+        self.finished = whole
+
+    def publish(self) -> dict[str, Any]:
+        """Give the sealed output its name and return the report; repeats harmlessly after a kill at any instant."""
+        parts, errors, report = (self.folder / name for name in ("parts", "errors.jsonl", "report.json"))
+        single = self._target.part_rows is None
+        made = parts / self._name(0) if single else parts
+        if made.exists():
+            refuse_existing(self._target.out)
+            # Of another size: it was moved before a kill, and what lies here now is a new one.
+            if 0 < self.state.errors_bytes == errors.stat().st_size:
+                errors.replace(self._target.errors)
+            if report.exists():
+                report.replace(self._target.report)
+            made.replace(self._target.out)
+        # In one step, so that a half-removed folder is never taken for a job.
+        self.folder.replace(self._target.done)
+        shutil.rmtree(self._target.done)
+        return dict(self.finished or {})
+
+    def _begin(self, identity: Mapping[str, object], *, resume: bool) -> None:
+        notes = read_notes(self.folder / "journal")
+        states = [entry["state"] for entry in notes if "state" in entry]
+        self.finished = next((entry["finished"] for entry in notes if "finished" in entry), None)
+        if states and not resume:
+            raise InputError(
+                "an unfinished job for this output is here",
+                where=self.folder,
+                found=f"{states[-1]['read']} rows done",
+                do="go on with it by --resume, or remove that folder to begin anew",
+            )
+        if self.finished is None:
+            (self.folder / "parts").mkdir(exist_ok=True)
+            remove_partials(self.folder / "parts")
+        if not states:
+            for file in (self._errors, self._log):
+                os.truncate(file.fileno(), 0)
+            note(self._log, {"job": dict(identity)})
+            self.state = State(rows_bytes=self._open_part(0))
+            # A job of no rows is whole too.
+            self._safe = self.state
+            return
+        compare(notes[0]["job"], plain(identity), self.folder)
+        self.state = self._safe = State.of(states[-1])
+        if self.finished is None:
+            truncate_notes(self.folder / "journal", notes)
+            os.truncate(self.folder / "errors.jsonl", self.state.errors_bytes)
+            for part in range(self.state.part):
+                self._make(part)
+            self._rows = self._reopened()
+            if self._part_is_full():
+                self._next_part()
+
+    def _part_is_full(self) -> bool:
+        return self._target.part_rows is not None and self.state.part_rows >= self._target.part_rows
+
+    def _next_part(self) -> None:
+        """Close a part: what follows goes into the next one, and the journal says so before the part is made."""
+        self.commit()
+        closed = self.state.part
+        self.state = replace(self.state, part=closed + 1, part_rows=0, rows_bytes=self._open_part(closed + 1))
+        self.commit()
+        self._make(closed)
+
+    def _open_part(self, part: int) -> int:
+        """Begin a part's file; returns its bytes."""
+        if self._rows is not None:
+            self._rows.close()
+        self._rows = (self.folder / f"rows-{part:05d}").open("wb", buffering=0)
+        head = self._target.format.head()
+        append(self._rows, head)
+        return len(head)
+
+    def _reopened(self) -> IO[bytes]:
+        """The current part's file as it was when the journal last noted it."""
+        rows = self.folder / f"rows-{self.state.part:05d}"
+        made = self.folder / "parts" / self._name(self.state.part)
+        # Killed while the job was sealed: the part was made, and is made again.
+        if made.exists() and self._target.format.final:
+            made.replace(rows)
+        made.unlink(missing_ok=True)
+        os.truncate(rows, self.state.rows_bytes)
+        return _appending(rows)
+
+    def _make(self, part: int) -> None:
+        """Turn a part's appended rows into the part, if that is not done yet."""
+        rows, made = self.folder / f"rows-{part:05d}", self.folder / "parts" / self._name(part)
+        if self._target.format.final:
+            # Once renamed, the rows are the part.
+            if rows.exists():
+                rows.replace(made)
+            return
+        if not made.exists():
+            with atomic_file(made) as file:
+                self._target.format.finish(rows, cast("BinaryIO", file))
+        if part < self.state.part:
+            rows.unlink(missing_ok=True)
+
+    def _name(self, part: int) -> str:
+        return f"part-{part:05d}{self._target.out.suffix}"
+
+    def _close(self) -> None:
+        for file in (self._rows, self._errors, self._log, self._lock):
+            if file is not None:
+                file.close()
+
+
+def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
+    """The report of an output that this very job made already, or None.
+
+    Raises InputError where another job made it.
+    """
+    if not target.out.exists() or not target.report.exists() or target.work.exists():
+        return None
+    if target.done.exists():
+        shutil.rmtree(target.done)
+    report = read_json(target.report)
+    if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
+        return None
+    compare(report["job"], plain(identity), target.out)
+    return report
+
+
+def earlier_job(out: Path) -> dict[str, Any] | None:
+    """The identity of the job that is under way for an output, or that made it; None where there is none."""
+    journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
+    notes = read_notes(journal) if journal.exists() else []
+    if notes:
+        return dict(notes[0]["job"])
+    found = read_json(report) if out.exists() and report.exists() else None
+    job = found.get("job") if isinstance(found, dict) else None
+    return job if isinstance(job, dict) else None
+
+
+def disk_error(error: OSError, out: Path | str) -> ClassifactError:
+    """A full disk, or a store that refuses, in our form: what is safe, and how to go on."""
+    return ClassifactError(
+        "the output cannot be written",
+        where=error.filename or out,
+        found=error.strerror or str(error),
+        do="make room, then run the same command with --resume: what was scored is kept",
+    )
+
+
+def _appending(path: Path) -> IO[bytes]:
+    """Unbuffered and appending: nothing is written later than we say, and a cut file goes on at its end."""
+    return path.open("ab", buffering=0)

@@ -1,0 +1,88 @@
+"""What a job would take: a sample is read, tokenized and scored for a few seconds, and nothing is written."""
+
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from export.bundle import Bundle
+from serve.job import ScoreJob
+from serve.reading.samples import good_texts
+from serve.reading.sources import Source, find_sources
+from serve.reading.windows import Window, read_windows
+from serve.scorer import Scorer
+from serve.writing.layout import require_columns
+
+_SAMPLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """A job's size and time, from a sample of its first rows. Shares are 0 to 1; rows and seconds are None where an
+    input's size is unknown. cost is in the currency of the price.
+    """
+
+    sampled_rows: int
+    rejected_share: float
+    tokens_per_row: float
+    truncated_share: float
+    padding_share: float
+    rows_per_second: float
+    rows: int | None
+    seconds: float | None
+    cost: float | None
+
+
+def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
+    """Read and score the first window. Raises InputError as the job would."""
+    sources = find_sources(job.inputs, job.reading)
+    bundle = Bundle.open(job.bundle)
+    spec = bundle.contract.input
+    window = next(read_windows(sources, spec.columns, job.reading.window), None)
+    require_columns(sources, window, spec)
+    records = window.records if window else []
+    texts, pairs = good_texts(records, spec, job.reading.max_chars)
+    with Scorer(bundle, job.scorer) as scorer:
+        plan = scorer.plan(texts, pairs)
+        rate = _rate(scorer, texts, pairs)
+    cut = plan.encoded.truncation()
+    rows = _rows(sources, window)
+    seconds = rows / rate if rows is not None and rate else None
+    return Forecast(
+        sampled_rows=len(records),
+        rejected_share=round(1 - len(texts) / len(records), 4) if records else 0.0,
+        tokens_per_row=round(cut["tokens"] / max(1, cut["rows"]), 1),
+        truncated_share=round(cut["rows_cut"] / max(1, cut["rows"]), 4),
+        padding_share=round(1 - cut["tokens"] / max(1, plan.padded_tokens), 4),
+        rows_per_second=round(rate, 1),
+        rows=rows,
+        seconds=None if seconds is None else round(seconds, 3),
+        cost=None if seconds is None or price_per_hour is None else round(seconds / 3600 * price_per_hour, 4),
+    )
+
+
+def summary(found: Forecast) -> dict[str, object]:
+    """The forecast as JSON."""
+    return asdict(found)
+
+
+def _rate(scorer: Scorer, texts: list[str], pairs: list[str] | None) -> float:
+    """Rows per second, over random pieces of the sample: what a long job's mixed lengths come to."""
+    order = np.random.default_rng(0).permutation(len(texts)).tolist()
+    scorer.logits(texts[:1], pairs and pairs[:1])
+    start, done = time.perf_counter(), 0
+    while done < len(texts) and time.perf_counter() - start < _SAMPLE_SECONDS:
+        piece = order[done : done + 512]
+        scorer.logits([texts[row] for row in piece], None if pairs is None else [pairs[row] for row in piece])
+        done += len(piece)
+    return done / (time.perf_counter() - start) if done else 0.0
+
+
+def _rows(sources: list[Source], window: Window | None) -> int | None:
+    """Rows of all inputs: counted where Parquet says it, else from the first window's rows and bytes."""
+    if window is None:
+        return 0
+    if window.share is None or any(source.size is None for source in sources):
+        return None
+    per_byte = len(window.records) / (window.share * (window.source.size or 1))
+    return round(sum(per_byte * (source.size or 0) for source in sources))

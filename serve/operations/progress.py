@@ -1,0 +1,85 @@
+"""How far a job is, on standard error: one line that is redrawn on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from serve.journal.state import State
+
+_TERMINAL_SECONDS, _PLAIN_SECONDS = 0.2, 10.0
+
+
+class Phases:
+    """Seconds of the main thread by phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Count what the block takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+class Progress:
+    """Shows rows, rows per second, tokens per second, padding, errors and the time left.
+
+    sizes: bytes of each input, None where one is unknown; then no time left is told.
+    """
+
+    def __init__(self, *, quiet: bool, sizes: list[int | None]) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._sizes = sizes
+        self._drawn = False
+        self.begin(State(), None)
+
+    def begin(self, state: State, share: float | None) -> None:
+        """Count from here: rates are of this process, which may have resumed a job."""
+        self._start = self._shown = time.monotonic()
+        self._first, self._first_share = state, share or 0.0
+
+    def share(self, number: int, share: float | None) -> float | None:
+        """How much of all inputs is done, 0 to 1, with so much of input `number`."""
+        sizes = [size for size in self._sizes if size is not None]
+        if share is None or len(sizes) < len(self._sizes) or not sum(sizes):
+            return None
+        return (sum(sizes[:number]) + share * sizes[number]) / sum(sizes)
+
+    def update(self, state: State, share: float | None) -> None:
+        """Show `state`, at most so often. share: how much of all inputs is done."""
+        now = time.monotonic()
+        if self._quiet or now - self._shown < (_TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS):
+            return
+        self._shown, self._drawn = now, self._terminal
+        print(
+            self._line(state, now - self._start, share), end="" if self._terminal else "\n", file=sys.stderr, flush=True
+        )
+
+    def close(self) -> None:
+        """Leave the terminal's line."""
+        if self._drawn:
+            print(file=sys.stderr)
+
+    def _line(self, state: State, seconds: float, share: float | None) -> str:
+        rows, tokens = state.scored - self._first.scored, state.tokens - self._first.tokens
+        padding = 1 - state.tokens / state.padded_tokens if state.padded_tokens else 0.0
+        text = (
+            f"{state.read:,} rows, {rows / seconds:,.0f} rows/s, {tokens / seconds:,.0f} tokens/s, "
+            f"{padding:.1%} padding, {state.rejected:,} errors"
+        )
+        if share is not None and share > self._first_share:
+            left = seconds * (1 - share) / (share - self._first_share)
+            text += f", {share:.1%} done, {_duration(left)} left"
+        return f"\r\x1b[K{text}" if self._terminal else text
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

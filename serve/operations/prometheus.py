@@ -1,0 +1,70 @@
+"""A job's figures for Prometheus, on a port of this machine."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from serve.journal.state import State
+from trainer.contract.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One line of what is told."""
+
+    name: str
+    help: str
+    value: Callable[[State], int]
+
+
+FIGURES = (
+    Figure(name="rows_read_total", help="Rows read", value=lambda state: state.read),
+    Figure(name="rows_scored_total", help="Rows scored", value=lambda state: state.scored),
+    Figure(name="rows_rejected_total", help="Rows that could not be scored", value=lambda state: state.rejected),
+    Figure(name="tokens_total", help="Tokens scored", value=lambda state: state.tokens),
+    Figure(name="padded_tokens_total", help="Tokens computed, padding too", value=lambda state: state.padded_tokens),
+)
+
+
+def text(state: State) -> str:
+    """Prometheus' text format, version 0.0.4."""
+    lines = []
+    for figure in FIGURES:
+        name = f"classifact_{figure.name}"
+        lines += [f"# HELP {name} {figure.help}", f"# TYPE {name} counter", f"{name} {figure.value(state)}"]
+    return "\n".join(lines) + "\n"
+
+
+@contextmanager
+def served(port: int | None, state: Callable[[], State]) -> Iterator[int | None]:
+    """Answer on `port` while the block runs (0: any free one); yields the port. None: answer nothing."""
+    if port is None:
+        yield None
+        return
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = text(state()).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  As above.
+            """Say nothing of each request."""
+
+    try:
+        server = ThreadingHTTPServer(("", port), Handler)
+    except OSError as error:
+        raise InputError("the metrics port cannot be opened", where=port, found=error.strerror) from None
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

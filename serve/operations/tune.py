@@ -1,0 +1,166 @@
+"""The fastest settings of a bundle on this machine, found once by measuring and kept in the user's cache."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from export.bundle import MANIFEST, Bundle, instruction_set
+from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.session import CPU
+from trainer.contract.errors import ArtifactError
+from trainer.contract.files import read_json, sha256, write_json
+from trainer.contract.machine import cpu_count
+
+# Powers of two around what is usual: on processors small batches win, on GPUs large ones.
+_BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+_SECONDS = 1.0
+# As many as make a second of work; a whole window would take a small model six times that, for each setting.
+_ROWS = 1024
+# A setting must win by more than the noise of a measurement to replace the one that the bundle was proven with.
+_MARGIN = 1.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Settings and the rate that they reached. arena: whether ONNX Runtime keeps freed memory for the next batch."""
+
+    batch_tokens: int
+    workers: int
+    threads: int
+    arena: bool
+    tokens_per_second: float
+
+    def options(self, given: ScorerOptions) -> ScorerOptions:
+        """`given` with these settings, but where the user said otherwise."""
+        return ScorerOptions(
+            session=replace(given.session, threads=self.threads, arena=self.arena),
+            workers=given.workers or self.workers,
+            batch_tokens=given.batch_tokens or self.batch_tokens,
+        )
+
+
+def tune(
+    bundle: Bundle,
+    given: ScorerOptions,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Tuned:
+    """Measure settings on the first of `texts`, one kind of setting after another, and keep the fastest in the cache.
+
+    Scores of int8 move a little with the budget, as they do with any change of batch mates: see `GraphFile.parity`.
+    """
+
+    texts, pairs = texts[:_ROWS], None if pairs is None else pairs[:_ROWS]
+
+    def measure(candidate: Tuned) -> Tuned:
+        with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:
+            return replace(candidate, tokens_per_second=_rate(scorer, texts, pairs))
+
+    with Scorer(bundle, given) as scorer:
+        best = Tuned(
+            batch_tokens=scorer.batch_tokens,
+            workers=scorer.workers,
+            threads=given.session.threads,
+            arena=given.session.arena,
+            tokens_per_second=_rate(scorer, texts, pairs),
+        )
+        on_processor = scorer.session.provider == CPU
+    say(_shown(best))
+    first = best
+    for candidates in _candidates(best, on_processor=on_processor):
+        for candidate in candidates(best):
+            measured = measure(candidate)
+            say(_shown(measured))
+            if measured.tokens_per_second > _MARGIN * best.tokens_per_second:
+                best = measured
+    # What else runs on the machine may have favoured the winner: it must win again, in turns with the first.
+    if best != first and not _wins([(measure(first), measure(best)) for _ in range(2)]):
+        best = first
+    path = cache_path(bundle, given)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(best))
+    return best
+
+
+def cached(bundle: Bundle, given: ScorerOptions) -> Tuned | None:
+    """What `tune` found for this machine, bundle and precision, or None."""
+    try:
+        return Tuned(**read_json(cache_path(bundle, given)))
+    # A cache that is missing or of another version is not there.
+    except (ArtifactError, TypeError):
+        return None
+
+
+def cache_path(bundle: Bundle, given: ScorerOptions) -> Path:
+    """Where the settings lie: a name made of all that they depend on."""
+    key = "\n".join(
+        (
+            sha256(bundle.path / MANIFEST),
+            given.session.precision,
+            given.session.device,
+            instruction_set(),
+            str(cpu_count()),
+            ort.__version__,
+        )
+    )
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "classifact" / f"tuned-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
+
+
+def _candidates(first: Tuned, *, on_processor: bool) -> list[Callable[[Tuned], list[Tuned]]]:
+    """Kinds of settings in the order in which they are tried, each from the best so far."""
+
+    def spread(best: Tuned) -> list[Tuned]:
+        # Workers with a thread each, or fewer workers whose products are split: which is faster depends on the size
+        # of the model and on the kernels.
+        total = max(1, first.workers)
+        return [
+            replace(best, workers=workers, threads=total // workers)
+            for workers in sorted({1, total // 2, total} - {0, best.workers})
+        ]
+
+    def budgets(best: Tuned) -> list[Tuned]:
+        near = [budget for budget in _BUDGETS if best.batch_tokens / 4 <= budget <= best.batch_tokens * 4]
+        return [replace(best, batch_tokens=budget) for budget in near if budget != best.batch_tokens]
+
+    def arena(best: Tuned) -> list[Tuned]:
+        return [replace(best, arena=not best.arena)]
+
+    return [spread, budgets, arena] if on_processor else [budgets]
+
+
+def _rate(scorer: Scorer, texts: Sequence[str], pairs: Sequence[str] | None) -> float:
+    """Tokens per second of the session on the texts, after a first batch that warms it up."""
+    scorer.logits(texts[:8], None if pairs is None else pairs[:8])
+    start, tokens = time.perf_counter(), 0
+    while (seconds := time.perf_counter() - start) < _SECONDS:
+        pending = scorer.submit(texts, pairs)
+        pending.result()
+        tokens += len(pending.plan.encoded.ids)
+    return round(tokens / seconds, 1)
+
+
+def _wins(turns: list[tuple[Tuned, Tuned]]) -> bool:
+    """Whether the second of each turn is faster, at its best."""
+    rates = [max(tuned.tokens_per_second for tuned in side) for side in zip(*turns, strict=True)]
+    return bool(rates[1] > _MARGIN * rates[0])
+
+
+def _shown(tuned: Tuned) -> str:
+    arena = "with" if tuned.arena else "without"
+    return (
+        f"{tuned.tokens_per_second:>12,.0f} tokens/s: {tuned.workers} workers x {tuned.threads} threads, "
+        f"{tuned.batch_tokens} tokens a batch, {arena} arena"
+    )
+
+
+def summary(tuned: Tuned, path: Path) -> dict[str, Any]:
+    """The settings as JSON, and where they are kept."""
+    return {**asdict(tuned), "cache": str(path)}

@@ -1,0 +1,1 @@
+"""Inputs to windows of records, in constant memory."""

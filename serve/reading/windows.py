@@ -1,0 +1,133 @@
+"""Inputs to windows of records, in constant memory: the one step of a row's road that training does in its own way."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import TYPE_CHECKING, BinaryIO, TypedDict
+
+from serve.reading.sources import Source
+from trainer.contract.errors import InputError
+from trainer.contract.records import Dialect, Record, read_columns, read_records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A window ends early where its texts together pass this many characters, so that a few huge rows cannot fill memory.
+_WINDOW_CHARS = 16 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Window:
+    """Consecutive records of one source: what is sorted, scored and written together.
+
+    ordinal: the window's place among all windows of the job. number: the source's place among the inputs.
+    start: records of the source before this window.
+    table: all columns of the records with their types, where the source has types (Parquet).
+    share: how much of the source is read with this window, 0 to 1; None where that is not known.
+    """
+
+    ordinal: int
+    number: int
+    source: Source
+    start: int
+    records: list[Record]
+    table: "pa.Table | None" = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """Where to begin: so many records into an input, after so many windows of all inputs."""
+
+    number: int = 0
+    records: int = 0
+    windows: int = 0
+
+
+def read_windows(
+    sources: list[Source], columns: tuple[str, ...], size: int, start: Position | None = None
+) -> Iterator[Window]:
+    """Every window from a position on. Cuts depend on rows alone, so a later start finds the same cuts.
+
+    columns: those that make the text. Raises InputError where an input cannot be read on.
+    """
+    begin = start or Position()
+    ordinals = count(begin.windows)
+    for number, source in enumerate(sources[begin.number :], begin.number):
+        skip = begin.records if number == begin.number else 0
+        # EOFError: a compressed stream that ends early. pyarrow's errors are ValueErrors and OSErrors.
+        try:
+            if source.dialect is None:
+                from serve.reading.parquet_in import read_parquet
+
+                for piece in read_parquet(source, columns, (size, _WINDOW_CHARS), skip):
+                    yield Window(ordinal=next(ordinals), number=number, source=source, **piece)
+            else:
+                for part in _text_windows(source, source.dialect, columns, (size, skip)):
+                    yield Window(ordinal=next(ordinals), number=number, source=source, **part)
+        except (EOFError, OSError, ValueError) as error:
+            raise InputError(
+                "the input cannot be read to its end",
+                where=source.name,
+                found=str(error)[:300] or type(error).__name__,
+                do="restore the file; rows before the damage are kept for --resume",
+            ) from error
+        if not _unchanged(source):
+            raise InputError(
+                "the input changed while it was read",
+                where=source.name,
+                do="score a copy that nobody writes to, into another output",
+            )
+
+
+def _unchanged(source: Source) -> bool:
+    try:
+        return source.state() == (source.size, source.modified)
+    except OSError:
+        # It was removed.
+        return False
+
+
+def source_columns(source: Source) -> tuple[str, ...] | None:
+    """The columns that a source declares; None for JSON lines, where each row has its own."""
+    if source.dialect is None:
+        from serve.reading.parquet_in import parquet_schema
+
+        return tuple(parquet_schema(source).names)
+    with source.open() as stream:
+        return read_columns(stream, source.dialect, source.name)
+
+
+class _Part(TypedDict):
+    """What a window holds, before it knows its source."""
+
+    start: int
+    records: list[Record]
+    table: "pa.Table | None"
+    share: float | None
+
+
+def _text_windows(
+    source: Source, dialect: Dialect, columns: tuple[str, ...], size_skip: tuple[int, int]
+) -> Iterator[_Part]:
+    size, offset = size_skip
+    raw = source.open_raw()
+    records: list[Record] = []
+    chars = 0
+    for record in islice(read_records(source.unpacked(raw), dialect, source.name), offset, None):
+        records.append(record)
+        chars += len(record.raw) if record.values is None else _chars(record.values, columns)
+        if len(records) == size or chars >= _WINDOW_CHARS:
+            yield _Part(start=offset, records=records, table=None, share=_share(source, raw))
+            offset += len(records)
+            records, chars = [], 0
+    if records:
+        yield _Part(start=offset, records=records, table=None, share=1.0)
+
+
+def _share(source: Source, raw: BinaryIO) -> float | None:
+    return min(1.0, raw.tell() / source.size) if source.size else None
+
+
+def _chars(values: dict[str, object], columns: tuple[str, ...]) -> int:
+    return sum(len(value) for column in columns if isinstance(value := values.get(column), str))

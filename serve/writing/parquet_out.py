@@ -1,0 +1,116 @@
+"""Parquet out, with types. Imported only where a job writes Parquet, so that others start without pyarrow."""
+
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serve.scorer import decided_names
+from serve.writing.layout import Layout, json_text
+from serve.writing.text_out import Block, decided_probabilities
+from trainer.contract.labels import LabelSpace
+
+# Rows of the finished file that are compressed together; a group also ends at this many bytes, so that wide rows do
+# not fill memory.
+_GROUP_ROWS, _GROUP_BYTES = 131_072, 64 * 2**20
+_FINAL = b"classifact.final_schema"
+_ARROW_KINDS = {"text": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+
+
+class ParquetFormat:
+    """Appended as an Arrow stream, which can be cut and gone on with; made Parquet, with its footer, at the end."""
+
+    final = False
+
+    def __init__(self, layout: Layout, labels: LabelSpace) -> None:
+        self._layout = layout
+        self._labels = labels
+        given = layout.schema or pa.schema(
+            [(column, _ARROW_KINDS[layout.kinds[column]]) for column in layout.columns or ()]
+        )
+        # A stream's dictionaries would have to agree from batch to batch, so columns travel as plain values.
+        self._given = pa.schema([pa.field(item.name, _value_type(item.type)) for item in given])
+        final = pa.schema([*given, *self._score_fields(final=True)], metadata=given.metadata)
+        # The stream carries the schema that it is to become, so that it can be finished by itself.
+        metadata = {_FINAL: final.serialize().to_pybytes()}
+        self._schema = pa.schema([*self._given, *self._score_fields(final=False)], metadata=metadata)
+
+    def head(self) -> bytes:
+        """The stream's schema."""
+        return cast("bytes", self._schema.serialize().to_pybytes())
+
+    def encode(self, block: Block) -> bytes:
+        """One record batch of the stream."""
+        table = block.table
+        if table is None or self._layout.schema is None:
+            table = pa.table({name: self._column(block, name) for name in self._given.names}, schema=self._given)
+        else:
+            table = table.cast(self._given) if table.schema != self._given else table
+        arrays = [column.combine_chunks() for column in table.columns]
+        flat = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
+        # A null place takes a null.
+        places = pa.array(block.places, pa.int64())
+        scores = [array.take(places) for array in self._score_arrays(block)]
+        batch = pa.record_batch([*flat, *scores], schema=self._schema)
+        return cast("bytes", batch.serialize().to_pybytes())
+
+    def finish(self, spool: Path, out: BinaryIO) -> None:
+        """Write the stream's rows as Parquet."""
+        finish(spool, out)
+
+    def _score_fields(self, *, final: bool) -> list[pa.Field]:
+        multi = self._labels.kind == "multi"
+        name = pa.dictionary(pa.int32(), pa.string()) if final and not multi else pa.string()
+        names = self._layout.scores
+        return [
+            pa.field(names.decision, pa.list_(name) if multi else name),
+            pa.field(names.confidence, pa.list_(pa.float32()) if multi else pa.float32()),
+            *(pa.field(column, pa.float32()) for column in names.probabilities),
+        ]
+
+    def _score_arrays(self, block: Block) -> list[pa.Array]:
+        scores, decisions = block.scores, list(decided_names(self._labels, block.scores))
+        if self._labels.kind == "multi":
+            given: list[Any] = [row[chosen] for row, chosen in zip(scores.probabilities, scores.decisions, strict=True)]
+            arrays = [pa.array(decisions, pa.list_(pa.string())), pa.array(given, pa.list_(pa.float32()))]
+        else:
+            arrays = [
+                pa.array([names[0] for names in decisions], pa.string()),
+                pa.array(decided_probabilities(scores), pa.float32()),
+            ]
+        if self._layout.scores.probabilities:
+            arrays += [pa.array(column, pa.float32()) for column in scores.probabilities.T.copy()]
+        return arrays
+
+    def _column(self, block: Block, name: str) -> pa.Array:
+        """One column of rows that came without types (or with others than the output's)."""
+        values = [row.get(name) for row in block.rows()]
+        if self._layout.kinds[name] == "text":
+            values = [value if value is None or isinstance(value, str) else json_text(value) for value in values]
+        return pa.array(values, _ARROW_KINDS[self._layout.kinds[name]])
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def finish(spool: Path, out: BinaryIO) -> None:
+    """Write an Arrow stream's rows as Parquet, in groups that depend on the rows alone."""
+    with pa.OSFile(str(spool), "rb") as file, pa.ipc.open_stream(file) as stream:
+        schema = pa.ipc.read_schema(pa.py_buffer(stream.schema.metadata[_FINAL]))
+        with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+            group: list[pa.RecordBatch] = []
+            rows = size = 0
+            for batch in stream:
+                group.append(batch)
+                rows, size = rows + batch.num_rows, size + batch.nbytes
+                if rows >= _GROUP_ROWS or size >= _GROUP_BYTES:
+                    writer.write_table(_final_table(group, schema))
+                    group, rows, size = [], 0, 0
+            if group:
+                writer.write_table(_final_table(group, schema))
+
+
+def _final_table(group: list[pa.RecordBatch], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_batches(group).replace_schema_metadata(None).cast(schema)

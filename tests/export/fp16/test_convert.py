@@ -1,0 +1,150 @@
+"""fp16: every family converts, what overflows stays in fp32, and a file that overflows fails its gate."""
+
+import collections
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import numpy_helper
+
+from export.cli import export_command
+from export.fp16 import convert as half
+from export.passes import apply_passes
+from export.proof.runtime import open_session, run_batches
+from export.trained_run import Sample, Source
+from tests.export.passes.graphs import FAMILIES, exported, load
+from tests.export.runs import make_run
+from trainer.contract.encoding import Batch
+
+# transformers' DeBERTa and torch's own compiler use torch.jit, which torch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
+FUSED = {"bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert"}
+
+
+def batches() -> list[Batch]:
+    """Random rows, some of them padded."""
+    generator = np.random.default_rng(0)
+    made = []
+    for rows, tokens in ((3, 9), (2, 64)):
+        mask = np.ones((rows, tokens), dtype=np.int64)
+        mask[1:, tokens // 2 :] = 0
+        ids = generator.integers(5, 100, mask.shape) * mask
+        made.append(Batch(ids=ids, mask=mask, types=np.zeros_like(ids)))
+    return made
+
+
+def logits(graph: bytes) -> np.ndarray:
+    """What a graph gives for those rows."""
+    return np.concatenate(run_batches(open_session(graph), batches()))
+
+
+def converted(graph: bytes) -> half.Half:
+    """A graph in fp16."""
+    unfused, _ = apply_passes(load(graph), 512, pairs=False)
+    return half.to_half(load(graph), unfused, 512, batches())
+
+
+# The others take seconds each.
+QUICK = {"bert", "roberta", "mpnet"}
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in FAMILIES]
+)
+def test_close_in_half_the_bytes(family: str) -> None:
+    """Logits stay close, weights are halves, callers get fp32, and BERT's relatives have attention as one operator."""
+    made = converted(exported(family))
+    onnx.checker.check_model(made.graph, full_check=True)
+    expected, found = logits(exported(family)), logits(made.graph.SerializeToString())
+    assert found.dtype == np.float32
+    assert np.abs(found - expected).max() < 0.1 * max(1.0, float(expected.std()))
+    assert made.fused is (family in FUSED)
+    assert made.kept == ()
+    kinds = collections.Counter(tensor.data_type for tensor in made.graph.graph.initializer if tensor.dims)
+    assert kinds[onnx.TensorProto.FLOAT] == 0
+    assert kinds[onnx.TensorProto.FLOAT16] > 10
+
+
+def grown(name: str) -> bytes:
+    """BERT with the weight of a part grown beyond what half precision holds."""
+    model = load(exported("bert"))
+    parts = {node.input[1] for node in model.graph.node if node.op_type == "MatMul" and name in node.name}
+    for tensor in model.graph.initializer:
+        if tensor.name in parts or name in tensor.name:
+            tensor.raw_data = (numpy_helper.to_array(tensor) * np.float32(1e6)).tobytes()
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("word_embeddings", "LayerNormalization"),
+        ("token_type_embeddings", "LayerNormalization"),
+        ("layer.0/output/dense", "SkipLayerNormalization"),
+        ("layer.1/attention/self/query", "Attention"),
+    ],
+)
+def test_what_overflows_stays_in_fp32(name: str, kind: str) -> None:
+    """Sums that half precision cannot hold are made in fp32 and normalized there, inside fused operators too, and the
+    rest stays in fp16.
+    """
+    graph = grown(name)
+    made = converted(graph)
+    assert made.fused
+    nodes = {node.name: node for node in made.graph.graph.node}
+    assert kind in {nodes[kept].op_type for kept in made.kept}
+    assert len(made.kept) < 10
+    found, expected = logits(made.graph.SerializeToString()), logits(graph)
+    assert np.isfinite(found).all()
+    assert np.abs(found - expected).max() < 0.1 * max(1.0, float(expected.std()))
+    kinds = collections.Counter(tensor.data_type for tensor in made.graph.graph.initializer)
+    assert kinds[onnx.TensorProto.FLOAT16] > kinds[onnx.TensorProto.FLOAT] > 0
+
+
+def test_mask_values_are_no_overflow() -> None:
+    """The mask's "never" becomes the smallest half, and is not taken for an overflow."""
+    unfused, _ = apply_passes(load(exported("mpnet")), 512)
+    assert half.overflowing(unfused, batches()) == set()
+    made = half.convert(unfused, 512, set())
+    values = [numpy_helper.to_array(tensor) for tensor in made.graph.graph.initializer]
+    halves = [value for value in values if value.dtype == np.float16 and value.size]
+    assert all(np.isfinite(value).all() for value in halves)
+
+
+def test_overflow_that_nobody_saw_fails_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file whose tensors overflow although the probe found nothing exits with 3 and leaves nothing."""
+    real = half.convert
+
+    def blind(model: onnx.ModelProto, longest: int, *_over: object) -> half.Half:
+        made = real(model, longest, set())
+        for tensor in made.graph.graph.initializer:
+            if tensor.data_type == onnx.TensorProto.FLOAT16 and len(tensor.dims) == 2:
+                values = numpy_helper.to_array(tensor).astype(np.float32) * 1e6
+                tensor.raw_data = values.clip(-65504, 65504).astype(np.float16).tobytes()
+        return made
+
+    monkeypatch.setattr(half, "convert", blind)
+    folder = make_run(tmp_path / "run")
+    arguments = [str(folder), "--out", str(tmp_path / "b"), "--precision", "fp32,fp16", "--quiet", "--no-timing"]
+    result = CliRunner().invoke(export_command, arguments)
+    assert result.exit_code == 3, result.output
+    assert not (tmp_path / "b").exists()
+
+
+def test_same_bytes_twice() -> None:
+    """The same graph converts to the same bytes."""
+    first, second = (converted(exported("roberta")).graph.SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+
+
+def test_the_probe_takes_extreme_rows(run: Path) -> None:
+    """The longest rows are among those that overflow is looked for on."""
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    probabilities = np.full((len(sample), 2), 0.5, dtype=np.float32)
+    probabilities[3] = 0.99, 0.01
+    found = half.extreme(sample, probabilities)
+    assert max(batch.ids.shape[1] for batch in found) == sample.encoded.lengths.max()
+    assert half._EXTREME_ROWS <= sum(len(batch.ids) for batch in found) <= 2 * half._EXTREME_ROWS

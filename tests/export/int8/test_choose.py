@@ -1,0 +1,104 @@
+"""The choice of int8 and its repair, on a tiny model with products that saturate."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from export.exporters.with_optimum import export_graph
+from export.int8 import choose as int8
+from export.int8.choose import Int8Search
+from export.int8.quantize import Int8, products, quantize
+from export.progress import Progress
+from export.proof.measure import Measure
+from export.proof.parity import Bounds, Truth, failures
+from export.proof.reference import reference_logits
+from export.trained_run import Sample, Source
+
+
+@pytest.fixture(scope="module")
+def measure(run: Path) -> Measure:
+    """What the search measures with."""
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    logits = reference_logits(source.checkpoint.path, sample, lambda _rows: None)
+    truth = Truth.of(logits, sample.rows.labels, source.checkpoint.contract.labels, "accuracy")
+    return Measure(sample=sample, truth=truth, progress=Progress(quiet=True), timing=False)
+
+
+@pytest.fixture(scope="module")
+def graph(run: Path, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
+    """The exported graph."""
+    return export_graph(Source.open(run).checkpoint.path, tmp_path_factory.mktemp("scratch"))
+
+
+def saturated(victims: list[str], limit: int) -> Any:
+    """`quantize` as where the named products saturate in int8, unless they are kept in float."""
+
+    def quantized(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProto:
+        result = quantize(graph, how, scratch)
+        makers = {node.name: node for node in graph.graph.node}
+        weights = {f"{makers[name].input[1]}_quantized" for name in victims if name not in how.keep}
+        for tensor in result.graph.initializer:
+            if tensor.name in weights:
+                tensor.raw_data = onnx.numpy_helper.to_array(tensor).clip(-limit, limit).tobytes()
+        return result
+
+    return quantized
+
+
+def search(measure: Measure, graph: onnx.ModelProto, scratch: Path, least: float) -> int8.Trial:
+    """The best way to quantize, with a bound on agreement."""
+    bounds = Bounds(max_drop=0.2, min_agreement=least, max_difference=1.0)
+    return Int8Search(graph=graph, measure=measure, bounds=bounds, scratch=scratch).best()
+
+
+def test_sound_graph_needs_no_repair(measure: Measure, graph: onnx.ModelProto, tmp_path: Path) -> None:
+    """Where per channel passes, nothing stays in float."""
+    trial = search(measure, graph, tmp_path, 0.9)
+    assert trial.how.per_channel
+    assert trial.how.keep == ()
+
+
+def test_repair_finds_the_culprits(
+    measure: Measure, graph: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two products that saturate are found among all, kept in float, and the gate passes."""
+    victims = [products(graph)[5], products(graph)[9]]
+    monkeypatch.setattr(int8, "quantize", saturated(victims, 25))
+    trial = search(measure, graph, tmp_path, 0.9)
+    assert set(victims) <= set(trial.how.keep)
+    assert trial.parity.label_agreement >= 0.9
+    kinds = [node.op_type for node in onnx.load(trial.variant.path).graph.node]
+    assert kinds.count("MatMulInteger") == len(products(graph)) - len(trial.how.keep)
+
+
+def test_no_repair_for_a_hopeless_graph(
+    measure: Measure, graph: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every product saturates, what failed is returned for the gate to refuse: half in float is no int8."""
+    monkeypatch.setattr(int8, "quantize", saturated(products(graph), 10))
+    trial = search(measure, graph, tmp_path, 0.99)
+    assert failures(trial.parity, Bounds(max_drop=1.0, min_agreement=0.99, max_difference=1.0))
+    assert trial.how.keep == ()
+
+
+def test_reduced_range(graph: onnx.ModelProto, tmp_path: Path) -> None:
+    """In reduced range weights keep to 7 bits, so that sums of two products fit 16."""
+    for reduced, largest in ((True, 64), (False, 127)):
+        result = quantize(graph, Int8(reduce_range=reduced), tmp_path)
+        weights = [
+            onnx.numpy_helper.to_array(tensor)
+            for tensor in result.graph.initializer
+            if tensor.data_type == onnx.TensorProto.INT8
+        ]
+        assert max(int(np.abs(weight.astype(np.int64)).max()) for weight in weights if weight.size) == largest
+
+
+@pytest.mark.parametrize(("instructions", "reduced"), [("AVX512_VNNI", False), ("NEON", False), ("AVX2", True)])
+def test_reduced_range_follows_the_machine(instructions: str, reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reduced range is for processors whose products saturate."""
+    monkeypatch.setattr("export.int8.quantize.instruction_set", lambda: instructions)
+    assert Int8.for_this_machine().reduce_range is reduced

@@ -1,0 +1,140 @@
+"""Reading a run: what is damaged or too small is refused before any work."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.pipeline import ExportJob, export
+from export.trained_run import BATCH_TOKENS, Sample, Source, spread
+from tests.export.runs import contract, labelled
+from trainer.contract.errors import ArtifactError, InputError
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    """A copy of a run to damage."""
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def test_no_run(tmp_path: Path) -> None:
+    """A path without a run is an input error."""
+    with pytest.raises(InputError, match="no run"):
+        Source.open(tmp_path / "nothing")
+
+
+def test_run_without_best(copy: Path) -> None:
+    """A run that has no best checkpoint yet says which file is missing."""
+    (copy / "best.json").unlink()
+    with pytest.raises(ArtifactError, match=r"best.json is missing"):
+        Source.open(copy)
+
+
+def test_best_that_leaves_the_run(copy: Path) -> None:
+    """best.json cannot point outside the run."""
+    (copy / "best.json").write_text(json.dumps({"checkpoint": "../../..", "metric": "f1", "value": 1}))
+    with pytest.raises(ArtifactError, match="leads out"):
+        Source.open(copy)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_flipped_byte_of_a_checkpoint(copy: Path, name: str) -> None:
+    """One flipped byte in the checkpoint is refused, and the file is named."""
+    path = copy / "checkpoints" / "step-10" / name
+    content = bytearray(path.read_bytes())
+    content[-len(content) // 3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="was changed") as caught:
+        Source.open(copy)
+    assert name in caught.value.details["where"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "special_tokens_map.json", "contract.json"])
+def test_missing_file_of_a_checkpoint(copy: Path, name: str) -> None:
+    """A checkpoint that lacks a file is refused, and the file is named."""
+    (copy / "checkpoints" / "step-10" / name).unlink()
+    with pytest.raises(ArtifactError, match="missing") as caught:
+        Source.open(copy)
+    assert name in str(caught.value)
+
+
+def test_too_few_validation_rows(copy: Path) -> None:
+    """A handful of rows proves nothing and is refused with the number needed."""
+    space = contract().labels
+    labelled(8, space).save(copy / "splits" / "validation.jsonl", space)
+    with pytest.raises(ArtifactError, match="too few") as caught:
+        Source.open(copy)
+    assert caught.value.details["expected"] == "at least 32"
+
+
+def test_label_outside_the_label_space(copy: Path) -> None:
+    """A validation row with a label that the classifier does not have is an error that names it."""
+    path = copy / "splits" / "validation.jsonl"
+    path.write_text(path.read_text().replace('"spam"', '"spm"', 1))
+    with pytest.raises(InputError, match="'spm'"):
+        Source.open(copy)
+
+
+def test_unknown_family(copy: Path, tmp_path: Path) -> None:
+    """A family that optimum cannot export is refused by name, with those that it can."""
+    checkpoint = copy / "checkpoints" / "step-10"
+    config = json.loads((checkpoint / "config.json").read_text()) | {"model_type": "distilbret"}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    saved = json.loads((checkpoint / "contract.json").read_text())
+    del saved["sha256"]["config.json"]
+    (checkpoint / "contract.json").write_text(json.dumps(saved))
+    with pytest.raises(InputError, match="'distilbret' cannot be exported") as caught:
+        export(ExportJob(run=copy, out=tmp_path / "bundle", timing=False, quiet=True))
+    assert "'distilbert'" in caught.value.details["do"]
+    assert "modernbert" in caught.value.details["expected"]
+
+
+def test_sample_spreads_over_lengths() -> None:
+    """A sample has the asked size, no row twice, and keeps the shortest, the middle and the longest row."""
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 1001))
+    rows = spread(lengths, 100)
+    assert len(np.unique(rows)) == 100
+    assert np.isin([1, 1000], lengths[rows]).all()
+    assert abs(np.median(lengths[rows]) - 500) < 10
+    assert np.array_equal(spread(lengths, 5000), np.arange(1000))
+
+
+def test_blocks(run: Path) -> None:
+    """Blocks hold each row once, of nearly one length each, the shortest and the longest rows among them; where there
+    are fewer rows than asked for, all of them.
+    """
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    lengths = sample.encoded.lengths
+    blocks = sample.blocks(3, 8)
+    batches = blocks.padded(8)
+    assert [len(batch.ids) for batch in batches] == [8, 8, 8]
+    assert (batches[0].ids.shape[1], batches[-1].mask.sum(axis=1).min()) == (lengths.max(), lengths.min())
+    assert [batch.ids.shape[1] for batch in batches] == sorted((batch.ids.shape[1] for batch in batches), reverse=True)
+    ordered = np.sort(lengths)[::-1]
+    assert batches[1].mask.sum(axis=1).tolist() in [
+        ordered[start : start + 8].tolist() for start in range(len(ordered))
+    ]
+    assert len(sample.blocks(5, len(sample))) == len(sample)
+
+
+def test_rows_within_tokens(run: Path) -> None:
+    """A budget of tokens becomes a number of rows by their mean length, within its bounds."""
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder())
+    mean = sample.encoded.lengths.mean()
+    assert sample.within(int(10 * mean) + 1, 50) == 10
+    assert sample.within(10_000_000, 50) == 50
+    assert sample.within(0, 50) == 1
+
+
+def test_sample_batches(run: Path) -> None:
+    """Every row is in exactly one batch of at most the token budget, and logits return to row order."""
+    source = Source.open(run)
+    sample = Sample.of(source.validation, source.checkpoint.encoder(), at_most=50)
+    assert sorted(np.concatenate(sample.batches).tolist()) == list(range(50))
+    assert all(batch.ids.size <= BATCH_TOKENS for batch in sample.padded())
+    first_tokens = [batch.astype(np.float32)[:, None] for batch in sample.batches]
+    assert sample.in_order(first_tokens)[:, 0].tolist() == list(range(50))

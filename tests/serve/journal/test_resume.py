@@ -1,0 +1,248 @@
+"""A job that is killed at any instant and resumed ends with the bytes of one that was not."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serve.journal.state import Scored
+from serve.scoring.stage import Stage
+from serve.writing.rejects import ErrorBound
+from tests.serve import bundles
+from tests.serve.helpers import read_csv, score, write_csv
+from trainer.contract.errors import InputError
+
+REPOSITORY = Path(__file__).parents[3]
+KILLED = -signal.SIGKILL
+
+
+def _digest(out: Path) -> str:
+    """Of an output and its errors: of every file of a folder, with its name."""
+    digest = hashlib.sha256()
+    errors = out.with_name(f"{out.name}.errors.jsonl")
+    for path in [*sorted(out.iterdir()), errors] if out.is_dir() else [out, errors]:
+        digest.update(path.name.removeprefix(out.name).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """200 rows, a few of them bad."""
+    texts = bundles.texts(200)
+    texts[5] = texts[77] = texts[199] = ""
+    return write_csv(tmp_path / "in.csv", texts)
+
+
+def _command(bundle: Path, rows: Path, out: Path, *more: str) -> list[str]:
+    return ["score", str(bundle), str(rows), "--out", str(out), "--window", "32", "--device", "cpu", "--quiet", *more]
+
+
+def _dying(moment: int, command: list[str]) -> int:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parent / "dying.py"), str(moment), *command],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, KILLED):
+        pytest.fail(f"moment {moment}: {done.returncode}\n{done.stderr}")
+    return done.returncode
+
+
+def _moments(command: list[str], out: Path) -> int:
+    """How often a whole job touches the disk: the first moment that it outlives."""
+    low, high = 1, 512
+    while low < high:
+        middle = (low + high) // 2
+        survived = _dying(middle, command) == 0
+        low, high = (low, middle) if survived else (middle + 1, high)
+        _remove(out)
+    return low
+
+
+def _remove(out: Path) -> None:
+    for path in out.parent.glob(f"*{out.name}*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+FORMATS = [("out.csv", ()), ("out.jsonl", ()), ("out.parquet", ()), ("p.csv", ("--part-rows", "50"))]
+FORMATS += [("p.parquet", ("--part-rows", "50", "--probabilities"))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "more"), FORMATS)
+def test_death_at_every_touch_of_the_disk(
+    single: Path, rows: Path, tmp_path: Path, name: str, more: tuple[str, ...]
+) -> None:
+    """Killed at each touch of the disk in turn and resumed, int8 output has one digest, for every format."""
+    out = tmp_path / name
+    command = _command(single, rows, out, *more)
+    total = _moments(command, out)
+    assert _dying(10_000, command) == 0
+    expected = _digest(out)
+    _remove(out)
+    for moment in range(1, total):
+        assert _dying(moment, command) == KILLED
+        assert _dying(10_000, [*command, "--resume"]) == 0
+        assert _digest(out) == expected, f"moment {moment} of {total}"
+        assert not list(tmp_path.glob(".*"))
+        _remove(out)
+
+
+@pytest.mark.parametrize(("name", "more"), [FORMATS[0], FORMATS[-1]])
+def test_repeated_death(single: Path, rows: Path, tmp_path: Path, name: str, more: tuple[str, ...]) -> None:
+    """A job that dies again and again, each time a little later, ends with the bytes of one that never died."""
+    out = tmp_path / name
+    command = _command(single, rows, out, *more)
+    assert _dying(10_000, command) == 0
+    expected = _digest(out)
+    _remove(out)
+    deaths = 0
+    for moment in (9, 21, 10_000):
+        if _dying(moment, [*command, "--resume"]) == 0:
+            break
+        deaths += 1
+    assert deaths == 2
+    assert _digest(out) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_twenty_kills_by_the_clock(single: Path, tmp_path: Path, suffix: str) -> None:
+    """Twenty kill -9 at random times, then one digest."""
+    rows = write_csv(tmp_path / "in.csv", bundles.texts(4000))
+    whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
+    base = [sys.executable, str(Path(__file__).parent / "dying.py"), "1000000"]
+    subprocess.run([*base, *_command(single, rows, whole)], cwd=REPOSITORY, check=True, capture_output=True)
+    generator, kills = random.Random(0), 0
+    while kills < 20:
+        command = [*base, *_command(single, rows, out, "--resume")]
+        job = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(generator.uniform(0.1, 0.8))
+        job.kill()
+        _, complaint = job.communicate()
+        assert job.returncode in (0, KILLED), complaint
+        if job.returncode == 0:
+            assert out.read_bytes() == whole.read_bytes()
+            _remove(out)
+        kills += job.returncode == KILLED
+    subprocess.run([*base, *_command(single, rows, out, "--resume")], cwd=REPOSITORY, check=True, capture_output=True)
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def test_resume_of_nothing_and_of_everything(single: Path, rows: Path, tmp_path: Path) -> None:
+    """--resume begins a job that never began, and leaves one that is finished as it is."""
+    first = score(single, rows, out=tmp_path / "out.csv", resume=True)
+    before = (tmp_path / "out.csv").stat()
+    again = score(single, rows, out=tmp_path / "out.csv", resume=True)
+    assert again["sha256"] == first["sha256"] == hashlib.sha256((tmp_path / "out.csv").read_bytes()).hexdigest()
+    after = (tmp_path / "out.csv").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.fixture
+def interrupted(single: Path, rows: Path, tmp_path: Path) -> Path:
+    """A job that was stopped half way."""
+    assert _dying(14, _command(single, rows, tmp_path / "out.csv", "--precision", "fp32")) == KILLED
+    return tmp_path / "out.csv"
+
+
+def test_unfinished_work_is_not_overwritten(single: Path, rows: Path, interrupted: Path) -> None:
+    """Without --resume an unfinished job stands in the way, and stays as it is."""
+    work = interrupted.parent / ".out.csv.job" / "rows-00000"
+    before = work.read_bytes()
+    with pytest.raises(InputError, match="unfinished job") as error:
+        score(single, rows, out=interrupted, window=32)
+    assert "--resume" in str(error.value)
+    assert work.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"precision": "int8"}, "precision"),
+        ({"window": 16}, "window"),
+        ({"probabilities": True}, "probabilities"),
+        ({"prefix": "x_"}, "prefix"),
+    ],
+)
+def test_another_setting_is_refused(
+    single: Path, rows: Path, interrupted: Path, change: dict[str, object], named: str
+) -> None:
+    """A resume with another setting is refused, and the setting is named."""
+    with pytest.raises(InputError, match=f"{named} differs"):
+        score(single, rows, out=interrupted, resume=True, **{"window": 32, **change})
+
+
+def test_another_bundle_or_input_is_refused(single: Path, multi: Path, rows: Path, interrupted: Path) -> None:
+    """A resume with another bundle, or after the input changed, is refused."""
+    with pytest.raises(InputError, match="differs"):
+        score(multi, rows, out=interrupted, window=32, resume=True)
+    with rows.open("a") as file:
+        file.write("200,one more\n")
+    with pytest.raises(InputError, match="input 0 differs"):
+        score(single, rows, out=interrupted, window=32, resume=True)
+
+
+def test_two_jobs_on_one_output(single: Path, rows: Path, interrupted: Path) -> None:
+    """While one process writes an output, a second is refused."""
+    with (interrupted.parent / ".out.csv.job" / "lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process"):
+            score(single, rows, out=interrupted, window=32, resume=True)
+    report = score(single, rows, out=interrupted, window=32, resume=True)
+    assert report["rows_read"] == 200
+
+
+def test_input_that_changes_under_the_job(
+    single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An input that changes while it is read ends the job, and no output appears."""
+    end = Stage.end
+
+    def touch(*arguments: Any) -> Scored:
+        rows.touch()
+        return end(*arguments)
+
+    monkeypatch.setattr(Stage, "end", touch)
+    time.sleep(0.01)
+    with pytest.raises(InputError, match="changed while it was read"):
+        score(single, rows, out=tmp_path / "out.csv", window=16)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_parts(single: Path, rows: Path, tmp_path: Path) -> None:
+    """A folder of parts holds all rows in order, each part closed at the window that filled it, with a digest each."""
+    whole = score(single, rows, out=tmp_path / "whole.csv", window=32)
+    report = score(single, rows, out=tmp_path / "out.csv", window=32, part_rows=60)
+    parts = sorted((tmp_path / "out.csv").iterdir())
+    assert [len(read_csv(part)) for part in parts] == [63, 63, 64, 7]
+    found = [row for part in parts for row in read_csv(part)]
+    assert found == read_csv(tmp_path / "whole.csv")
+    assert report["sha256"] == {part.name: hashlib.sha256(part.read_bytes()).hexdigest() for part in parts}
+    assert report["rows_scored"] == whole["rows_scored"]
+
+
+def test_raised_bound_resumes(single: Path, rows: Path, tmp_path: Path) -> None:
+    """A job that --max-errors ended goes on under a higher bound and counts every row once."""
+    expected = score(single, rows, out=tmp_path / "whole.csv", window=32)
+    with pytest.raises(Exception, match="too many rows"):
+        score(single, rows, out=tmp_path / "out.csv", window=32, max_errors=ErrorBound.parse("1"))
+    report = score(single, rows, out=tmp_path / "out.csv", window=32, resume=True)
+    same = ("sha256", "errors_sha256", "rows_read", "rows_scored", "rows_rejected", "reasons", "tokens")
+    assert {name: report[name] for name in same} == {name: expected[name] for name in same}
+    assert json.loads((tmp_path / "out.csv.report.json").read_text())["rows_read"] == 200

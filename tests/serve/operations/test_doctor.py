@@ -1,0 +1,73 @@
+"""The doctor finds what is wrong with ONNX Runtime and says the lines that mend it."""
+
+import importlib.metadata
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from serve.operations.doctor import diagnose, tiny_model
+
+
+def _install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    installed = {name.replace("_", "-"): version for name, version in versions.items()}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
+def test_two_distributions_collide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With both the CPU and the GPU distribution the repair removes both and installs the GPU one again."""
+    _install(monkeypatch, onnxruntime="1.31.1", onnxruntime_gpu="1.31.0")
+    found = diagnose()
+    assert "onnxruntime and onnxruntime-gpu are both installed" in found.problems[0]
+    assert found.repair == [
+        "pip uninstall -y onnxruntime onnxruntime-gpu",
+        "pip install onnxruntime-gpu==1.31.0",
+    ]
+
+
+def test_broken_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left after one of two distributions was removed imports and has no session: it is installed anew."""
+    _install(monkeypatch, onnxruntime_gpu="1.31.0")
+    monkeypatch.setitem(sys.modules, "onnxruntime", type(sys)("onnxruntime"))
+    found = diagnose()
+    assert found.version is None
+    assert found.repair == ["pip uninstall -y onnxruntime-gpu", "pip install onnxruntime-gpu"]
+
+
+def test_none_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any distribution the install line is given."""
+    _install(monkeypatch)
+    assert diagnose().repair == ["pip install 'classifact[serve]'"]
+
+
+def test_a_provider_that_no_session_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider of the build that the machine lacks is told from the session, not from the list."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    real = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda model, options, **_: real(model, options, providers=["CPUExecutionProvider"])
+    )
+    found = diagnose()
+    assert found.sessions["CUDAExecutionProvider"] == "CPUExecutionProvider"
+    assert any("CUDAExecutionProvider is compiled in" in problem for problem in found.problems)
+    assert any("nvidia-smi" in line for line in found.repair)
+
+
+def test_sound_installation() -> None:
+    """Here nothing is wrong, and the processor's session is really opened."""
+    found = diagnose()
+    assert found.sessions["CPUExecutionProvider"] == "CPUExecutionProvider"
+    assert found.version == ort.__version__
+
+
+def test_tiny_model_runs() -> None:
+    """The model that is written by hand gives back its input."""
+    session = ort.InferenceSession(tiny_model(), providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.array([2.5], np.float32)})[0].tolist() == [2.5]

@@ -1,0 +1,119 @@
+"""What an operator needs: a forecast, progress, a report, and an end that can be resumed from."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from serve.cli import main
+from serve.journal.state import State
+from serve.operations.progress import Progress
+from tests.serve import bundles
+from tests.serve.helpers import score, write_csv
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def test_sigterm_ends_a_job_that_resumes(single: Path, tmp_path: Path) -> None:
+    """SIGTERM finishes a window, journals and exits with 143; resuming gives the bytes of an undisturbed job."""
+    rows = write_csv(tmp_path / "in.csv", bundles.texts(6000))
+    out = tmp_path / "out.csv"
+    command = [
+        sys.executable,
+        str(REPOSITORY / "tests/serve/journal/dying.py"),
+        "1000000000",
+        "score",
+        str(single),
+        str(rows),
+    ]
+    command += ["--out", str(out), "--window", "64", "--precision", "fp32", "--device", "cpu"]
+    job = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    journal = tmp_path / ".out.csv.job" / "journal"
+    while not (journal.exists() and b'"state"' in journal.read_bytes()):
+        assert job.poll() is None
+        time.sleep(0.01)
+    job.send_signal(signal.SIGTERM)
+    _, complaint = job.communicate(timeout=20)
+    assert job.returncode == 143
+    assert "--resume" in complaint
+    assert not out.exists()
+    report = score(single, rows, out=out, window=64, resume=True)
+    assert report["rows_read"] == 6000
+    assert report["sha256"] == score(single, rows, out=tmp_path / "whole.csv", window=64)["sha256"]
+
+
+def test_report(single: Path, tmp_path: Path) -> None:
+    """The report accounts for every row, token and second, and lies beside the output."""
+    rows = write_csv(tmp_path / "in.csv", [*bundles.texts(100), "", "same", "same"])
+    report = score(single, rows, out=tmp_path / "out.csv", window=32)
+    assert report["rows_read"] == 103 == report["rows_scored"] + report["rows_rejected"]
+    assert report["reasons"] == {"null_text": 1}
+    assert report["distinct_texts"] < report["rows_scored"]
+    assert 0 <= report["padding_share"] < 1
+    assert report["rows_cut"] > 0 < report["tokens_cut"]
+    assert set(report["phases"]) == {"read", "rows to text", "tokenize", "wait for scores", "write"}
+    assert report["peak_memory_mb"] > 10
+    assert json.loads((tmp_path / "out.csv.report.json").read_text()) == report
+
+
+def test_dry_run(single: Path, tmp_path: Path) -> None:
+    """A dry run tells rows, rate, time and cost from a sample, and writes nothing."""
+    rows = write_csv(tmp_path / "in.csv", bundles.texts(3000))
+    command = ["score", str(single), str(rows), "--out", str(tmp_path / "out.csv"), "--window", "1000"]
+    result = CliRunner().invoke(main, [*command, "--dry-run", "--price-per-hour", "2"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout.splitlines()[-1])
+    assert 2700 < found["rows"] < 3300
+    assert found["sampled_rows"] == 1000
+    assert found["seconds"] == pytest.approx(found["rows"] / found["rows_per_second"], rel=0.05)
+    assert found["cost"] == pytest.approx(found["seconds"] / 1800, abs=1e-3)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off a terminal progress is plain lines with rows/s, tokens/s, padding, errors and the time left."""
+    monkeypatch.setattr("serve.operations.progress._PLAIN_SECONDS", 0.0)
+    clock = iter([0.0, 0.0, 10.0])
+    monkeypatch.setattr("serve.operations.progress.time.monotonic", lambda: next(clock))
+    progress = Progress(quiet=False, sizes=[100, 300])
+    progress.begin(State(read=50, scored=50, tokens=100), 0.0)
+    state = State(read=1050, scored=1040, rejected=10, tokens=900, padded_tokens=1000)
+    progress.update(state, progress.share(1, 0.5))
+    progress.close()
+    line = capsys.readouterr().err
+    assert line == "1,050 rows, 99 rows/s, 80 tokens/s, 10.0% padding, 10 errors, 62.5% done, 6 s left\n"
+
+
+def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a job runs its counts are answered in Prometheus' format, and the port is free afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    seen: list[str] = []
+
+    def look(*_: Any) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            seen.append(answer.read().decode())
+
+    monkeypatch.setattr(Progress, "update", look)
+    rows = write_csv(tmp_path / "in.csv", [*bundles.texts(60), ""])
+    score(single, rows, out=tmp_path / "out.csv", window=32, metrics_port=port)
+    assert "classifact_rows_read_total 32\n" in seen[0]
+    assert "classifact_rows_scored_total 60\n" in seen[-1]
+    assert "classifact_rows_rejected_total 1\n" in seen[-1]
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+
+
+def test_progress_of_unknown_size() -> None:
+    """Where an input's size is unknown no time left is told."""
+    assert Progress(quiet=True, sizes=[None, 5]).share(0, 0.5) is None
+    assert Progress(quiet=True, sizes=[5]).share(0, None) is None

@@ -1,0 +1,101 @@
+"""What the Ray engine computes, without a cluster: `test_ray_cluster.py` has one."""
+
+import gzip
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from export.bundle import Bundle
+from serve.journal.state import Scored
+from serve.reading.sources import Reading, find_sources
+from serve.reading.windows import Position, read_windows
+from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.identity import scorer_identity
+from serve.scoring.session import SessionOptions
+from serve.writing.formats import make_format
+from serve.writing.layout import ScoreColumns, make_layout
+from tests.serve.helpers import score
+from trainer.contract.errors import InputError
+
+pytest.importorskip("ray")
+ray_engine = importlib.import_module("serve.scoring.ray_engine")
+OPTIONS = ScorerOptions(session=SessionOptions(precision="int8", device="cpu"), workers=1)
+
+
+def _answers(bundle: Path, rows: Path, identity: dict[str, str] | None = None) -> list[object]:
+    """What a cluster computes, in this process: every reading task, then an actor."""
+    sources = find_sources([str(rows)], Reading())
+    with Scorer(Bundle.open(bundle), OPTIONS) as scorer:
+        columns = scorer.bundle.contract.input.columns
+        first = next(read_windows(sources, columns, 64))
+        names = ScoreColumns.of(scorer.bundle.contract.labels, "", probabilities=False)
+        layout = make_layout(sources, first, names, "csv")
+        work = ray_engine.Work(
+            bundle=bundle,
+            options=OPTIONS,
+            layout=layout,
+            kind="csv",
+            max_chars=1000,
+            nulls=False,
+            canary=True,
+            identity={**scorer_identity(scorer), **(identity or {})},
+        )
+        head = make_format("csv", layout, scorer.bundle.contract.labels).head()
+    actor = ray_engine.ScoreActor(work)
+    inputs = ray_engine.Inputs(sources=sources, columns=columns, size=64, start=Position())
+    blocks = [block for task in ray_engine._Windows(inputs).get_read_tasks(1) for block in task()]
+    return [head, *(item for block in blocks for item in ray_engine._items(actor(block)))]
+
+
+def test_windows_travel_and_come_back_scored(single: Path, three_files: Path, tmp_path: Path) -> None:
+    """What reading tasks and an actor hand on, joined, are the bytes of a local job."""
+    score(single, three_files, out=tmp_path / "out.csv", precision="int8", window=64)
+    head, *answers = _answers(single, three_files)
+    found: list[Scored] = [answer.scored for answer in answers]  # type: ignore[attr-defined]
+    assert head + b"".join(scored.rows for scored in found) == (tmp_path / "out.csv").read_bytes()
+    errors = (tmp_path / "out.csv.errors.jsonl").read_bytes()
+    assert b"".join(scored.errors for scored in found) == errors
+    assert len(found) == 15 + 1 + 18
+
+
+def test_a_machine_of_another_kind_is_refused(single: Path, three_files: Path) -> None:
+    """An actor on a machine with other instructions, or with another bundle, scores nothing and says why."""
+    for name in ("instruction_set", "bundle", "onnxruntime"):
+        answers = _answers(single, three_files, {name: "another"})[1:]
+        assert {type(answer) for answer in answers} == {InputError}
+        assert f"differs in {name}" in str(answers[0])
+
+
+def test_damage_comes_after_the_windows_before_it(single: Path, three_files: Path) -> None:
+    """A file that is cut short gives its sound windows, then the error."""
+    packed = gzip.compress((three_files / "0.csv").read_bytes())
+    (three_files / "0.csv.gz").write_bytes(packed[: len(packed) * 3 // 4])
+    *before, error = _answers(single, three_files / "0.csv.gz")
+    assert isinstance(error, InputError)
+    assert "cannot be read to its end" in str(error)
+    assert len(before) > 3
+
+
+def test_without_ray(single: Path, three_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Ray is not installed the error is one line to install it, and no work is begun."""
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "serve.scoring.ray_engine", raising=False)
+    with pytest.raises(InputError) as error:
+        score(single, three_files, out=tmp_path / "out.csv", engine="ray")
+    assert "pip install 'classifact[ray]'" in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_shards_are_not_for_ray(single: Path, three_files: Path, tmp_path: Path) -> None:
+    """A share of a job is refused: the cluster divides it."""
+    with pytest.raises(InputError, match="neither pipes nor --shard"):
+        score(single, three_files, out=tmp_path / "out.csv", engine="ray", shard=(1, 2))
+
+
+def test_no_such_cluster(single: Path, three_files: Path, tmp_path: Path) -> None:
+    """A cluster that does not answer is an error that names the address."""
+    with pytest.raises(InputError, match="cannot be reached") as error:
+        score(single, three_files, out=tmp_path / "out.csv", engine="ray", ray_address="127.0.0.1:1")
+    assert "127.0.0.1:1" in str(error.value)

@@ -1,0 +1,129 @@
+"""A session is what was asked for, or an error says what it is instead."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+import serve.scorer
+from export.bundle import Bundle
+from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.session import CPU, CUDA, Session, SessionOptions, _providers, open_sessions
+from tests.serve import bundles
+from trainer.contract.errors import InputError
+
+
+def _open(bundle: Path, **options: Any) -> Session:
+    return open_sessions(Bundle.open(bundle), SessionOptions(**options))[0]
+
+
+def test_auto_takes_int8_on_a_processor(single: Path) -> None:
+    """ "auto" is int8 on a processor where the bundle has it."""
+    session = _open(single, device="cpu")
+    assert (session.precision, session.provider) == ("int8", CPU)
+
+
+def test_auto_takes_fp32_where_there_is_no_int8(tmp_path: Path) -> None:
+    """ "auto" is fp32 where the bundle has no int8, and asking for int8 names what there is."""
+    bundle = bundles.make(tmp_path / "bundle", bundles.contract(), precisions=("fp32",))
+    assert _open(bundle).precision == "fp32"
+    with pytest.raises(InputError, match="no int8 file"):
+        _open(bundle, precision="int8")
+
+
+def test_missing_cuda_is_an_error(single: Path) -> None:
+    """Asking for CUDA where the installed ONNX Runtime has none names the remedy."""
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime has CUDA")
+    with pytest.raises(InputError) as error:
+        _open(single, device="cuda")
+    assert "pip install onnxruntime-gpu" in str(error.value)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cuda:0,", "cpu:1", ""])
+def test_unknown_device(single: Path, device: str) -> None:
+    """A device that does not exist is refused with those that do."""
+    with pytest.raises(InputError, match="unknown device"):
+        _open(single, device=device)
+
+
+def test_silent_fall_to_the_processor(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that asked for CUDA and got the processor is an error, unless the processor was allowed."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    real = ort.InferenceSession
+
+    def falling(path: str, settings: Any, **options: Any) -> Any:
+        # What the GPU build does on a machine without CUDA: two lines on standard error and a CPU session.
+        return real(path, settings, **{**options, "providers": [CPU]})
+
+    monkeypatch.setattr(ort, "InferenceSession", falling)
+    with pytest.raises(InputError) as error:
+        _open(single, device="cuda:0")
+    assert CPU in str(error.value)
+    assert "--allow-cpu-fallback" in str(error.value)
+    session = _open(single, device="cuda:0", allow_cpu_fallback=True)
+    assert (session.provider, session.precision) == (CPU, "int8")
+    assert _open(single, device="auto").provider == CPU
+
+
+def test_disabled_optimizers_reach_the_session(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the manifest switches off is switched off."""
+    seen: list[list[str]] = []
+    real = ort.InferenceSession
+
+    def spy(*args: Any, **options: Any) -> Any:
+        seen.append(options["disabled_optimizers"])
+        return real(*args, **options)
+
+    monkeypatch.setattr(ort, "InferenceSession", spy)
+    bundle = Bundle.open(single)
+    object.__setattr__(bundle.manifest.graphs["fp32"], "disabled_optimizers", ("SkipLayerNormFusion",))
+    open_sessions(bundle, SessionOptions(precision="fp32", device="cpu"))
+    assert seen == [["SkipLayerNormFusion"]]
+
+
+def _sessions(bundle: Bundle) -> list[Session]:
+    """One that hands arrays over, and one that binds them, on the processor."""
+    (plain,) = open_sessions(bundle, SessionOptions(precision="fp32", device="cpu"))
+    return [plain, Session(plain._session, "fp32", len(bundle.contract.labels), ("cpu", 0))]
+
+
+def test_bound_inputs_and_outputs(single: Path) -> None:
+    """IO binding, which GPUs get, gives the logits that arrays give, batch after batch of other shapes."""
+    bundle = Bundle.open(single)
+    plain, bound = _sessions(bundle)
+    encoder = bundle.encoder()
+    for count in (1, 7, 3):
+        encoded = encoder.encode(bundles.texts(count), None)
+        batch = encoder.pad(encoded, np.arange(count))
+        np.testing.assert_array_equal(bound.run(batch), plain.run(batch))
+
+
+def test_a_session_on_each_device(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several devices each score a share of the batches, with workers of their own."""
+    bundle = Bundle.open(single)
+    sessions = _sessions(bundle)
+    counts = [0, 0]
+    for number, session in enumerate(sessions):
+
+        def run(batch: Any, number: int = number, inner: Any = session.run) -> Any:
+            counts[number] += 1
+            return inner(batch)
+
+        monkeypatch.setattr(session, "run", run)
+    monkeypatch.setattr(serve.scorer, "open_sessions", lambda *_: sessions)
+    with Scorer(bundle, ScorerOptions(workers=2, batch_tokens=64)) as scorer:
+        found = scorer.predict_proba(bundles.texts(200))
+    assert scorer.workers == 4
+    assert min(counts) > 0
+    with Scorer.open(single, precision="fp32", device="cpu", batch_tokens=64) as alone:
+        np.testing.assert_allclose(found, alone.predict_proba(bundles.texts(200)), atol=1e-6)
+
+
+def test_names_of_several_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are named by numbers, each once."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    assert [options["device_id"] for _, options in _providers("cuda:1,0,1")] == ["1", "0"]
+    assert _providers("cuda") == [(CUDA, {"device_id": "0"})]

@@ -1,0 +1,182 @@
+"""Recipes: every problem at once, settings from the command line, and a resolved copy that loads again."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainer.contract.errors import InputError, RecipeError
+from trainer.recipes.file import differences, load, save
+from trainer.recipes.recipe import Recipe
+
+ROOT = Path(__file__).parents[3]
+LEAST = {
+    "model": {"name": "m"},
+    "data": {"train": {"files": "a.csv"}},
+    "input": {"text": "t"},
+    "labels": {"column": "l"},
+}
+DESIGN = """
+name: s2_medical
+seed: 42
+model: {name: bert-base-uncased}
+data:
+  train: {files: medical.csv, delimiter: ";"}
+  split: {validation: 0.1, test: 0.2, stratify: true, seed: 42}
+input: {text: [title, abstract], join: " ", on_null: empty, max_tokens: 256, truncation: head}
+labels: {column: group, kind: multi, separator: "|", names: [cardiovascular, neurological, hepatorenal, oncological]}
+stages:
+  - epochs: 3
+    batch: {rows: 16, tokens: 4096}
+    optimizer: {learning_rate: 2.0e-5, weight_decay: 0.01, warmup: 0.1, schedule: linear, clip_norm: 1.0}
+    loss: {weights: balanced}
+    freeze: {embeddings: true, keep_last_layers: 2}
+    early_stopping: {patience: 3}
+select: {metric: f1_micro, keep: 2}
+tracking: []
+"""
+
+
+def written(folder: Path, content: object) -> Path:
+    """A recipe file with this content (text as it is)."""
+    path = folder / "recipe.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def problems(path: Path, *settings: str) -> str:
+    """What loading the recipe complains of."""
+    with pytest.raises(RecipeError) as error:
+        load(path, settings)
+    return str(error.value)
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    """Misspelt keys get the nearest name, wrong kinds say what was found, and one run tells them all."""
+    text = problems(
+        written(
+            tmp_path,
+            {
+                "model": {"nam": "x"},
+                "data": {"train": {"files": "a.csv", "delimeter": ";"}},
+                "input": {"text": "t", "max_tokens": "lots"},
+                "labels": {"column": "l", "names": ["yes", True]},
+                "select": {"metric": "f1_makro"},
+            },
+        )
+    )
+    for part in (
+        "6 problems",
+        "model.nam: unknown key; did you mean 'name'?",
+        "model.name: missing",
+        "delimeter: unknown key; did you mean 'delimiter'?",
+        "input.max_tokens: expected a whole number, found 'lots'",
+        "labels.names[1]: expected text, found True; put it in quotes",
+        "did you mean 'f1_macro'?",
+        "recipe.yaml",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("a: [1", "not YAML"),
+        ("- a", "expected keys and values"),
+        ("", "expected keys and values"),
+        ("name: a\nname: b", "'name' stands twice"),
+        ("a: !!python/object/apply:os.system [ls]", "not YAML"),
+        ("\x00", "not YAML"),
+    ],
+)
+def test_what_is_no_recipe_is_refused(tmp_path: Path, content: str, part: str) -> None:
+    """Broken YAML, another shape, a repeated key and an object to construct are errors that name the file."""
+    assert part in problems(written(tmp_path, content))
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """A recipe that is not UTF-8 is an error of ours, not a traceback."""
+    (tmp_path / "recipe.yaml").write_bytes(b"name: \xff")
+    assert "not YAML" in problems(tmp_path / "recipe.yaml")
+
+
+def test_a_missing_recipe_is_an_input_error(tmp_path: Path) -> None:
+    """A path that leads nowhere says so."""
+    with pytest.raises(InputError, match="no such recipe"):
+        load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("data", {"train": {"files": "a.csv"}, "split": {"validation": 0.6, "test": 0.4}}, "leave rows to train on"),
+        ("stages", [], "at least one"),
+        ("stages", [{"epochs": 0}], "at least 1"),
+        ("stages", [{"optimizer": {"learning_rate": -1}}], "positive number"),
+        ("stages", [{"loss": {"label_smoothing": 1}}], "label_smoothing"),
+        ("select", {"keep": 0}, "at least 1"),
+    ],
+)
+def test_values_out_of_range_are_refused(tmp_path: Path, part: str, value: object, message: str) -> None:
+    """Numbers that cannot work are found when the recipe is read, not an hour later."""
+    assert message in problems(written(tmp_path, {**LEAST, part: value}))
+
+
+def test_a_metric_of_one_label_is_refused_for_multi_label(tmp_path: Path) -> None:
+    """f1 needs one positive label; with kind multi the recipe says which metrics there are instead."""
+    content = {**LEAST, "labels": {"column": "l", "kind": "multi"}, "select": {"metric": "f1"}}
+    assert "f1_micro" in problems(written(tmp_path, content))
+
+
+def test_settings_change_what_they_name(tmp_path: Path) -> None:
+    """--set reaches nested keys, list places and absent parts; a number without a dot is still a number."""
+    path = written(tmp_path, {**LEAST, "stages": [{"epochs": 1}, {"epochs": 2}]})
+    recipe = load(
+        path, ("stages.1.epochs=5", "seed=7", "select.metric=accuracy", "stages.0.optimizer.learning_rate=2e-5")
+    )
+    assert [stage.epochs for stage in recipe.stages] == [1, 5]
+    assert (recipe.seed, recipe.select.metric, recipe.stages[0].optimizer.learning_rate) == (7, "accuracy", 2e-5)
+
+
+def test_settings_reach_the_first_stage_of_a_recipe_without_stages(tmp_path: Path) -> None:
+    """stages.0 is the default stage where the recipe names none."""
+    assert [stage.epochs for stage in load(written(tmp_path, LEAST), ("stages.0.epochs=9",)).stages] == [9]
+
+
+@pytest.mark.parametrize("setting", ["seed", "stages.4.epochs=1", "seed.x.y=1: 2: 3", "sed=4", "stages.0.epoch=2"])
+def test_settings_that_reach_nothing_are_refused(tmp_path: Path, setting: str) -> None:
+    """A setting without a value, past the end of a list, of broken YAML or of an unknown key is an error."""
+    assert "problem" in problems(written(tmp_path, {**LEAST, "stages": [{"epochs": 1}]}), setting)
+
+
+def test_the_design_s_recipe_loads_and_its_copy_is_the_same(tmp_path: Path) -> None:
+    """The recipe that the stable keys are drawn from loads; saved resolved and loaded again it is equal."""
+    recipe = load(written(tmp_path, DESIGN))
+    assert recipe.stages[0].freeze.keep_last_layers == 2
+    assert recipe.data.train[0].files == (str(tmp_path / "medical.csv"),)
+    save(recipe, tmp_path / "copy.yaml")
+    assert load(tmp_path / "copy.yaml") == recipe
+
+
+def test_only_four_parts_are_needed(tmp_path: Path) -> None:
+    """Model, data, input and labels are enough: everything else has a default."""
+    assert isinstance(load(written(tmp_path, LEAST)), Recipe)
+
+
+def test_differences_name_key_and_values() -> None:
+    """Two recipes are compared key by key, into lists."""
+    assert differences({"a": 1, "b": [{"c": 1}]}, {"a": 1, "b": [{"c": 2}], "d": 0}) == [
+        "b.0.c: now 1, then 2",
+        "d: now None, then 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "launch_configs" / "recipes").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_shipped_recipe_loads_and_opens_with_its_command(path: Path) -> None:
+    """A recipe's first line is the command that runs it, and the recipe is valid."""
+    load(path)
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith("# accelerate launch --config_file launch_configs/")
+    assert f"--config launch_configs/recipes/{path.name}" in first

@@ -1,0 +1,1 @@
+"""A recipe: all that a run is, from YAML to frozen dataclasses."""

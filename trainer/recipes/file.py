@@ -1,0 +1,164 @@
+"""A recipe's YAML: read with every problem at once, changed by `--set a.b=c`, written back resolved."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.contract import schema
+from trainer.contract.errors import InputError, RecipeError
+from trainer.contract.files import atomic_file
+from trainer.recipes.data_part import DataPart, Source
+from trainer.recipes.recipe import Recipe
+
+
+def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and apply `a.b=c` settings. File names become absolute ones.
+
+    Raises InputError where there is no such file, RecipeError with every problem otherwise.
+    """
+    content = _read_yaml(path)
+    problems: list[str] = []
+    for setting in settings:
+        _apply(content, setting, problems)
+    return _with_absolute_files(_bind(content, problems, path), path.parent)
+
+
+def changed(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
+    """The recipe with other values, each by its key (`stages.0.epochs`).
+
+    Raises RecipeError, naming `where` the values are from, with every problem of them.
+    """
+    content, problems = recipe.plain(), list[str]()
+    for key, value in values.items():
+        if not _put(content, key, value):
+            problems.append(f"there is no {key!r} to set")
+    return _bind(content, problems, where)
+
+
+def save(recipe: Recipe, path: Path) -> None:
+    """Write the resolved recipe, which loads again as it is."""
+    with atomic_file(path) as file:
+        file.write(yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True).encode())
+
+
+def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
+    """The keys in which two plain recipes differ, each with both values."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        names = sorted({*ours, *theirs})
+        return [
+            line for name in names for line in differences(ours.get(name), theirs.get(name), f"{key}.{name}".strip("."))
+        ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [line for place, (one, other) in pairs for line in differences(one, other, f"{key}.{place}")]
+    return [] if ours == theirs else [f"{key}: now {ours!r}, then {theirs!r}"]
+
+
+def _bind(content: Any, problems: list[str], where: object) -> Recipe:
+    recipe = schema.bind(Recipe, content, problems)
+    if recipe is None or problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise RecipeError("\n".join([f"the recipe has {count}", *(f"  - {text}" for text in problems)]), where=where)
+    return recipe
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- _Loader is a SafeLoader
+    except FileNotFoundError:
+        raise InputError("there is no such recipe", where=path, do="check the path") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise RecipeError(
+            "the recipe is not YAML", where=path, found=" ".join(str(error).split()), do="mend the line it names"
+        ) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, refusing repeated keys: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping as SafeLoader does, after looking for repeats."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _apply(content: Any, setting: str, problems: list[str]) -> None:
+    """Put one `a.b=c` into the tree; a number is a place in a list."""
+    path, equals, text = setting.partition("=")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        equals = ""
+    if not equals:
+        problems.append(f"--set {setting}: expected a.b=value, with a YAML value")
+        return
+    if not _put(content, path, value):
+        problems.append(f"--set {setting}: there is no {path!r} to set")
+
+
+def _put(content: Any, path: str, value: Any) -> bool:
+    """Put a value under `a.b`, making the mappings on the way; tells whether there is such a place."""
+    *parents, last = path.split(".")
+    place = content
+    for name, below in zip(parents, path.split(".")[1:], strict=True):
+        if isinstance(place, dict) and not isinstance(place.get(name), dict | list):
+            # `stages.0.epochs=1` must reach the first stage of a recipe that names none.
+            place[name] = [{}] if below == "0" else {}
+        place = _at(place, name)
+    if isinstance(place, dict):
+        place[last] = value
+    elif isinstance(place, list) and _at(place, last) is not None:
+        place[int(last)] = value
+    else:
+        return False
+    return True
+
+
+def _at(place: Any, name: str) -> Any:
+    if isinstance(place, list):
+        return place[int(name)] if name.isdecimal() and int(name) < len(place) else None
+    return place.get(name) if isinstance(place, dict) else None
+
+
+def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
+    """File names given relative to the recipe, as absolute ones: the copy in the run lies elsewhere."""
+
+    def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(
+            dataclasses.replace(
+                source,
+                files=tuple(map(absolute, source.files)),
+                dataset=dataset(source.dataset),
+            )
+            for source in given
+        )
+
+    def dataset(name: str | None) -> str | None:
+        # A folder beside the recipe is meant before a hub name, as the library itself would take it.
+        return absolute(name) if name and (folder / name).is_dir() else name
+
+    def absolute(name: str) -> str:
+        # Only the folder is resolved: a linked file keeps the name whose suffix tells its format.
+        return str((folder / name).parent.resolve() / Path(name).name)
+
+    def part(data: DataPart) -> DataPart:
+        return dataclasses.replace(
+            data,
+            train=sources(data.train),
+            validation=sources(data.validation) if data.validation else None,
+            test=sources(data.test) if data.test else None,
+        )
+
+    stages = tuple(
+        dataclasses.replace(stage, data=part(stage.data)) if stage.data else stage for stage in recipe.stages
+    )
+    return dataclasses.replace(recipe, data=part(recipe.data), stages=stages)

@@ -1,0 +1,122 @@
+"""The run directory itself: made or found, held by one command at a time, taken away again, and marked as finished."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.files import read_json, refuse_existing, remove_partials, write_json
+from trainer.recipes.file import differences, load, save
+from trainer.recipes.recipe import Recipe
+from trainer.run_folder.track import METRICS_FILE
+
+METRICS = "metrics.json"
+
+
+def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerator) -> dict[str, Any] | None:
+    """Make the run's folder, or compare the one there with the recipe. Gives the figures of a run that is finished.
+
+    Raises InputError where the folder exists and `resume` is off, or holds a run of another recipe.
+    """
+    with accelerator.main_process_first():
+        saved = out / "recipe.yaml"
+        if accelerator.is_main_process and not (resume and saved.exists()):
+            if resume and out.is_dir() and all(path.name.startswith(f".{saved.name}.") for path in out.iterdir()):
+                # A run that was killed as it wrote its first file.
+                remove_partials(out)
+            refuse_existing(out)
+            out.mkdir(parents=True, exist_ok=True)
+            save(recipe, saved)
+        if accelerator.is_main_process:
+            (out / "checkpoints").mkdir(exist_ok=True)
+        other = differences(recipe.plain(), load(saved).plain())
+        if other:
+            raise InputError(
+                "the run was made by another recipe",
+                where=saved,
+                found="; ".join(other[:5]),
+                do="choose another --out, or go back to that recipe",
+            )
+    return dict(read_json(out / METRICS)) if (out / METRICS).exists() else None
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock that ends with the process, however it ends. Raises InputError where another has it and `wait` is
+    off.
+    """
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise InputError(
+                "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
+            ) from None
+        yield
+
+
+def sole_writer(out: Path, accelerator: Accelerator) -> AbstractContextManager[None]:
+    """Keep other commands out of a run: a launcher that was killed may leave its processes at work.
+
+    Raises InputError where another one is in it.
+    """
+    return locked(out / "recipe.yaml", wait=False) if accelerator.is_main_process else nullcontext()
+
+
+@contextmanager
+def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
+    """Take the run's folder away again where preparing it fails, so that the mended command finds its output free.
+
+    Only what we made there, and only where nothing was trained yet.
+    """
+    try:
+        yield
+    except ClassifactError:
+        if (
+            accelerator.is_main_process
+            and not (out / METRICS_FILE).exists()
+            and not any((out / "checkpoints").iterdir())
+        ):
+            (out / "recipe.yaml").unlink(missing_ok=True)
+            (out / "checkpoints").rmdir()
+            shutil.rmtree(out / "splits", ignore_errors=True)
+            with suppress(OSError):
+                out.rmdir()
+        raise
+
+
+def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool) -> dict[str, Any]:
+    """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint.
+
+    refit: whether the validation rows were trained on, so that there are no such figures.
+    """
+    best = Checkpoint.best(out)
+    lines = (
+        [json.loads(line) for line in (out / METRICS_FILE).read_bytes().splitlines()]
+        if accelerator.is_main_process
+        else []
+    )
+    figures = [line for line in lines if line["kind"] == "evaluation" and line["step"] == best.step]
+    place = {"kind", "stage", "epoch", "step", "batch", "batches"}
+    result = {
+        "checkpoint": best.path.name,
+        "metric": best.metric,
+        "value": best.value,
+        "stage": best.stage + 1,
+        "epoch": best.epoch,
+        "step": best.step,
+        "steps": steps,
+        "refit": refit,
+        "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
+    }
+    if accelerator.is_main_process:
+        write_json(out / METRICS, result)
+    accelerator.end_training()
+    return result
