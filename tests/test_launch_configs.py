@@ -8,9 +8,7 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import FullyShardedDataParallelPlugin
-from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
-
-from trainer.processes.fsdp import check_strategy
+from accelerate.utils.launch import prepare_multi_gpu_env
 
 FOLDER = Path(__file__).parents[1] / "launch_configs"
 # What each must come to: processes, precision, what Accelerate turns on, and whether it needs a GPU.
@@ -21,7 +19,6 @@ CONFIGS: dict[str, tuple[int, str, set[str], bool]] = {
     "multi_gpu": (2, "bf16", {"multi_gpu"}, True),
     "multi_node": (16, "bf16", {"multi_gpu"}, True),
     "fsdp": (2, "bf16", {"use_fsdp"}, True),
-    "deepspeed": (2, "bf16", {"use_deepspeed"}, True),
 }
 SWITCHES = ("use_cpu", "multi_gpu", "use_fsdp", "use_deepspeed", "use_megatron_lm", "tpu")
 
@@ -41,9 +38,9 @@ def launched(name: str) -> argparse.Namespace:
 
 
 def test_every_config_is_guarded() -> None:
-    """The folder holds exactly the seven files that this file's table expects something of."""
+    """The folder holds exactly the six files that this file's table expects something of."""
     assert sorted(path.stem for path in FOLDER.glob("*.yaml")) == sorted(CONFIGS)
-    assert len(CONFIGS) == 7
+    assert len(CONFIGS) == 6
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -94,19 +91,3 @@ def test_fsdp_is_version_2_by_the_encoders_own_layers(monkeypatch: pytest.Monkey
     assert plugin.reshard_after_forward is True
     assert plugin.auto_wrap_policy.__name__ == "transformer_auto_wrap_policy"
     assert str(plugin.state_dict_type).endswith("FULL_STATE_DICT")
-
-
-def test_the_loop_takes_what_the_launcher_makes_of_deepspeed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting that the launcher hands to each process is among those that the loop refuses."""
-    args = launched("deepspeed")
-    args.deepspeed_fields_from_accelerate_config = ""  # what its last step before this one adds
-    for name, value in prepare_deepspeed_cmd_env(args)[1].items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("trainer.processes.fsdp.find_spec", lambda name: name)
-    check_strategy()
-
-
-def test_deepspeed_settings_reach_the_launcher() -> None:
-    """Stage and accumulation are what Accelerate's launcher read from the file, DeepSpeed installed or not."""
-    args = launched("deepspeed")
-    assert (int(args.zero_stage), int(args.gradient_accumulation_steps)) == (2, 1)

@@ -71,12 +71,25 @@ def test_the_commands_in_the_readme_run(desk: Path) -> None:
 
 
 def test_the_files_that_the_readme_links_exist() -> None:
-    """No link of the README, CONTRIBUTING or the tree leads nowhere."""
+    """No link of the README leads nowhere."""
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
     assert len(links) > 8
-    named = re.findall(r"\b(\w+\.py)\b", next(block for block in blocks("") if "launch_configs/" in block))
     assert [link for link in links if not (ROOT / link).exists()] == []
-    assert [name for name in named if not (ROOT / "trainer" / name).exists()] == []
+
+
+def test_the_tree_in_the_readme_is_the_tree() -> None:
+    """The README's picture names every folder of the three packages, and none that is not there."""
+    picture = README[README.index("\ntrainer/   ") :].strip().split("\n```")[0]
+    drawn: set[str] = set()
+    package = ""
+    for line in picture.splitlines():
+        package = line.split("/")[0] if not line.startswith(" ") else package
+        drawn |= {f"{package}/{name}" for name in re.findall(r"(\w+)/", line) if name != package}
+    packages = ("trainer", "export", "serve")
+    folders = {
+        f"{package}/{path.parent.name}" for package in packages for path in (ROOT / package).glob("*/__init__.py")
+    }
+    assert {name for name in drawn if name.split("/")[0] in packages} == folders
 
 
 def test_every_command_of_the_readme_is_in_the_makefile() -> None:

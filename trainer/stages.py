@@ -23,10 +23,9 @@ from trainer.network.load import Classifier, load_classifier, load_weights
 from trainer.network.lora import attach, check_lora, detach
 from trainer.optim import build_optimizer
 from trainer.predict import EncodedRows, Predictor
-from trainer.processes.fsdp import is_sharded, is_zero, split_copy
+from trainer.processes.fsdp import is_sharded, split_copy
 from trainer.processes.start import start_accelerator
 from trainer.processes.trained import Trained
-from trainer.processes.zero import ZeroTrained
 from trainer.recipes.recipe import Recipe, Stage
 from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer
 from trainer.run_folder.keeper import Keeper, Progress, StopRequest
@@ -193,12 +192,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
     if is_sharded(run.accelerator):
         learner = network = split_copy(run.accelerator, network)
-    optimizer, clip_norm = build_optimizer(network, stage.optimizer), stage.optimizer.clip_norm
-    trained = (
-        ZeroTrained(run.accelerator, learner, optimizer, clip_norm)
-        if is_zero()
-        else Trained(run.accelerator, learner, optimizer)
-    )
+    trained = Trained(run.accelerator, learner, build_optimizer(network, stage.optimizer))
     if training is not None:
         trained.load_optimizer(training["optimizer"])
         if run.accelerator.scaler is not None and "scaler" in training:

@@ -29,7 +29,7 @@ from trainer.frozen.states import StatesFile, digest
 from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
 from trainer.network.layers import embeddings, encoder_layers
 from trainer.predict import EncodedRows, model_inputs
-from trainer.processes.fsdp import is_sharded, is_zero
+from trainer.processes.fsdp import is_sharded
 from trainer.run_folder.keeper import Interrupted, StopRequest
 
 # A larger file than this share of the free disk is not written.
@@ -82,7 +82,7 @@ def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, 
 
 def _check_launch(accelerator: Accelerator) -> None:
     if is_sharded(accelerator):
-        raise Unsuitable(f"{'DeepSpeed' if is_zero() else 'FSDP'} trains a split copy of the network")
+        raise Unsuitable("FSDP trains a split copy of the network")
     if int(os.environ.get("LOCAL_WORLD_SIZE", accelerator.num_processes)) != accelerator.num_processes:
         raise Unsuitable("the launch is on several machines, which have no folder in common that we know of")
 

@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.processes.fsdp import check_strategy, engine_of_ours, shard
+from trainer.processes.fsdp import check_strategy, shard
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.trackers import FOLDER, check_trackers
 
@@ -28,8 +28,7 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         # other.
         cpu_only = not torch.accelerator.is_available()
         folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / FOLDER))
-        with engine_of_ours():
-            accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
+        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
     except ValueError as error:
         # fp16 on a CPU, for one.
         raise InputError(

@@ -12,7 +12,7 @@ from trainer.processes.fsdp import is_sharded, load_optimizer, whole
 
 
 class Trained:
-    """A network and its optimizer, wrapped by Accelerate. What DeepSpeed does otherwise is in zero.py."""
+    """A network and its optimizer, wrapped by Accelerate."""
 
     network: nn.Module
     optimizer: torch.optim.Optimizer

@@ -155,3 +155,10 @@ def test_a_network_is_cut_between_its_layers(family: str, layer: str) -> None:
         sizes = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
     network = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(family, vocab_size=200, **sizes))
     assert layer_classes(network) == ([layer] if layer else [])
+
+
+def test_deepspeed_is_refused_with_what_to_use_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launch under DeepSpeed names the launch config that splits the same things."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(InputError, match=r"fsdp\.yaml"):
+        check_strategy()
