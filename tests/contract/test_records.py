@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.contract.reading import HEADERLESS, JSONL, read
-from trainer.contract import records as module
+from trainer.contract import lines
 from trainer.contract.errors import InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.records import Dialect, Record, read_columns, read_records
@@ -28,7 +28,7 @@ def short(records: list[Record]) -> list[tuple[int, Any]]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records of at most 20 characters."""
-    monkeypatch.setattr(module, "MAX_RECORD", 20)
+    monkeypatch.setattr(lines, "MAX_RECORD", 20)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf", b"\n\r\n\n"])

@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.contract.errors import BadRow, InputError, nearest
+from trainer.contract.looks import delimiter_hint
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Letters, marks and symbols by their category, of which nothing is seen: fillers, joiners, selectors, braille's blank.
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,8 +24,8 @@ class InputSpec:
 
     text: the columns, joined in this order with `join`; parts that are null leave no joiner behind.
     pair: a column for the second text of a sentence pair, or None.
-    on_null: what a null means, in any of these columns. A null is a missing value or text of white space alone (also
-        after unescaping: "&nbsp;").
+    on_null: what a null means, in any of these columns. A null is a missing value or text in which nothing can be
+        seen: white space, control and zero-width characters alone (also after unescaping: "&nbsp;").
         "error" refuses the row, "drop" leaves it out of training (counted), "empty" reads it as "". Scoring never
         leaves a row out: "error" and "drop" both make it an error row there.
     unescape_html, unicode: `html.unescape`, then `unicodedata.normalize`, each on request.
@@ -51,7 +56,9 @@ class InputSpec:
                     f"no column {column!r}",
                     where=where,
                     found=", ".join(map(repr, present)),
-                    do=nearest(column, present) or "name the text column under input.text, or rename the file's column",
+                    do=delimiter_hint(present, self.columns)
+                    or nearest(column, present)
+                    or "name the text column under input.text, or rename the file's column",
                 )
 
     def read(self, record: Mapping[str, object]) -> tuple[str, str | None]:
@@ -76,8 +83,16 @@ class InputSpec:
             value = html.unescape(value)
         if self.unicode:
             value = unicodedata.normalize(self.unicode, value)
-        if value and not value.isspace():
+        if any(map(_is_seen, value)):
             return value
         if self.on_null == "empty":
             return ""
         raise BadRow("null_text", f"column {column!r} is empty")
+
+
+def _is_seen(character: str) -> bool:
+    """Whether a character leaves a mark by itself."""
+    if character.isalnum() and character.isascii():
+        return True
+    hidden = character.isspace() or unicodedata.category(character) in ("Cc", "Cf") or _UNSEEN.match(character)
+    return not hidden

@@ -1,0 +1,34 @@
+"""The formats and compressions that files of rows may have, by their suffix: one list for training and scoring."""
+
+from pathlib import PurePath
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "csv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".xlsx": "xlsx",
+}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+
+
+def split_suffixes(name: str) -> tuple[str | None, str | None]:
+    """A file name's format and compression, None where its suffixes name none."""
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    return (FORMATS.get(suffixes[-1]) if suffixes else None), compression
+
+
+def is_hidden(path: PurePath, asked: str = "") -> bool:
+    """Whether a part of a relative path begins with "." or "_", as copies, caches and marks of other tools do.
+
+    asked: the pattern that found it; a part that it spells with the same first character was asked for.
+    """
+    wanted = {part[0] for part in PurePath(asked).parts if part[0] in "._" and part not in (".", "..")}
+    return any(part[0] in "._" and part[0] not in wanted and part not in (".", "..") for part in path.parts)
