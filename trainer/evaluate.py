@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 from accelerate import Accelerator
-from numpy.typing import NDArray
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, allowed, bootstrap, compute, confusion, per_class, take
+from trainer.contract.metrics import METRICS, allowed, confusion, per_class
+from trainer.contract.resample import intervals
 from trainer.data.splits import open_split
 from trainer.network.load import open_checkpoint
 from trainer.predict import EncodedRows, Predictor
@@ -56,13 +56,14 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         network=network, inputs=classifier.inputs, encoder=encoder, accelerator=accelerator, tokens=job.tokens
     ).evaluate(data, space)
     seconds = time.perf_counter() - started
+    figures = intervals([name for name in METRICS if allowed(name, space)], found.scores, rows.labels, space)
     result = {
         "split": job.split,
         "checkpoint": checkpoint.path.name,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
         "metric": checkpoint.metric,
-        "metrics": _with_intervals(found.scores, rows.labels, space),
+        "metrics": {name: asdict(interval) for name, interval in figures.items()},
         "per_class": per_class(found.scores, rows.labels, space),
         "confusion": confusion(found.scores, rows.labels, space).tolist(),
         "labels": list(space.names),
@@ -71,15 +72,6 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     write_json(job.run / f"{job.split}_metrics.json", result)
     _write_predictions(job.run / f"{job.split}_predictions.jsonl", rows, found.scores, space)
     return result
-
-
-def _with_intervals(scores: Scores, labels: NDArray[Any], space: LabelSpace) -> dict[str, dict[str, float]]:
-    """Each metric with its 95 % bootstrap interval."""
-
-    def measured(name: str) -> dict[str, float]:
-        return asdict(bootstrap(lambda chosen: compute(name, take(scores, chosen), labels[chosen], space), len(labels)))
-
-    return {name: measured(name) for name in METRICS if allowed(name, space)}
 
 
 def _refuse_refit(run: Path) -> None:

@@ -9,6 +9,7 @@ from export.bundle import Parity
 from trainer.contract import metrics
 from trainer.contract.errors import ArtifactError, GateError
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.resample import Interval, resampled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ class Truth:
             )
         scores = self.space.decode(logits)
         differences = np.abs(scores.probabilities.astype(np.float64) - self.scores.probabilities)
-        drop = metrics.bootstrap(lambda rows: self._drop(scores, rows), len(logits))
+        drop = self._drop(scores)
         return Parity(
             rows=len(logits),
             label_agreement=self.scores.agreement(scores),
@@ -78,13 +79,13 @@ class Truth:
             drop_high=drop.high,
         )
 
-    def _drop(self, scores: Scores, rows: NDArray[np.int64]) -> float:
-        """torch's metric minus the file's on the same resampled rows, turned so that positive is worse."""
-        labels = self.labels[rows]
+    def _drop(self, scores: Scores) -> Interval:
+        """torch's metric minus the file's, turned so that positive is worse, on the same resampled rows."""
+        sign = -1 if self.metric in metrics.LOWER_IS_BETTER else 1
         torch, file = (
-            metrics.compute(self.metric, metrics.take(each, rows), labels, self.space) for each in (self.scores, scores)
+            resampled([self.metric], each, self.labels, self.space)[self.metric] for each in (self.scores, scores)
         )
-        return file - torch if self.metric in metrics.LOWER_IS_BETTER else torch - file
+        return Interval.of(sign * (self.value(self.scores) - self.value(scores)), sign * (torch - file))
 
 
 def failures(parity: Parity, bounds: Bounds) -> list[str]:

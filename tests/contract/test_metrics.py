@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, allowed, bootstrap, compute, compute_all, confusion, per_class, take
+from trainer.contract.metrics import METRICS, allowed, compute, compute_all, confusion, per_class
 
 Labels = np.ndarray[Any, Any]
 # Labels, kind, rows, and whether the last label is absent.
@@ -95,7 +95,6 @@ def test_no_rows_have_no_metrics() -> None:
         scores, truth, space = data(3, kind, 0, False)
         assert all(math.isnan(value) for value in compute_all(scores, truth, space).values())
         assert confusion(scores, truth, space).sum() == 0
-    assert math.isnan(bootstrap(lambda rows: float(rows.mean()), 0).value)
 
 
 def test_nothing_to_divide_by_is_zero() -> None:
@@ -156,36 +155,3 @@ def test_per_class_and_confusion_are_scikit_learns(case: tuple[Scores, Labels, L
         )
     elif len(space) > 1:
         assert np.array_equal(confusion(scores, truth, space), sk.multilabel_confusion_matrix(truth, scores.decisions))
-
-
-def test_take_is_the_metric_of_those_rows() -> None:
-    """Scores of chosen rows, repeated ones too, measure those rows."""
-    scores, truth, space = data(5, "single", 300, False)
-    rows = np.array([3, 3, 7, 250])
-    assert compute("accuracy", take(scores, rows), truth[rows], space) == np.mean(scores.decisions[rows] == truth[rows])
-
-
-def test_the_interval_covers_the_true_value_as_often_as_it_says() -> None:
-    """Of 200 samples of 200 rows with a true accuracy of 0.8, about 95 % of the intervals hold 0.8."""
-    random = np.random.default_rng(5)
-    held = 0
-    for _ in range(200):
-        right = random.random(200) < 0.8
-        interval = bootstrap(lambda rows, right=right: float(right[rows].mean()), 200, rounds=300)  # type: ignore[misc]
-        held += interval.low <= 0.8 <= interval.high
-    assert 178 <= held <= 198
-
-
-def test_the_interval_is_reproducible_and_leaves_undefined_resamples_out() -> None:
-    """One seed gives one interval; resamples without the rare class do not make it NaN."""
-    rare = np.zeros(20, dtype=bool)
-    rare[0] = True
-
-    def measure(rows: Any) -> float:
-        return float(rows.mean()) if rare[rows].any() else float("nan")
-
-    first, again = bootstrap(measure, 20, rounds=100), bootstrap(measure, 20, rounds=100)
-    assert first == again
-    assert first.low < first.value < first.high
-    assert bootstrap(measure, 20, rounds=100, seed=1) != first
-    assert math.isnan(bootstrap(lambda _: float("nan"), 5, rounds=10).low)

@@ -6,12 +6,15 @@ may import neither scikit-learn nor the rest of `trainer`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace, Scores
 
+Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 METRICS = (
     "accuracy",
@@ -27,15 +30,6 @@ METRICS = (
     "loss",
 )
 LOWER_IS_BETTER = frozenset({"loss"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A metric's value with a 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def allowed(name: str, space: LabelSpace) -> bool:
@@ -54,38 +48,108 @@ def compute(name: str, scores: Scores, labels: Labels, space: LabelSpace) -> flo
     negative log-likelihood (for multi-label: over rows and labels). A precision, recall or F1 with nothing to divide by
     is 0.
     """
-    return float(_FUNCTIONS[name](scores, labels, space)) if len(labels) else float("nan")
+    return float(Weighed.once(scores, labels, space).values(name)[0])
 
 
 def compute_all(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, float]:
     """Every metric that is defined for these labels."""
-    return {name: compute(name, scores, labels, space) for name in METRICS if allowed(name, space)}
+    rows = Weighed.once(scores, labels, space)
+    return {name: float(rows.values(name)[0]) for name in METRICS if allowed(name, space)}
 
 
-def bootstrap(
-    measure: Callable[[NDArray[np.int64]], float], rows: int, *, rounds: int = 1000, seed: int = 0
-) -> Interval:
-    """Value and 95 % percentile interval of `measure(row numbers)` over resampled rows (Efron 1979).
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Weighed rows, R times over. Per label, [R, C]: true positives, rows decided so, rows labelled so."""
 
-    Undefined resamples are left out; without rows all three are NaN.
-    """
-    if not rows:
-        return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
-    generator = np.random.default_rng(seed)
-    samples = np.array([measure(generator.integers(0, rows, rows)) for _ in range(rounds)])
-    samples = samples[np.isfinite(samples)]
-    low, high = np.percentile(samples, [2.5, 97.5]) if len(samples) else (float("nan"), float("nan"))
-    return Interval(value=measure(np.arange(rows)), low=float(low), high=float(high))
+    true_positive: Floats
+    predicted: Floats
+    actual: Floats
+    right: Floats
+    """[R]: rows whose whole decision is right."""
+    rows: Floats
+    """[R]: all rows."""
 
 
-def take(scores: Scores, rows: NDArray[np.int64]) -> Scores:
-    """The scores of some rows."""
-    return Scores(probabilities=scores.probabilities[rows], decisions=scores.decisions[rows])
+@dataclass(frozen=True, kw_only=True)
+class Weighed:
+    """N rows, each counted as often as its weight says, R times over: a bootstrap's resamples, or all rows once."""
+
+    scores: Scores
+    labels: Labels
+    space: LabelSpace
+    weights: Floats
+    """[R, N]: how often each row counts."""
+
+    @classmethod
+    def once(cls, scores: Scores, labels: Labels, space: LabelSpace) -> "Weighed":
+        """Every row once: R is 1."""
+        return cls(scores=scores, labels=labels, space=space, weights=np.ones((1, len(labels))))
+
+    def values(self, name: str) -> Floats:
+        """A metric for each of the R weighings, [R]: see `compute`."""
+        if not len(self.labels):
+            return np.full(len(self.weights), np.nan)
+        if name in ("roc_auc", "average_precision"):
+            return self._ranks[name]
+        return self._loss() if name == "loss" else _COUNTED[name](self.counts, self.space)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What decisions and labels have in common."""
+        decided, labels = self.scores.decisions, self.labels
+        right = decided == labels if self.space.kind == "single" else (decided == labels).all(axis=1)
+        true_positive, predicted, actual = self._counts()
+        return Counts(
+            true_positive=true_positive,
+            predicted=predicted,
+            actual=actual,
+            right=(self.weights @ right.astype(self.weights.dtype)).astype(np.float64),
+            rows=self.weights.sum(axis=1, dtype=np.float64),
+        )
+
+    def _counts(self) -> tuple[Floats, Floats, Floats]:
+        decided, labels, size = self.scores.decisions, self.labels, len(self.space)
+        if self.space.kind == "multi":
+            found, true = decided.astype(np.bool_), labels.astype(np.bool_)
+            return tuple(
+                (self.weights @ each.astype(self.weights.dtype)).astype(np.float64)
+                for each in (found & true, found, true)
+            )  # type: ignore[return-value]
+        given, named = decided.astype(np.int64), labels.astype(np.int64)
+        hits = np.where(given == named, named, size)
+
+        def counted(of: NDArray[np.int64]) -> Floats:
+            return np.array([np.bincount(of, weights=row, minlength=size + 1)[:size] for row in self.weights])
+
+        return counted(hits), counted(given), counted(named)
+
+    @cached_property
+    def _ranks(self) -> dict[str, Floats]:
+        """Mean over labels of each rank metric; of the positive label where two single ones exclude each other."""
+        space = self.space
+        chosen = [space.positive_id] if space.kind == "single" and len(space) == 2 else range(len(space))
+        true = (lambda label: self.labels[:, label]) if space.kind == "multi" else (lambda label: self.labels == label)
+        found = [
+            _ranked(self.scores.probabilities[:, label], true(label).astype(np.bool_), self.weights) for label in chosen
+        ]
+        return {name: np.mean([each[name] for each in found], axis=0) for name in ("roc_auc", "average_precision")}
+
+    def _loss(self) -> Floats:
+        tiny = np.finfo(np.float32).tiny
+        probabilities = self.scores.probabilities.astype(np.float64)
+        if self.space.kind == "single":
+            given = probabilities[np.arange(len(self.labels)), self.labels.astype(np.int64)]
+            each = -np.log(np.maximum(given, tiny))
+        else:
+            # A float32 that reads 1 stands for anything above 1 - 2**-25: no more is held against a wrong label.
+            low, high = np.maximum(probabilities, tiny), np.maximum(1 - probabilities, 2.0**-25)
+            each = -np.log(np.where(self.labels.astype(np.bool_), low, high)).mean(axis=1)
+        return np.asarray((self.weights @ each.astype(self.weights.dtype)).astype(np.float64) / self.counts.rows)
 
 
 def per_class(scores: Scores, labels: Labels, space: LabelSpace) -> list[dict[str, float | int | str]]:
     """Precision, recall, F1 and support of each label."""
-    true_positive, predicted, actual = _counts(scores, labels, space)
+    counts = Weighed.once(scores, labels, space).counts
     return [
         {
             "label": name,
@@ -94,7 +158,9 @@ def per_class(scores: Scores, labels: Labels, space: LabelSpace) -> list[dict[st
             "f1": float(_ratio(2 * tp, found + true)),
             "support": int(true),
         }
-        for name, tp, found, true in zip(space.names, true_positive, predicted, actual, strict=True)
+        for name, tp, found, true in zip(
+            space.names, counts.true_positive[0], counts.predicted[0], counts.actual[0], strict=True
+        )
     ]
 
 
@@ -103,131 +169,78 @@ def confusion(scores: Scores, labels: Labels, space: LabelSpace) -> NDArray[np.i
     if space.kind == "single":
         flat = np.asarray(labels, dtype=np.int64) * len(space) + scores.decisions.astype(np.int64)
         return np.bincount(flat, minlength=len(space) ** 2).reshape(len(space), len(space))
-    tp, predicted, actual = (counts.astype(np.int64) for counts in _counts(scores, labels, space))
+    counts = Weighed.once(scores, labels, space).counts
+    tp, predicted, actual = (
+        each[0].astype(np.int64) for each in (counts.true_positive, counts.predicted, counts.actual)
+    )
     return np.stack([len(labels) - predicted - actual + tp, predicted - tp, actual - tp, tp], axis=1).reshape(-1, 2, 2)
 
 
-def _counts(
-    scores: Scores, labels: Labels, space: LabelSpace
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Per label: true positives, rows decided so, rows labelled so."""
-    found, true = _one_hot(scores.decisions, space), _one_hot(labels, space)
-    return (
-        (found & true).sum(axis=0).astype(np.float64),
-        found.sum(axis=0).astype(np.float64),
-        true.sum(axis=0).astype(np.float64),
-    )
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.asarray(part / np.where(whole > 0, whole, 1.0))
 
 
-def _one_hot(labels: NDArray[np.generic], space: LabelSpace) -> NDArray[np.bool_]:
-    if space.kind == "multi":
-        return labels.astype(np.bool_)
-    return np.asarray(labels[:, None] == np.arange(len(space)), dtype=np.bool_)
+def _ranked(scores: NDArray[np.float32], true: NDArray[np.bool_], weights: Floats) -> dict[str, Floats]:
+    """roc_auc: the chance that a positive row outranks a negative one, ties counting half (Mann and Whitney 1947).
+    average_precision: precision at each distinct score, weighted by the recall gained there. Both [R].
+
+    Rows are sorted once. Only scores that a positive row has matter, so what lies between two of them is summed up.
+    """
+    order = np.argsort(-scores.astype(np.float64), kind="stable")
+    ordered, positive = scores[order], true[order]
+    if not positive.any():
+        return dict.fromkeys(("roc_auc", "average_precision"), np.full(len(weights), np.nan))
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    group = np.cumsum(np.append(False, ordered[1:] != ordered[:-1]))[positive]
+    has = np.zeros(len(starts), dtype=np.bool_)
+    has[group] = True
+    own = has | np.append(True, has[:-1])
+    # `take` gathers columns several times faster than an index does.
+    hits = _sums(np.take(weights, order[positive], axis=1), np.flatnonzero(np.diff(group, prepend=-1)))
+    sums = _sums(np.take(weights, order, axis=1), starts[own])
+    total, places = np.cumsum(sums, axis=1, dtype=np.float64), np.flatnonzero(has[own])
+    until, found = np.take(total, places, axis=1), np.cumsum(hits, axis=1, dtype=np.float64)
+    before = until - np.take(sums, places, axis=1)
+    positives, negatives = found[:, -1], total[:, -1] - found[:, -1]
+    # Negative rows behind a score, and half of those that tie with it.
+    behind = negatives[:, None] - (before - (found - hits)) - (until - before - hits) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "roc_auc": (behind * hits).sum(axis=1) / (positives * negatives),
+            "average_precision": (_ratio(found, until) * hits).sum(axis=1) / positives,
+        }
 
 
-def _ratio(part: NDArray[np.float64] | float, whole: NDArray[np.float64] | float) -> NDArray[np.float64]:
-    return np.asarray(part / np.where(np.asarray(whole) > 0, whole, 1.0))
+def _sums(weights: Floats, starts: NDArray[np.int64]) -> Floats:
+    return np.asarray(np.add.reduceat(weights, starts, axis=1))
 
 
-def _accuracy(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    same = scores.decisions == labels
-    return float((same if space.kind == "single" else same.all(axis=1)).mean())
+def _f1_each(counts: Counts) -> Floats:
+    return _ratio(2 * counts.true_positive, counts.predicted + counts.actual)
 
 
-def _precision(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    tp, predicted, _ = _counts(scores, labels, space)
-    return float(_ratio(tp, predicted)[space.positive_id])
-
-
-def _recall(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    tp, _, actual = _counts(scores, labels, space)
-    return float(_ratio(tp, actual)[space.positive_id])
-
-
-def _f1_each(scores: Scores, labels: Labels, space: LabelSpace) -> NDArray[np.float64]:
-    tp, predicted, actual = _counts(scores, labels, space)
-    return _ratio(2 * tp, predicted + actual)
-
-
-def _f1_micro(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    tp, predicted, actual = _counts(scores, labels, space)
-    return float(_ratio(2 * tp.sum(), predicted.sum() + actual.sum()))
-
-
-def _f1_weighted(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    actual = _counts(scores, labels, space)[2]
-    return float(_ratio((_f1_each(scores, labels, space) * actual).sum(), actual.sum()))
-
-
-def _f1_macro(scores: Scores, labels: Labels, space: LabelSpace) -> float:
+def _f1_macro(counts: Counts, space: LabelSpace) -> Floats:
     """Mean over the labels that occur, among the true ones or the decided ones (as scikit-learn does)."""
-    _, predicted, actual = _counts(scores, labels, space)
-    present = (predicted + actual > 0) | (space.kind == "multi")
-    return float(_f1_each(scores, labels, space)[present].mean())
+    present = (counts.predicted + counts.actual > 0) | (space.kind == "multi")
+    return _ratio((_f1_each(counts) * present).sum(axis=1), present.sum(axis=1).astype(np.float64))
 
 
-def _mcc(scores: Scores, labels: Labels, space: LabelSpace) -> float:
+def _mcc(counts: Counts, _space: LabelSpace) -> Floats:
     """Matthews' correlation for any number of classes (Gorodkin 2004)."""
-    tp, predicted, actual = _counts(scores, labels, space)
-    rows = float(len(labels))
-    covariance = tp.sum() * rows - (predicted * actual).sum()
-    spread = np.sqrt((rows**2 - (predicted**2).sum()) * (rows**2 - (actual**2).sum()))
-    return float(covariance / spread) if spread > 0 else 0.0
+    tp, predicted, actual, rows = counts.true_positive, counts.predicted, counts.actual, counts.rows
+    covariance = tp.sum(axis=1) * rows - (predicted * actual).sum(axis=1)
+    return _ratio(covariance, np.sqrt((rows**2 - (predicted**2).sum(axis=1)) * (rows**2 - (actual**2).sum(axis=1))))
 
 
-def _ranked(
-    measure: Callable[[NDArray[np.float64], NDArray[np.bool_]], float],
-) -> Callable[[Scores, Labels, LabelSpace], float]:
-    def over_labels(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-        true = _one_hot(labels, space)
-        chosen = [space.positive_id] if space.kind == "single" and len(space) == 2 else range(len(space))
-        return float(
-            np.mean([measure(scores.probabilities[:, label].astype(np.float64), true[:, label]) for label in chosen])
-        )
-
-    return over_labels
-
-
-def _roc_auc(scores: NDArray[np.float64], true: NDArray[np.bool_]) -> float:
-    """Chance that a positive row outranks a negative one, ties counting half (Mann and Whitney 1947)."""
-    positives, negatives = int(true.sum()), int((~true).sum())
-    if not positives or not negatives:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    middle_rank = np.cumsum(counts) - (counts - 1) / 2
-    return float((middle_rank[place][true].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def _average_precision(scores: NDArray[np.float64], true: NDArray[np.bool_]) -> float:
-    """Precision at each distinct score, weighted by the recall gained there."""
-    if not true.any():
-        return float("nan")
-    distinct, place = np.unique(-scores, return_inverse=True)
-    hits = np.bincount(place, weights=true, minlength=len(distinct))
-    rows = np.bincount(place, minlength=len(distinct))
-    return float((np.cumsum(hits) / np.cumsum(rows) * hits).sum() / true.sum())
-
-
-def _loss(scores: Scores, labels: Labels, space: LabelSpace) -> float:
-    tiny = np.finfo(np.float32).tiny
-    probabilities = scores.probabilities.astype(np.float64)
-    if space.kind == "single":
-        return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels.astype(np.int64)], tiny)).mean())
-    # A float32 that reads 1 stands for anything above 1 - 2**-25: no more than that is held against a wrong label.
-    right = np.where(labels.astype(np.bool_), np.maximum(probabilities, tiny), np.maximum(1 - probabilities, 2.0**-25))
-    return float(-np.log(right).mean())
-
-
-_FUNCTIONS: dict[str, Callable[[Scores, Labels, LabelSpace], float]] = {
-    "accuracy": _accuracy,
-    "precision": _precision,
-    "recall": _recall,
-    "f1": lambda scores, labels, space: float(_f1_each(scores, labels, space)[space.positive_id]),
+_COUNTED: dict[str, Callable[[Counts, LabelSpace], Floats]] = {
+    "accuracy": lambda counts, _: _ratio(counts.right, counts.rows),
+    "precision": lambda counts, space: _ratio(counts.true_positive, counts.predicted)[:, space.positive_id],
+    "recall": lambda counts, space: _ratio(counts.true_positive, counts.actual)[:, space.positive_id],
+    "f1": lambda counts, space: _f1_each(counts)[:, space.positive_id],
     "f1_macro": _f1_macro,
-    "f1_micro": _f1_micro,
-    "f1_weighted": _f1_weighted,
-    "roc_auc": _ranked(_roc_auc),
-    "average_precision": _ranked(_average_precision),
+    "f1_micro": lambda counts, _: _ratio(
+        2 * counts.true_positive.sum(axis=1), (counts.predicted + counts.actual).sum(axis=1)
+    ),
+    "f1_weighted": lambda counts, _: _ratio((_f1_each(counts) * counts.actual).sum(axis=1), counts.actual.sum(axis=1)),
     "mcc": _mcc,
-    "loss": _loss,
 }
