@@ -11,30 +11,29 @@ from pathlib import Path
 from typing import Any, Literal
 
 from export.bundle import Bundle
-from serve.journal.remote import RemoteFolder, RemoteParts
-from serve.journal.shards import FrameFormat, ShardSink, shard_path, share_of
-from serve.journal.state import Target
-from serve.journal.work_folder import Journal, disk_error, earlier_job, finished_report
+from serve.journal.output import Destination, open_output
 from serve.operations.check import check, require_passed
 from serve.operations.progress import Progress
 from serve.operations.prometheus import served
 from serve.operations.tune import cached, tune
-from serve.pipeline import Engine, LocalEngine, Pipeline, Sink
+from serve.pipeline import Pipeline
 from serve.reading.samples import first_texts
 from serve.reading.sources import Reading, Source, find_sources
 from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.engine import Engine, LocalEngine
 from serve.scoring.identity import scorer_identity
 from serve.scoring.stage import Stage
 from serve.writing.formats import make_format, output_format
 from serve.writing.layout import ScoreColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
-from serve.writing.stream import StreamSink
 from trainer.contract.errors import InputError
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
 # model on two cores, of which tuning takes a few per cent.
 LONG_BYTES = 100 * 2**20
+# What parts and journals mean. A job that another layout began is not gone on with.
+JOURNAL_LAYOUT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,24 +71,16 @@ class ScoreJob:
     ray_address: str | None = None
 
     @property
-    def streams(self) -> bool:
-        """Whether rows go to standard output."""
-        return str(self.out) == "-"
-
-    @property
-    def made(self) -> Path:
-        """The file or folder that this job makes: the output, or its share of it."""
-        return shard_path(Path(self.out), self.shard) if self.shard else Path(self.out)
-
-    @property
-    def remote(self) -> bool:
-        """Whether the output is at a URL."""
-        return "://" in str(self.out)
-
-    @property
     def kind(self) -> str:
         """The output's format."""
-        return self.out_format or ("jsonl" if self.streams else output_format(str(self.out)))
+        return self.out_format or ("jsonl" if str(self.out) == "-" else output_format(str(self.out)))
+
+    @property
+    def destination(self) -> Destination:
+        """Where the rows go."""
+        return Destination(
+            out=self.out, part_rows=self.part_rows, shard=self.shard, resume=self.resume, quiet=self.quiet
+        )
 
 
 def run(job: ScoreJob) -> dict[str, Any]:
@@ -98,96 +89,80 @@ def run(job: ScoreJob) -> dict[str, Any]:
     Returns the report. Raises InputError for what the user gave, and ClassifactError where too many rows were rejected
     or the disk is full; then the work so far is kept for --resume.
     """
-    kind = job.kind
+    output = open_output(job.destination)
     sources = find_sources(job.inputs, job.reading)
     _require_possible(job, sources)
+    # Before the bundle is opened, tuned and proven, which takes a while.
+    output.require_free()
     bundle = Bundle.open(job.bundle)
-    with Scorer(bundle, _settings(job, sources, bundle)) as scorer:
+    with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
         if job.canary:
-            require_passed(check(scorer))
-        spec, labels = bundle.contract.input, bundle.contract.labels
-        peeked = read_windows(sources, spec.columns, job.reading.window)
-        first = next(peeked, None)
-        # What can be read again is, so that the figures hold all of the reading.
-        once = any(source.once for source in sources)
-        windows = chain([first] if first else [], peeked) if once else None
-        require_columns(sources, first, spec)
-        names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities)
-        layout = make_layout(sources, first, names, kind)
-        output = make_format(kind, layout, labels)
-        written = FrameFormat(output.head()) if job.shard else output
-        target = Target(out=job.made, format=written, part_rows=job.part_rows)
-        stage = Stage(
-            scorer=scorer,
-            layout=layout,
-            format=output,
-            max_chars=job.reading.max_chars,
-            nulls=job.on_error == "null",
-        )
-        if job.streams:
-            rows = windows or read_windows(sources, spec.columns, job.reading.window)
-            figures = _piped(job, sources, stage, StreamSink(output), rows)
-            return {"out": "standard output", "errors": "standard error", **figures}
-        return _kept(job, sources, stage, target, windows)
+            prove(scorer)
+        stage, peeked = _first_look(job, sources, scorer)
+        identity = _identity(job, sources, scorer)
+        done = output.finished_report(identity)
+        if done is not None:
+            return done
+        with output.begin(stage.format, identity) as sink, stop_on_sigterm() as stop:
+            if sink.finished is None:
+                start = sink.state.position
+                windows = peeked or read_windows(sources, bundle.contract.input.columns, job.reading.window, start)
+                progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+                with (
+                    _engine(job, sources, stage, output.share(windows), start) as engine,
+                    served(job.metrics_port, lambda: sink.state),
+                ):
+                    pipeline = Pipeline(
+                        engine=engine,
+                        sink=sink,
+                        progress=progress,
+                        stop=stop,
+                        max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
+                        whole=job.shard is None,
+                    )
+                    figures = pipeline.run()
+                session = scorer.session
+                sink.seal({**figures, "precision": session.precision, "provider": session.provider, "job": identity})
+            return sink.publish()
+
+
+def prove(scorer: Scorer) -> None:
+    """Raise GateError where this machine does not give the scores that the bundle was accepted on."""
+    require_passed(check(scorer))
 
 
 def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
-    """Raise InputError where what was asked for excludes itself."""
+    """Raise InputError where the inputs do not allow what was asked for."""
     once = any(source.once for source in sources)
-    if job.resume and (job.streams or once):
-        raise InputError("standard input, standard output and pipes cannot be resumed", do="use files")
-    if ((job.streams or job.shard) and job.part_rows is not None) or (job.streams and job.shard):
-        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
-    if job.remote and (job.part_rows is None or job.shard):
-        raise InputError(
-            "an object store can neither append nor rename, which a single file and a share need to be exactly once",
-            where=job.out,
-            do="say --part-rows N for a folder of parts, or score into a local file and copy it",
-        )
+    if job.resume and once:
+        raise InputError("standard input and pipes cannot be resumed", do="use files")
     if job.engine == "ray" and (once or job.shard):
         raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
-def _kept(
-    job: ScoreJob, sources: list[Source], stage: Stage, target: Target, windows: Iterator[Window] | None
-) -> dict[str, Any]:
-    """Score into a journal, or into parts at a URL."""
-    identity = _identity(job, sources, stage.scorer)
-    done = finished_report(target, identity) if job.resume and not job.remote else None
-    if done is not None:
-        return done
-    with _journal(job, target, identity) as journal:
-        sink: Sink = ShardSink(journal) if job.shard else journal
-        if journal.finished is None:
-            columns = stage.scorer.bundle.contract.input.columns
-            windows = windows or read_windows(sources, columns, job.reading.window, journal.state.position)
-            if job.shard:
-                windows = share_of(windows, job.shard)
-            try:
-                figures = _piped(job, sources, stage, sink, windows)
-                errors = sink.rejected if job.remote else str(target.errors)
-                found = errors if journal.state.rejected else None
-                journal.seal(
-                    {"out": str(job.out if job.remote else target.out), "errors": found, **figures, "job": identity}
-                )
-            except OSError as error:
-                raise disk_error(error, job.out) from error
-        return journal.publish()
+def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[Stage, Iterator[Window] | None]:
+    """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
+
+    What can be read again is, so that the figures hold all of the reading.
+    """
+    spec, labels = scorer.bundle.contract.input, scorer.bundle.contract.labels
+    peeked = read_windows(sources, spec.columns, job.reading.window)
+    first = next(peeked, None)
+    require_columns(sources, first, spec)
+    layout = make_layout(sources, first, ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities), job.kind)
+    stage = Stage(
+        scorer=scorer,
+        layout=layout,
+        format=make_format(job.kind, layout, labels),
+        max_chars=job.reading.max_chars,
+        nulls=job.on_error == "null",
+    )
+    once = any(source.once for source in sources)
+    return stage, chain([first] if first else [], peeked) if once else None
 
 
-def _journal(job: ScoreJob, target: Target, identity: dict[str, object]) -> Journal | RemoteParts:
-    if not job.remote or target.part_rows is None:
-        return Journal.open(target, identity, resume=job.resume)
-    parts = RemoteParts(RemoteFolder(str(job.out)), target.format, target.part_rows)
-    parts.begin(identity, resume=job.resume)
-    return parts
-
-
-def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle) -> ScorerOptions:
+def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle, before: dict[str, Any] | None) -> ScorerOptions:
     """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
-    before = None
-    if job.resume:
-        before = RemoteFolder(str(job.out)).earlier_job() if job.remote else earlier_job(job.made)
     if before is not None:
         # Not what the cache or the clock say by now. What the user says is compared later.
         session = replace(job.scorer.session, threads=before["threads"])
@@ -217,20 +192,12 @@ def _silent(_: str) -> None:
     pass
 
 
-def _piped(
-    job: ScoreJob, sources: list[Source], stage: Stage, sink: Sink, windows: Iterator[Window]
-) -> dict[str, object]:
-    progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
-    bound = ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors
-    session = stage.scorer.session
-    local = nullcontext(LocalEngine(stage, windows))
-    opened = local if job.engine == "local" else _ray_engine(job, sources, stage, sink.state.position)
-    with opened as engine, stop_on_sigterm() as stop, served(job.metrics_port, lambda: sink.state):
-        pipeline = Pipeline(engine=engine, sink=sink, progress=progress, stop=stop, max_errors=bound)
-        return {**pipeline.run(), "precision": session.precision, "provider": session.provider}
-
-
-def _ray_engine(job: ScoreJob, sources: list[Source], stage: Stage, start: Position) -> AbstractContextManager[Engine]:
+def _engine(
+    job: ScoreJob, sources: list[Source], stage: Stage, windows: Iterator[Window], start: Position
+) -> AbstractContextManager[Engine]:
+    """What scores the windows: this process, or a cluster, which reads them itself."""
+    if job.engine == "local":
+        return nullcontext(LocalEngine(stage, windows))
     try:
         from serve.scoring.ray_engine import Inputs, Work, opened
     except ModuleNotFoundError as error:
@@ -250,7 +217,7 @@ def _ray_engine(job: ScoreJob, sources: list[Source], stage: Stage, start: Posit
         kind=job.kind,
         max_chars=stage.max_chars,
         nulls=stage.nulls,
-        canary=job.canary,
+        prove=prove if job.canary else None,
         identity=scorer_identity(scorer),
     )
     inputs = Inputs(sources=sources, columns=scorer.bundle.contract.input.columns, size=job.reading.window, start=start)
@@ -277,6 +244,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         **scorer_identity(scorer),
         **asdict(job.reading),
         "probabilities": job.probabilities,
+        "journal": JOURNAL_LAYOUT,
         "nulls": job.on_error == "null",
         "prefix": job.prefix,
         "part_rows": job.part_rows,

@@ -3,22 +3,17 @@
 import signal
 import threading
 import time
-from collections import deque
-from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
 
-from serve.journal.state import Scored, State
-from serve.operations.progress import Phases, Progress
-from serve.reading.windows import Window
-from serve.scoring.stage import Begun, Stage
+from serve.journal.output import Sink
+from serve.journal.state import State
+from serve.operations.progress import Progress
+from serve.scoring.engine import Engine, Spent
+from serve.scoring.phases import Phases
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ClassifactError
 from trainer.contract.machine import peak_memory
-
-# Windows that are read and tokenized before the first of them is waited for: one is scored, one is ready.
-_AHEAD = 2
 
 
 class StoppedError(ClassifactError):
@@ -27,84 +22,20 @@ class StoppedError(ClassifactError):
     exit_code = 128 + signal.SIGTERM
 
 
-class Sink(Protocol):
-    """What takes the bytes of windows, in order."""
-
-    @property
-    def state(self) -> State:
-        """How far the job is."""
-
-    def append(self, rows: bytes, errors: bytes, state: State) -> None:
-        """Add a window's bytes; `state` is how far the job is with them."""
-
-    def commit(self) -> None:
-        """Make what was appended safe."""
-
-    @property
-    def rejected(self) -> str:
-        """Where the rejected rows are until the job is whole."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spent:
-    """Processor seconds: of everything, and of the session alone."""
-
-    cpu: float
-    session: float
-
-
-class Engine(Protocol):
-    """Where windows are scored: in this process, or on a cluster. workers: threads or processes that score."""
-
-    workers: int
-
-    def results(self, phases: Phases) -> Generator[Scored]:
-        """Every window, in order. Closing the iterator takes back what was begun."""
-
-    def spent(self) -> Spent:
-        """What scoring has cost so far."""
-
-
-class LocalEngine:
-    """Scores the windows in this process."""
-
-    def __init__(self, stage: Stage, windows: Iterator[Window]) -> None:
-        self.workers = stage.scorer.workers
-        self._stage = stage
-        self._windows = windows
-
-    def results(self, phases: Phases) -> Generator[Scored]:
-        """Every window, in order."""
-        begun: deque[Begun] = deque()
-        try:
-            while True:
-                with phases("read"):
-                    window = next(self._windows, None)
-                if window is None:
-                    break
-                begun.append(self._stage.begin(window, phases))
-                if len(begun) > _AHEAD:
-                    yield self._stage.end(begun.popleft(), phases)
-            while begun:
-                yield self._stage.end(begun.popleft(), phases)
-        finally:
-            for rest in begun:
-                rest.pending.cancel()
-
-    def spent(self) -> Spent:
-        """What this process and its session have spent."""
-        return Spent(cpu=time.process_time(), session=self._stage.scorer.session_seconds)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """Windows from an engine into a sink, in order, with what it costs. stop: ends the job after a window."""
+    """Windows from an engine into a sink, in order, with what it costs.
+
+    stop: ends the job after a window. whole: whether the rows are all of a job, of which some must be scored; a share
+    may hold rejected rows alone.
+    """
 
     engine: Engine
     sink: Sink
     progress: Progress
     stop: threading.Event
     max_errors: ErrorBound
+    whole: bool = True
 
     def run(self) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
@@ -115,7 +46,7 @@ class Pipeline:
             with closing(self.engine.results(phases)) as results:
                 for scored in results:
                     with phases("write"):
-                        self.sink.append(scored.rows, scored.errors, self.sink.state.after(scored))
+                        self.sink.append(scored)
                     self.progress.update(self.sink.state, self.progress.share(scored.number, scored.share))
                     self._check_bound(last=False)
                     # What is begun behind this window is begun anew on resuming.
@@ -139,7 +70,7 @@ class Pipeline:
 
     def _check_bound(self, *, last: bool) -> None:
         state = self.sink.state
-        nothing = last and state.rejected > 0 and state.scored == 0
+        nothing = last and self.whole and state.rejected > 0 and state.scored == 0
         if nothing or self.max_errors.exceeded(state):
             self.sink.commit()
             raise ClassifactError(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
+from serve.reading.texts import Texts, read_texts
 from serve.scoring.batching import Encoding, Plan, plan
 from serve.scoring.long_text import Prefix
 from serve.scoring.session import CPU, Session, SessionOptions, open_sessions
@@ -152,7 +153,7 @@ class Scorer:
         rows = [self._checked(row, item) for row, item in enumerate(texts)]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
         logits = self.logits([text for text, _ in rows], pairs)
-        broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+        broken = np.flatnonzero(~finite_rows(logits))
         if len(broken):
             raise ClassifactError(
                 "the model gives no number for a row",
@@ -168,7 +169,7 @@ class Scorer:
         Rows of a window are sorted and batched together; a row that cannot be scored is told of and does not stop the
         others.
         """
-        pending: deque[tuple[list[object], list[str | None], Pending]] = deque()
+        pending: deque[tuple[list[object], Texts, Pending]] = deque()
         source = iter(rows)
         while True:
             taken = list(islice(source, window))
@@ -180,31 +181,21 @@ class Scorer:
             elif not taken:
                 return
 
-    def _begin(self, rows: list[object]) -> tuple[list[object], list[str | None], Pending]:
-        reasons: list[str | None] = []
-        texts, pairs = list[str](), list[str]()
-        for row in rows:
-            try:
-                text, pair = self._read(row)
-            except BadRow as error:
-                reasons.append(error.reason)
-                continue
-            reasons.append(None)
-            texts.append(text)
-            pairs.append(pair or "")
-        return rows, reasons, self.submit(texts, pairs if self._plain.pair is not None else None)
+    def _begin(self, rows: list[object]) -> tuple[list[object], Texts, Pending]:
+        found = read_texts(rows, self._read, paired=self._plain.pair is not None)
+        return rows, found, self.submit(found.texts, found.pairs)
 
-    def _end(self, rows: list[object], reasons: list[str | None], pending: Pending) -> Iterator[RowScore]:
+    def _end(self, rows: list[object], found: Texts, pending: Pending) -> Iterator[RowScore]:
         logits = pending.result()
-        sound = np.asarray(np.isfinite(logits).all(axis=1))
+        sound = finite_rows(logits)
         labels = self.bundle.contract.labels
         # Rows that are no number are decoded as zeros and told of.
         scores = labels.decode(np.where(sound[:, None], logits, 0))
         names = decided_names(labels, scores)
         scored = zip(names, scores.probabilities, sound.tolist(), strict=True)
-        for row, reason in zip(rows, reasons, strict=True):
-            if reason is not None:
-                yield RowScore(row=row, labels=(), probabilities=None, reason=reason)
+        for place, row in enumerate(rows):
+            if place in found.bad:
+                yield RowScore(row=row, labels=(), probabilities=None, reason=found.bad[place].reason)
                 continue
             given, probabilities, good = next(scored)
             if good:
@@ -271,6 +262,11 @@ class Scorer:
             return self._read(item)
         except BadRow as error:
             raise InputError("a row cannot be scored", where=f"row {row}", found=str(error)) from None
+
+
+def finite_rows(logits: Logits) -> NDArray[np.bool_]:
+    """Which rows of logits [N, C] are numbers, bool [N]: fp16 may overflow, and such a row has no label."""
+    return np.asarray(np.isfinite(logits).all(axis=1))
 
 
 def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:

@@ -77,6 +77,34 @@ def test_the_import_table_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert broken_imports(tmp_path / "serve" / "job.py") == ["torch.nn", "trainer.loop"]
 
 
+# Who stands on the rooms of scoring, and is therefore none of theirs to import. `operations` surround a job, and may.
+ROOMS = ("reading", "scoring", "writing", "journal")
+ABOVE = ("serve.cli", "serve.options", "serve.job", "serve.pipeline", "serve.operations")
+
+
+def imports_back_up(path: Path) -> list[str]:
+    """What a file of one of serve's rooms imports from above it."""
+    name = module_name(path)
+    if not any(under(name, f"serve.{room}") for room in ROOMS):
+        return []
+    return [module for module in imports(path) if any(under(module, top) for top in ABOVE)]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if under(module_name(path), "serve")], ids=module_name)
+def test_rooms_of_serve_import_nothing_above_them(path: Path) -> None:
+    """Reading, scoring, writing and the journal know neither the job, nor the loop, nor what surrounds them."""
+    assert imports_back_up(path) == []
+
+
+def test_the_rule_of_rooms_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sink that imports the loop, even inside a function, is found."""
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "serve" / "journal").mkdir(parents=True)
+    path = tmp_path / "serve" / "journal" / "shards.py"
+    path.write_text("import serve.scorer\ndef f() -> None:\n    from serve.pipeline import Sink\n")
+    assert imports_back_up(path) == ["serve.pipeline"]
+
+
 def test_files_of_trainer_take_no_name_of_a_library() -> None:
     """trainer/run.py is launched by path, so a file such as trainer/datasets.py would stand in for the library."""
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())

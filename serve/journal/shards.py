@@ -9,11 +9,12 @@ import json
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from serve.journal.state import State
-from serve.pipeline import Sink
+from serve.journal.state import Scored
+from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
 from serve.writing.formats import output_format
 from trainer.contract.errors import ArtifactError, InputError
@@ -34,7 +35,7 @@ _SUMS = (
 
 
 class FrameFormat:
-    """What a shard's file begins with; its rows come framed through a `ShardSink`."""
+    """What a shard's file begins with; its rows come framed through a `ShardJournal`."""
 
     final = True
 
@@ -53,30 +54,14 @@ class FrameFormat:
         """Nothing is left to do."""
 
 
-class ShardSink:
-    """Frames each window's rows on their way into a journal; a window without rows is a frame too."""
+class ShardJournal(Journal):
+    """A journal that frames each window's rows; a window without rows is a frame too."""
 
-    def __init__(self, sink: Sink) -> None:
-        self._sink = sink
-
-    @property
-    def state(self) -> State:
-        """The journal's."""
-        return self._sink.state
-
-    @property
-    def rejected(self) -> str:
-        """The journal's."""
-        return self._sink.rejected
-
-    def append(self, rows: bytes, errors: bytes, state: State) -> None:
+    def append(self, scored: Scored) -> None:
         """Add a window's frame."""
-        # The position counts this window already.
-        self._sink.append(_FRAME.pack(state.position.windows - 1, len(rows)) + rows, errors, state)
-
-    def commit(self) -> None:
-        """Make what was appended safe."""
-        self._sink.commit()
+        # A window's result carries the ordinal of the next one.
+        frame = _FRAME.pack(scored.ordinal - 1, len(scored.rows)) + scored.rows
+        super().append(replace(scored, rows=frame))
 
 
 def shard_path(out: Path, shard: tuple[int, int]) -> Path:

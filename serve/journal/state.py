@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from serve.reading.windows import Position
-from serve.writing.text_out import Format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +37,8 @@ class Scored:
 class State:
     """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them.
 
-    part, part_rows, rows_bytes: the part that is written, and what it holds.
+    part, part_rows, rows_bytes: the part that is written, the rows read for it, and its bytes. Rows read, not written:
+    so where a part ends depends on the input alone, and no row is lost with a part of rejected rows.
     """
 
     position: Position = field(default_factory=Position)
@@ -63,7 +63,7 @@ class State:
         return cls(**{**noted, "position": Position(**noted["position"])})
 
     def after(self, scored: Scored) -> "State":
-        """With a window more; what the files hold is counted by who writes them."""
+        """With a window more, and its bytes."""
         return replace(
             self,
             position=Position(number=scored.number, records=scored.records, windows=scored.ordinal),
@@ -77,6 +77,9 @@ class State:
             tokens=self.tokens + scored.tokens,
             tokens_cut=self.tokens_cut + scored.tokens_cut,
             padded_tokens=self.padded_tokens + scored.padded_tokens,
+            part_rows=self.part_rows + scored.read,
+            rows_bytes=self.rows_bytes + len(scored.rows),
+            errors_bytes=self.errors_bytes + len(scored.errors),
         )
 
 
@@ -85,7 +88,6 @@ class Target:
     """What a journal makes. part_rows: rows after which a folder's part is closed; None for a single file."""
 
     out: Path
-    format: Format
     part_rows: int | None = None
 
     @property

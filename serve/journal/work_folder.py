@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
 from serve.journal.notes import append, compare, lock, note, plain, read_notes, truncate_notes
-from serve.journal.state import State, Target, work_folder
+from serve.journal.state import Scored, State, Target, work_folder
+from serve.writing.text_out import Format
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
 
@@ -30,11 +31,12 @@ COMMIT_SECONDS = 1.0
 class Journal:
     """The work folder of one output, held by one process at a time. A context manager: an error keeps the work."""
 
-    def __init__(self, target: Target, held: IO[bytes]) -> None:
+    def __init__(self, target: Target, output: Format, held: IO[bytes]) -> None:
         self.state = State()
         self.folder = target.work
         self.finished: dict[str, Any] | None = None
         self._target = target
+        self._format = output
         self._lock = held
         self._safe = State()
         self._committed = time.monotonic()
@@ -43,7 +45,7 @@ class Journal:
         self._rows: IO[bytes] | None = None
 
     @classmethod
-    def open(cls, target: Target, identity: Mapping[str, object], *, resume: bool) -> "Journal":
+    def open(cls, target: Target, output: Format, identity: Mapping[str, object], *, resume: bool) -> "Journal":
         """Begin a job, or go on with the one that was interrupted.
 
         Raises InputError where the output exists, another process writes it, an unfinished job is in the way, or the
@@ -51,13 +53,11 @@ class Journal:
         """
         if target.done.exists():
             shutil.rmtree(target.done)
-        if not target.work.exists():
-            for path in (target.out, target.errors, target.report):
-                refuse_existing(path)
+        require_free(target, resume=resume)
         target.work.mkdir(parents=True, exist_ok=True)
-        journal = cls(target, lock(target.work, target.out))
+        journal = cls(target, output, lock(target.work, target.out))
         try:
-            journal._begin(identity, resume=resume)
+            journal._begin(identity)
         except BaseException:
             journal._close()
             raise
@@ -76,24 +76,21 @@ class Journal:
                 # Nothing to go on with: leave nothing behind.
                 shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
+        if isinstance(error, OSError):
+            raise disk_error(error, self._target.out) from error
 
     @property
     def rejected(self) -> str:
         """Where the rejected rows are until the job is whole."""
         return str(self.folder / "errors.jsonl")
 
-    def append(self, rows: bytes, errors: bytes, state: State) -> None:
-        """Add a window's bytes; `state` is how far the job is with them."""
+    def append(self, scored: Scored) -> None:
+        """Add a window's bytes."""
         if self._rows is None:
             raise RuntimeError("the journal is sealed")
-        append(self._rows, rows)
-        append(self._errors, errors)
-        self.state = replace(
-            state,
-            part_rows=self.state.part_rows + state.scored - self.state.scored,
-            rows_bytes=self.state.rows_bytes + len(rows),
-            errors_bytes=self.state.errors_bytes + len(errors),
-        )
+        append(self._rows, scored.rows)
+        append(self._errors, scored.errors)
+        self.state = self.state.after(scored)
         if self._part_is_full():
             self._next_part()
         elif time.monotonic() - self._committed >= COMMIT_SECONDS:
@@ -119,6 +116,8 @@ class Journal:
             self._make(part)
         digests = {self._name(part): sha256(self.folder / "parts" / self._name(part)) for part in parts}
         whole = {
+            "out": str(self._target.out),
+            "errors": str(self._target.errors) if self.state.rejected else None,
             **report,
             "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
             "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
@@ -146,17 +145,10 @@ class Journal:
         shutil.rmtree(self._target.done)
         return dict(self.finished or {})
 
-    def _begin(self, identity: Mapping[str, object], *, resume: bool) -> None:
+    def _begin(self, identity: Mapping[str, object]) -> None:
         notes = read_notes(self.folder / "journal")
-        states = [entry["state"] for entry in notes if "state" in entry]
+        states = _states(notes)
         self.finished = next((entry["finished"] for entry in notes if "finished" in entry), None)
-        if states and not resume:
-            raise InputError(
-                "an unfinished job for this output is here",
-                where=self.folder,
-                found=f"{states[-1]['read']} rows done",
-                do="go on with it by --resume, or remove that folder to begin anew",
-            )
         if self.finished is None:
             (self.folder / "parts").mkdir(exist_ok=True)
             remove_partials(self.folder / "parts")
@@ -195,7 +187,7 @@ class Journal:
         if self._rows is not None:
             self._rows.close()
         self._rows = (self.folder / f"rows-{part:05d}").open("wb", buffering=0)
-        head = self._target.format.head()
+        head = self._format.head()
         append(self._rows, head)
         return len(head)
 
@@ -204,7 +196,7 @@ class Journal:
         rows = self.folder / f"rows-{self.state.part:05d}"
         made = self.folder / "parts" / self._name(self.state.part)
         # Killed while the job was sealed: the part was made, and is made again.
-        if made.exists() and self._target.format.final:
+        if made.exists() and self._format.final:
             made.replace(rows)
         made.unlink(missing_ok=True)
         os.truncate(rows, self.state.rows_bytes)
@@ -213,14 +205,14 @@ class Journal:
     def _make(self, part: int) -> None:
         """Turn a part's appended rows into the part, if that is not done yet."""
         rows, made = self.folder / f"rows-{part:05d}", self.folder / "parts" / self._name(part)
-        if self._target.format.final:
+        if self._format.final:
             # Once renamed, the rows are the part.
             if rows.exists():
                 rows.replace(made)
             return
         if not made.exists():
             with atomic_file(made) as file:
-                self._target.format.finish(rows, cast("BinaryIO", file))
+                self._format.finish(rows, cast("BinaryIO", file))
         if part < self.state.part:
             rows.unlink(missing_ok=True)
 
@@ -231,6 +223,22 @@ class Journal:
         for file in (self._rows, self._errors, self._log, self._lock):
             if file is not None:
                 file.close()
+
+
+def require_free(target: Target, *, resume: bool) -> None:
+    """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
+    journal = target.work / "journal"
+    states = _states(read_notes(journal)) if journal.exists() else []
+    if states and not resume:
+        raise InputError(
+            "an unfinished job for this output is here",
+            where=target.work,
+            found=f"{states[-1]['read']} rows done",
+            do="go on with it by --resume, or remove that folder to begin anew",
+        )
+    if not target.work.exists() and not (resume and earlier_job(target.out)):
+        for path in (target.out, target.errors, target.report):
+            refuse_existing(path)
 
 
 def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
@@ -268,6 +276,10 @@ def disk_error(error: OSError, out: Path | str) -> ClassifactError:
         found=error.strerror or str(error),
         do="make room, then run the same command with --resume: what was scored is kept",
     )
+
+
+def _states(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry["state"] for entry in notes if "state" in entry]
 
 
 def _appending(path: Path) -> IO[bytes]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from export.bundle import Bundle
 from serve.job import ScoreJob
+from serve.journal.output import open_output
 from serve.reading.samples import good_texts
 from serve.reading.sources import Source, find_sources
 from serve.reading.windows import Window, read_windows
@@ -34,7 +35,8 @@ class Forecast:
 
 
 def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
-    """Read and score the first window. Raises InputError as the job would."""
+    """Read and score the first window. Raises InputError as the job would, also where its output exists."""
+    open_output(job.destination).require_free()
     sources = find_sources(job.inputs, job.reading)
     bundle = Bundle.open(job.bundle)
     spec = bundle.contract.input

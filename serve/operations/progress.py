@@ -2,28 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from serve.journal.state import State
 
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.2, 10.0
-
-
-class Phases:
-    """Seconds of the main thread by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Count what the block takes."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Progress:

@@ -2,9 +2,9 @@
 
 from export.bundle import Bundle
 from serve.reading.sources import Reading, Source
+from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import read_windows
 from serve.writing.layout import require_columns
-from trainer.contract.errors import BadRow
 from trainer.contract.inputs import InputSpec
 from trainer.contract.records import Record
 
@@ -21,16 +21,8 @@ def first_texts(sources: list[Source], reading: Reading, bundle: Bundle) -> Text
 
 def good_texts(records: list[Record], spec: InputSpec, max_chars: int) -> Texts:
     """The texts (and pairs) of the records that can be scored."""
-    texts, pairs = list[str](), list[str]()
-    for record in records:
-        try:
-            text, pair = spec.read(record.values or {})
-        except BadRow:
-            continue
-        if record.values is not None and len(text) <= max_chars:
-            texts.append(text)
-            pairs.append(pair or "")
-    return texts, pairs if spec.pair is not None else None
+    found = read_texts(records, lambda record: read_record(record, spec, max_chars), paired=spec.pair is not None)
+    return found.texts, found.pairs
 
 
 def golden_texts(bundle: Bundle) -> Texts:

@@ -23,13 +23,12 @@ from ray.data.block import BlockMetadata
 
 from export.bundle import Bundle
 from serve.journal.state import Scored
-from serve.operations.check import check, require_passed
-from serve.operations.progress import Phases
-from serve.pipeline import Spent
 from serve.reading.sources import Source
 from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.engine import Spent
 from serve.scoring.identity import scorer_identity
+from serve.scoring.phases import Phases
 from serve.scoring.ray_cluster import connected
 from serve.scoring.session import CPU
 from serve.scoring.stage import Stage
@@ -47,7 +46,11 @@ _ITEM = "item"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """All that an actor needs. identity: what its scores must have in common with those of the job."""
+    """All that an actor needs.
+
+    prove: raises GateError where a machine does not score as the bundle was proven; None: not asked for.
+    identity: what its scores must have in common with those of the job.
+    """
 
     bundle: Path
     options: ScorerOptions
@@ -55,7 +58,7 @@ class Work:
     kind: str
     max_chars: int
     nulls: bool
-    canary: bool
+    prove: Callable[[Scorer], None] | None
     identity: dict[str, object]
 
     def stage(self) -> Stage:
@@ -72,8 +75,8 @@ class Work:
                 expected=self.identity[odd],
                 do="give every machine the same bundle, onnxruntime and kind of processor",
             )
-        if self.canary:
-            require_passed(check(scorer))
+        if self.prove is not None:
+            self.prove(scorer)
         output = make_format(self.kind, self.layout, bundle.contract.labels)
         return Stage(scorer=scorer, layout=self.layout, format=output, max_chars=self.max_chars, nulls=self.nulls)
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve.journal.state import Scored
-from serve.operations.progress import Phases
+from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
-from serve.scorer import Logits, Pending, Scorer
+from serve.scorer import Logits, Pending, Scorer, finite_rows
+from serve.scoring.phases import Phases
 from serve.writing.layout import Layout
 from serve.writing.rejects import Rejected
 from serve.writing.text_out import Block, Format
-from trainer.contract.errors import BadRow
 from trainer.contract.records import Record
 
 # What is wrong with a text only: the row's columns are sound.
@@ -44,29 +44,30 @@ class Stage:
 
     def begin(self, window: Window, phases: Phases) -> Begun:
         """Read a window's texts and hand them to the workers."""
-        kept, rejected = list[int](), list[Rejected]()
-        texts, pairs = list[str](), list[str]()
+        spec = self.scorer.bundle.contract.input
+        untyped = window.table is None
+
+        def read(record: Record) -> tuple[str, str | None]:
+            if untyped and record.values is not None:
+                self.layout.check(record.values)
+            return read_record(record, spec, self.max_chars)
+
         with phases("rows to text"):
-            for row, record in enumerate(window.records):
-                try:
-                    text, pair = self._read(record, untyped=window.table is None)
-                except BadRow as error:
-                    rejected.append(Rejected(record=record, reason=error.reason, detail=error.what))
-                    continue
-                kept.append(row)
-                texts.append(text)
-                pairs.append(pair or "")
+            found = read_texts(window.records, read, paired=spec.pair is not None)
         with phases("tokenize"):
-            paired = self.scorer.bundle.contract.input.pair is not None
-            pending = self.scorer.submit(texts, pairs if paired else None)
-        return Begun(window=window, kept=kept, rejected=rejected, pending=pending)
+            pending = self.scorer.submit(found.texts, found.pairs)
+        rejected = [
+            Rejected(record=window.records[row], reason=error.reason, detail=error.what)
+            for row, error in found.bad.items()
+        ]
+        return Begun(window=window, kept=found.kept, rejected=rejected, pending=pending)
 
     def end(self, begun: Begun, phases: Phases) -> Scored:
         """Wait for a window's scores and make its bytes."""
         with phases("wait for scores"):
             logits = begun.pending.result()
         with phases("write"):
-            sound = np.asarray(np.isfinite(logits).all(axis=1))
+            sound = finite_rows(logits)
             records = begun.window.records
             rejected = begun.rejected + [
                 Rejected(record=records[begun.kept[row]], reason="nan_logits", detail="the model gives no number")
@@ -80,17 +81,6 @@ class Stage:
             rows = self.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in rejected)
         return _counted(begun, rows, errors, rejected)
-
-    def _read(self, record: Record, *, untyped: bool) -> tuple[str, str | None]:
-        if record.values is None:
-            raise BadRow(record.reason, record.detail)
-        if untyped:
-            self.layout.check(record.values)
-        text, pair = self.scorer.bundle.contract.input.read(record.values)
-        longest = max(len(text), len(pair or ""))
-        if longest > self.max_chars:
-            raise BadRow("too_long", f"the text has {longest} characters, --max-chars is {self.max_chars}")
-        return text, pair
 
     def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
         table = window.table if window.table is None or len(kept) == len(window.records) else window.table.take(kept)

@@ -1,17 +1,24 @@
 """Scored rows to standard output: no work folder, no resuming; rejected rows and the report go to standard error."""
 
 import sys
-from dataclasses import replace
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
 
-from serve.journal.state import State
+from serve.journal.state import Scored, State
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
 
 
 class StreamSink:
-    """Writes as rows come. Takes the place of a journal where the output is "-"."""
+    """Writes as rows come. Takes the place of a journal where the output is "-".
 
-    def __init__(self, output: Format) -> None:
+    quiet: rejected rows are counted only. They hold what users wrote, and whoever asked for silence keeps a log of it.
+    """
+
+    rejected = "standard error"
+
+    def __init__(self, output: Format, *, quiet: bool) -> None:
         if not output.final:
             raise InputError(
                 "Parquet cannot be written to standard output",
@@ -19,26 +26,36 @@ class StreamSink:
                 do="name a file with --out",
             )
         self.state = State()
+        self.finished: dict[str, Any] | None = None
+        self._quiet = quiet
         # Held from now on: what libraries print meanwhile may be sent elsewhere.
         self._out = sys.stdout.buffer
         self._out.write(output.head())
 
-    def append(self, rows: bytes, errors: bytes, state: State) -> None:
-        """Write a window's rows, and its rejected rows to standard error."""
-        self._out.write(rows)
-        sys.stderr.write(errors.decode())
-        self.state = replace(
-            state,
-            rows_bytes=self.state.rows_bytes + len(rows),
-            errors_bytes=self.state.errors_bytes + len(errors),
-        )
-        self.commit()
+    def __enter__(self) -> "StreamSink":
+        return self
 
-    @property
-    def rejected(self) -> str:
-        """Where rejected rows go."""
-        return "standard error"
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is held."""
+
+    def append(self, scored: Scored) -> None:
+        """Write a window's rows, and its rejected rows to standard error."""
+        self._out.write(scored.rows)
+        if not self._quiet:
+            sys.stderr.write(scored.errors.decode())
+        self.state = self.state.after(scored)
+        self.commit()
 
     def commit(self) -> None:
         """Hand the rows to whoever reads."""
         self._out.flush()
+
+    def seal(self, report: Mapping[str, object]) -> None:
+        """Nothing is left to do."""
+        self.finished = {"out": "standard output", "errors": self.rejected, **report}
+
+    def publish(self) -> dict[str, Any]:
+        """The report."""
+        return dict(self.finished or {})

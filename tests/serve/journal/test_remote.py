@@ -83,8 +83,8 @@ def test_death_at_every_object(
         if not died:
             break
         moments += 1
-    # Four parts, three of them with errors, a note after each, the report, and the note taken away.
-    assert moments == 4 + 3 + 4 + 1 + 1
+    # A note, four parts, three of them with errors, a note after each, the report, and the note taken away.
+    assert moments == 1 + 4 + 3 + 4 + 1 + 1
 
 
 def _die_at(moment: int, monkeypatch: pytest.MonkeyPatch, *, done: bool) -> list[bool]:

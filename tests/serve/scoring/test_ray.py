@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from export.bundle import Bundle
+from serve.job import prove
 from serve.journal.state import Scored
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
@@ -39,7 +40,7 @@ def _answers(bundle: Path, rows: Path, identity: dict[str, str] | None = None) -
             kind="csv",
             max_chars=1000,
             nulls=False,
-            canary=True,
+            prove=prove,
             identity={**scorer_identity(scorer), **(identity or {})},
         )
         head = make_format("csv", layout, scorer.bundle.contract.labels).head()

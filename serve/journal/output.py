@@ -1,0 +1,178 @@
+"""Where a job's rows go: `open_output` looks once which of standard output, a file, a share or a URL it is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from serve.journal.remote import RemoteFolder, RemoteParts
+from serve.journal.shards import FrameFormat, ShardJournal, shard_path, share_of
+from serve.journal.state import Scored, State, Target
+from serve.journal.work_folder import Journal, earlier_job, finished_report, require_free
+from serve.reading.windows import Window
+from serve.writing.stream import StreamSink
+from serve.writing.text_out import Format
+from trainer.contract.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """What the user said of the output; the fields are those of `ScoreJob`."""
+
+    out: Path | str
+    part_rows: int | None = None
+    shard: tuple[int, int] | None = None
+    resume: bool = False
+    quiet: bool = False
+
+
+class Sink(Protocol):
+    """What takes windows, in order. A context manager: an error keeps what can be gone on with."""
+
+    state: State
+    """How far the job is."""
+    finished: dict[str, Any] | None
+    """The report, once the job is whole."""
+
+    @property
+    def rejected(self) -> str:
+        """Where the rejected rows are until the job is whole."""
+
+    def append(self, scored: Scored) -> None:
+        """Add a window's bytes."""
+
+    def commit(self) -> None:
+        """Make what was appended safe."""
+
+    def seal(self, report: Mapping[str, object]) -> None:
+        """Make the output whole. To the report go where it lies and its digests."""
+
+    def publish(self) -> dict[str, Any]:
+        """Give the output its name and return the report."""
+
+    def __enter__(self) -> "Sink": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Output(Protocol):
+    """A place for rows."""
+
+    def require_free(self) -> None:
+        """Raise InputError where a job cannot begin: the output exists, or an unfinished job lies in the way."""
+
+    def earlier_job(self) -> dict[str, Any] | None:
+        """The identity of the job that is under way here, or that made what is here."""
+
+    def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
+        """The report of an output that this very job made already. Raises InputError where another job made it."""
+
+    def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        """Begin a job, or go on with the one that was interrupted. Raises InputError as `require_free`."""
+
+    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+        """Those windows that are scored for this output."""
+
+
+def open_output(wanted: Destination) -> Output:
+    """The place that was asked for. Raises InputError where what was asked for excludes itself."""
+    stream, remote = str(wanted.out) == "-", "://" in str(wanted.out)
+    if stream and wanted.resume:
+        raise InputError("standard output cannot be resumed", do="name a file with --out")
+    if ((stream or wanted.shard) and wanted.part_rows is not None) or (stream and wanted.shard):
+        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
+    if stream:
+        return _Stream(wanted)
+    if not remote:
+        return _Share(wanted, wanted.shard) if wanted.shard else _File(wanted, Path(wanted.out))
+    if wanted.part_rows is None or wanted.shard:
+        raise InputError(
+            "an object store can neither append nor rename, which a single file and a share need to be exactly once",
+            where=wanted.out,
+            do="say --part-rows N for a folder of parts, or score into a local file and copy it",
+        )
+    return _Url(wanted, wanted.part_rows)
+
+
+class _Stream:
+    def __init__(self, wanted: Destination) -> None:
+        self._quiet = wanted.quiet
+
+    def require_free(self) -> None:
+        """Always."""
+
+    def earlier_job(self) -> None:
+        """Nothing is kept."""
+
+    def finished_report(self, identity: Mapping[str, object]) -> None:
+        """Nothing is kept."""
+
+    def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:  # noqa: ARG002  Nothing is compared.
+        return StreamSink(output, quiet=self._quiet)
+
+    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+        return windows
+
+
+class _File:
+    """A file, or a folder of parts, that a journal makes."""
+
+    def __init__(self, wanted: Destination, out: Path) -> None:
+        self._target = Target(out=out, part_rows=wanted.part_rows)
+        self._resume = wanted.resume
+
+    def require_free(self) -> None:
+        require_free(self._target, resume=self._resume)
+
+    def earlier_job(self) -> dict[str, Any] | None:
+        return earlier_job(self._target.out) if self._resume else None
+
+    def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
+        return finished_report(self._target, identity) if self._resume else None
+
+    def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        return Journal.open(self._target, output, identity, resume=self._resume)
+
+    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+        return windows
+
+
+class _Share(_File):
+    """A file of frames beside the output, which `merge` joins with the others."""
+
+    def __init__(self, wanted: Destination, shard: tuple[int, int]) -> None:
+        super().__init__(wanted, shard_path(Path(wanted.out), shard))
+        self._shard = shard
+
+    def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        return ShardJournal.open(self._target, FrameFormat(output.head()), identity, resume=self._resume)
+
+    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+        return share_of(windows, self._shard)
+
+
+class _Url:
+    """Parts at a URL."""
+
+    def __init__(self, wanted: Destination, part_rows: int) -> None:
+        self._folder = RemoteFolder(str(wanted.out))
+        self._part_rows = part_rows
+        self._resume = wanted.resume
+
+    def require_free(self) -> None:
+        self._folder.require_free(resume=self._resume)
+
+    def earlier_job(self) -> dict[str, Any] | None:
+        return self._folder.earlier_job() if self._resume else None
+
+    def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
+        return self._folder.finished_report(identity) if self._resume else None
+
+    def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        return RemoteParts.open(self._folder, output, identity, part_rows=self._part_rows, resume=self._resume)
+
+    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+        return windows

@@ -1,0 +1,52 @@
+"""Rows to the texts that the model reads, the bad ones told apart: once for jobs, samples and `Scorer.score_iter`."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from trainer.contract.errors import BadRow
+from trainer.contract.inputs import InputSpec
+from trainer.contract.records import Record
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texts:
+    """What some rows hold."""
+
+    kept: list[int] = field(default_factory=list)
+    """Places, among the rows given, of those that can be scored."""
+    texts: list[str] = field(default_factory=list)
+    """Of the kept rows."""
+    pairs: list[str] | None = None
+    """Second texts of the kept rows; None where the model reads one text."""
+    bad: dict[int, BadRow] = field(default_factory=dict)
+    """The other rows: place to what is wrong."""
+
+
+def read_texts(rows: Iterable[Row], read: Callable[[Row], tuple[str, str | None]], *, paired: bool) -> Texts:
+    """Read every row by `read`, which raises BadRow."""
+    found = Texts(pairs=[] if paired else None)
+    for place, row in enumerate(rows):
+        try:
+            text, pair = read(row)
+        except BadRow as error:
+            found.bad[place] = error
+            continue
+        found.kept.append(place)
+        found.texts.append(text)
+        if found.pairs is not None:
+            found.pairs.append(pair or "")
+    return found
+
+
+def read_record(record: Record, spec: InputSpec, max_chars: int) -> tuple[str, str | None]:
+    """A record's text and pair. Raises BadRow, also for a text of more than `max_chars` characters."""
+    if record.values is None:
+        raise BadRow(record.reason, record.detail)
+    text, pair = spec.read(record.values)
+    longest = max(len(text), len(pair or ""))
+    if longest > max_chars:
+        raise BadRow("too_long", f"the text has {longest} characters, --max-chars is {max_chars}")
+    return text, pair
