@@ -84,9 +84,10 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
 def export_command(**options: Any) -> None:
-    """Turn the best checkpoint of the training run RUN into a bundle, with proof that it is the same classifier.
+    """Turn RUN into a bundle, with proof.
 
-    `python -m export inspect BUNDLE` prints what a bundle holds.
+    The best checkpoint of the training run becomes ONNX files, each proven to be the same classifier as torch's.
+    `inspect BUNDLE` prints what a bundle holds.
 
     Exit codes: 0 done, 1 the run or the output path is wrong, 2 usage, 3 a file failed its gate (no bundle is left).
     """
@@ -109,7 +110,10 @@ def export_command(**options: Any) -> None:
 @click.option("--markdown", "for_page", is_flag=True, help="Print the table of figures alone, as Markdown.")
 @show_errors
 def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
-    """Check every hash of BUNDLE and print what it holds: labels, files, passes, figures, versions."""
+    """Check BUNDLE and print what it holds.
+
+    Every hash is checked; printed are labels, files, passes, figures and versions.
+    """
     first = Bundle.open(bundle).manifest
     if other is None:
         click.echo(markdown(first) if for_page else describe(first))

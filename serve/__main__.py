@@ -1,22 +1,15 @@
 """`python -m serve`."""
 
 import sys
-from importlib.abc import MetaPathFinder
-
-from serve.cli import main
-
-
-class WithoutPandas(MetaPathFinder):
-    """pyarrow imports pandas, where it is installed, with its first array: 0.4 s and 60 MB for nothing."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Refuse it: a missing pandas is a state that pyarrow knows."""
-        if name == "pandas":
-            raise ModuleNotFoundError("serve works without pandas", name=name)
-
+from pathlib import Path
+from runpy import run_path
 
 if __name__ == "__main__":
-    # Ray Data does need it.
-    if not {"ray", "--engine=ray"} & set(sys.argv):
-        sys.meta_path.insert(0, WithoutPandas())
+    # By its path: a file of the user's may stand in for any of our packages here.
+    run_path(str(Path(__file__).resolve().parents[1] / "classifact" / "own_packages.py"))["require_own"]()
+
+    from serve.cli import main
+    from serve.without_pandas import refuse_pandas
+
+    refuse_pandas(sys.argv)
     main()

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from serve.option_groups import InGroups
 from trainer.contract.errors import show_errors
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,7 +70,11 @@ def _reading(command: F) -> F:
     return command
 
 
-@main.command(context_settings=_HELP)
+class GroupedCommand(InGroups, click.Command):
+    """A command whose help shows its options by what they are for."""
+
+
+@main.command(cls=GroupedCommand, context_settings=_HELP)
 @_BUNDLE
 @click.argument("inputs", nargs=-1, required=True)
 @click.option(
@@ -127,10 +132,10 @@ def _reading(command: F) -> F:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def score(**options: Any) -> None:
-    """Score every row of INPUTS (files, globs, folders, URLs, - for standard input; .gz and .zst too) into one file.
+    """Score every row of INPUTS into one file.
 
-    Columns are passed through, then come prediction and confidence. Rows that cannot be scored go to
-    OUT.errors.jsonl with their line and reason.
+    INPUTS are files, globs, folders, URLs, or - for standard input; .gz and .zst too. Columns are passed through, then
+    come prediction and confidence. Rows that cannot be scored go to OUT.errors.jsonl with their line and reason.
     """
     from serve.job import run
 
@@ -151,7 +156,10 @@ def score(**options: Any) -> None:
 @_running
 @show_errors
 def check(**options: Any) -> None:
-    """Score the bundle's golden rows on this machine and compare with torch; exit 3 where they differ too much."""
+    """Score the golden rows and compare with torch.
+
+    Exit code 3 where this machine's scores of the bundle's golden rows differ too much.
+    """
     from export.bundle import Bundle
     from serve.operations.check import check as run_check
     from serve.operations.check import require_passed, summary
@@ -168,7 +176,7 @@ def check(**options: Any) -> None:
     _print(summary(result))
 
 
-@main.command(context_settings=_HELP)
+@main.command(cls=GroupedCommand, context_settings=_HELP)
 @_BUNDLE
 @click.argument("inputs", nargs=-1, required=True)
 @_running
@@ -176,7 +184,10 @@ def check(**options: Any) -> None:
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def bench(**options: Any) -> None:
-    """Rows per second on INPUTS and where the time goes; the scores are thrown away."""
+    """Measure rows per second on INPUTS.
+
+    Also where the time goes; the scores are thrown away.
+    """
     from serve.operations.bench import bench as run_bench
 
     result = run_bench(_job({**options, "out": Path()}))
@@ -186,14 +197,17 @@ def bench(**options: Any) -> None:
     _print(result)
 
 
-@main.command(context_settings=_HELP)
+@main.command(cls=GroupedCommand, context_settings=_HELP)
 @_BUNDLE
 @click.argument("inputs", nargs=-1)
 @_running
 @_reading
 @show_errors
 def tune(**options: Any) -> None:
-    """Find the fastest settings of BUNDLE here, on INPUTS or on its golden rows; `score --tuned` uses them."""
+    """Find the fastest settings of BUNDLE here.
+
+    Tried on INPUTS or on the golden rows; `score --tuned` uses them.
+    """
     from export.bundle import Bundle
     from serve.operations.tune import cache_path, summary
     from serve.operations.tune import tune as run_tune
@@ -212,7 +226,10 @@ def tune(**options: Any) -> None:
 @click.argument("out", type=click.Path(path_type=Path))
 @show_errors
 def merge(out: Path) -> None:
-    """Join OUT.shard-1-of-N to -N-of-N into OUT, the bytes that one undivided job would have written."""
+    """Join the shards of OUT into OUT.
+
+    OUT.shard-1-of-N to -N-of-N become the bytes that one undivided job would have written.
+    """
     from serve.journal.shards import merge as run_merge
 
     report = run_merge(out)
@@ -223,7 +240,11 @@ def merge(out: Path) -> None:
 @main.command(context_settings=_HELP)
 @show_errors
 def doctor() -> None:
-    """Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets."""
+    """Say what is wrong with this installation.
+
+    Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets, and whether
+    something else on this machine stands in for one of Classifact's packages.
+    """
     from dataclasses import asdict
 
     from serve.operations.doctor import diagnose

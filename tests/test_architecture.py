@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("trainer", "export", "serve")
+PACKAGES = ("trainer", "export", "serve", "classifact")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 # For each part, longest name first: what it may import of ours, and what it may not import of others'.
@@ -22,7 +22,8 @@ TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "trainer": (("trainer",), {"optimum", "onnx", "onnxruntime"}),
     "export.bundle": (("export.bundle", "trainer.contract"), HEAVY | {"onnxruntime", "click"}),
     "export": (("export", "trainer.contract"), {"accelerate", "datasets"}),
-    "serve": (("serve", "export.bundle", "trainer.contract"), HEAVY),
+    "serve": (("serve", "export.bundle", "trainer.contract", "classifact.own_packages"), HEAVY),
+    "classifact": (("classifact", "serve.scorer", "serve.without_pandas"), HEAVY | {"onnxruntime", "numpy", "pyarrow"}),
 }
 
 
@@ -108,7 +109,7 @@ def test_the_rule_of_rooms_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_files_of_trainer_take_no_name_of_a_library() -> None:
     """trainer/run.py is launched by path, so a file such as trainer/datasets.py would stand in for the library."""
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
-    taken -= {"trainer", "export", "serve"}
+    taken -= set(PACKAGES)
     names = {path.stem for path in (ROOT / "trainer").glob("*.py")} | {
         path.name for path in (ROOT / "trainer").iterdir() if path.is_dir()
     }
@@ -177,7 +178,13 @@ def top_level_imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import serve", "from serve import Scorer", "import export.bundle", "import trainer.contract.encoding"],
+    [
+        "import serve",
+        "from classifact import Scorer",
+        "from serve import Scorer",
+        "import export.bundle",
+        "import trainer.contract.encoding",
+    ],
 )
 def test_scoring_needs_no_torch(statement: str) -> None:
     """Importing the scorer, or what it reads, loads neither torch nor transformers."""

@@ -33,6 +33,11 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = runs.write_rows(folder / "all.csv", 400).read_text(encoding="utf-8").replace("text,label", "body,label")
     titled = [line.replace(",", ",ok,", 1) for line in rows.splitlines()[1:]]
     (folder / "rows.csv").write_text("\n".join(["body,title,label", *titled]) + "\n", encoding="utf-8")
+    # What pip makes of pyproject's console script; the wheel's own is tested in tests/test_wheel.py.
+    script = folder / "bin" / "classifact"
+    script.parent.mkdir()
+    script.write_text(f"#!{sys.executable}\nfrom classifact.cli import main\nmain()\n", encoding="utf-8")
+    script.chmod(0o755)
     tiny.encoder(folder / "encoder", initializer_range=0.2)
     (recipe,) = blocks("yaml")
     (folder / "recipe.yaml").write_text(recipe.replace("bert-base-uncased", str(folder / "encoder")), encoding="utf-8")
@@ -48,16 +53,21 @@ def test_the_commands_in_the_readme_run(desk: Path) -> None:
     """Train, evaluate, export and score, word for word; then the Python example prints a label and two rows of
     probabilities.
     """
-    commands = next(block for block in blocks("bash") if "accelerate launch" in block).strip().splitlines()
-    assert [command.split()[0:3:2] for command in commands[1:]] == [
-        ["python", "trainer"],
-        ["python", "export"],
-        ["python", "serve"],
+    commands = next(block for block in blocks("bash") if "classifact train" in block).strip().splitlines()
+    assert [command.split()[:2] for command in commands] == [
+        ["classifact", name] for name in ("train", "evaluate", "export", "score")
     ]
+    (by_hand,) = re.findall(r"`(accelerate launch [^`]*)`", README)
     # Two epochs at a rate from which a tiny network learns; the README's encoder needs neither.
-    commands[0] += " --set stages.0.optimizer.learning_rate=1e-2 --set stages.0.batch.rows=8"
-    commands[0] += " --set model.dropout=0.0"
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    settings = " --set stages.0.optimizer.learning_rate=1e-2 --set stages.0.batch.rows=8 --set model.dropout=0.0"
+    commands[0] += settings
+    # The other way to train is the same run: it finds nothing left to do.
+    commands.insert(1, f"{by_hand}{settings} --resume")
+    environment = {
+        **os.environ,
+        "PATH": f"{desk / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
     for command in commands:
         result = subprocess.run(
             command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, check=False

@@ -44,7 +44,38 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
 @click.group(context_settings=_HELP)
 def main() -> None:
-    """Training beside the launch: look at a recipe's rows, measure a run."""
+    """Make a model: look at a recipe's rows, train, search, measure a run."""
+
+
+@main.command(context_settings=_HELP)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run directory to make.")
+@click.option(
+    "--launch",
+    "config",
+    metavar="FILE|NAME",
+    help="Where it runs: a launch config of Accelerate's, or the name of one that ships (cpu, multi_gpu, fsdp, ...). "
+    "Default: one_gpu where there is one, else cpu.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="A.B=C", help="Change a value of the recipe; may be repeated."
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in --out; start it where there is none.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep what frozen layers make of the rows here.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def train(
+    recipe: Path, out: Path, config: str | None, settings: tuple[str, ...], cache: Path | None, **flags: bool
+) -> None:
+    """Fine-tune a text classifier as RECIPE says.
+
+    This starts Accelerate, as `accelerate launch --config_file FILE trainer/run.py --config RECIPE --out RUN` does.
+    """
+    from trainer.processes.launch import LaunchJob, launch
+
+    words = ["--config", str(recipe), "--out", str(out), *(f"--set={setting}" for setting in settings)]
+    words += [f"--{name}" for name, given in flags.items() if given] + (["--cache", str(cache)] if cache else [])
+    launch(LaunchJob(words=tuple(words), config=config))
 
 
 @main.command(context_settings=_HELP)
@@ -55,9 +86,9 @@ def main() -> None:
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
 def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
-    """Say what is wrong with the rows of RECIPE before anything is trained on them.
+    """Say what is wrong with the rows of RECIPE.
 
-    Ends with exit code 3 where there is an error among the findings.
+    Nothing is trained. Ends with exit code 3 where there is an error among the findings.
     """
     from trainer.checks import lint as core
     from trainer.checks.show import render
@@ -75,9 +106,9 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
 @show_errors
 def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
-    """Measure the best checkpoint of RUN on a split, in fp32, with 95 % intervals.
+    """Measure the best checkpoint of RUN.
 
-    Opening the test split is recorded in the run.
+    On a split, in fp32, with 95 % intervals. Opening the test split is recorded in the run.
     """
     from trainer.evaluate import MeasureJob, measure
 
@@ -100,7 +131,9 @@ def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
 def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quiet: bool) -> None:
-    """Search over values of RECIPE, as its `sweep` part says; --out becomes the best trial's run.
+    """Search over values of RECIPE.
+
+    What is searched is in its `sweep` part; --out becomes the best trial's run.
 
     Several GPUs work through trials side by side under
     accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR

@@ -5,6 +5,7 @@ import importlib.metadata
 from dataclasses import dataclass, field
 from typing import Any
 
+from classifact import own_packages
 from export.bundle import instruction_set
 from trainer.contract.machine import cpu_count
 
@@ -44,6 +45,7 @@ def diagnose() -> Diagnosis:
     """Look at the installation and open a session on each provider that it names."""
     installed = _installed()
     problems, repair = _collision(installed)
+    misnamed, renaming = own_packages.problems()
     try:
         import onnxruntime as ort
 
@@ -54,8 +56,8 @@ def diagnose() -> Diagnosis:
         return Diagnosis(
             installed=installed,
             version=None,
-            problems=[*problems, f"ONNX Runtime cannot be imported: {error}"],
-            repair=repair or _reinstall([wanted], wanted),
+            problems=[*problems, f"ONNX Runtime cannot be imported: {error}", *misnamed],
+            repair=[*(repair or _reinstall([wanted], wanted)), *renaming],
             instruction_set=instruction_set(),
             processors=cpu_count(),
         )
@@ -73,8 +75,8 @@ def diagnose() -> Diagnosis:
         version=ort.__version__,
         providers=providers,
         sessions=sessions,
-        problems=problems,
-        repair=repair,
+        problems=problems + misnamed,
+        repair=repair + renaming,
         instruction_set=instruction_set(),
         processors=cpu_count(),
     )

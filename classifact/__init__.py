@@ -1,0 +1,25 @@
+"""Classifact's public Python interface: the scorer, and the version that is installed."""
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serve.scorer import Scorer
+
+    __version__: str
+
+__all__ = ["Scorer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Look up `Scorer` and `__version__` on first use: `import classifact` itself costs nothing."""
+    if name == "__version__":
+        return importlib.metadata.version("classifact")
+    if name == "Scorer":
+        from classifact.own_packages import use_own
+
+        use_own()
+        from serve.scorer import Scorer
+
+        return Scorer
+    raise AttributeError(f"module 'classifact' has no attribute {name!r}")

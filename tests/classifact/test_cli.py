@@ -1,0 +1,130 @@
+"""The console script: every command behind one name, and nothing loaded before it is needed."""
+
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import classifact
+from classifact.cli import COMMANDS, group
+from serve.option_groups import GROUPS
+from tests.trainer import runs
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*words: str, cwd: Path = ROOT, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The console script in a process of its own."""
+    result = subprocess.run(
+        [sys.executable, "-c", "import sys; from classifact.cli import main; sys.exit(main())", *words],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def command(name: str) -> click.Command:
+    """A command of the table."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found: click.Command = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_listed_with_the_first_sentence_of_its_help(name: str) -> None:
+    """The table's sentence is the command's own, whole, and fits the line of an 80-column terminal."""
+    sentence = COMMANDS[name][1]
+    assert (command(name).help or "").split("\n")[0] == sentence
+    assert sentence.endswith(".")
+    assert "..." not in sentence
+    assert len(sentence) <= 80 - 12
+
+
+def test_help_lists_all_commands_and_imports_none() -> None:
+    """`-h` names every command, cuts no sentence, and loads neither a command nor a library beside click."""
+    code = (
+        "import sys; from classifact.cli import group; group(['-h'], standalone_mode=False); "
+        "print(sorted({'trainer', 'export', 'serve', 'numpy', 'torch', 'pyarrow'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
+    assert all(sentence in result.stdout for _, sentence in COMMANDS.values())
+
+
+@pytest.mark.slow
+def test_help_answers_at_once() -> None:
+    """The best of five takes less than 0.3 s more than a Python that does nothing."""
+
+    def best(code: str, *words: str) -> float:
+        seconds = []
+        for _ in range(5):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, check=True)
+            seconds.append(time.perf_counter() - started)
+        return min(seconds)
+
+    assert best("import sys; from classifact.cli import main; main()", "-h") - best("pass") < 0.3
+
+
+@pytest.mark.parametrize("module", ["trainer.cli", "serve.cli"])
+def test_the_packages_own_groups_cut_no_sentence(module: str) -> None:
+    """`python -m trainer -h` and `python -m serve -h` show whole sentences at 80 columns too."""
+    main = importlib.import_module(module).main
+    result = CliRunner().invoke(main, ["-h"], terminal_width=80)
+    assert "..." not in result.output.partition("Commands:")[2]
+    assert result.output.partition("Commands:")[2].count(".\n") >= len(main.commands)
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    """Exit code 2, and the name that was meant."""
+    assert "scoer" in run("scoer", code=2).stderr
+
+
+def test_versions_are_printed_without_importing_what_they_are_of() -> None:
+    """`--version` names Classifact, Python and the libraries that decide how a run behaves."""
+    found = dict(line.split() for line in run("--version").stdout.splitlines())
+    assert found["classifact"] == classifact.__version__
+    assert {"python", "onnxruntime", "torch", "transformers", "tokenizers"} <= set(found)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command whose library is not installed says which extra brings it."""
+    monkeypatch.setitem(COMMANDS, "lint", ("no_such_library:main", "Say what is wrong with the rows of RECIPE."))
+    result = CliRunner().invoke(group, ["lint", "-h"])
+    assert result.exit_code == 1
+    assert "No module named 'no_such_library'" in result.output
+    assert "pip install 'classifact[" in result.output
+
+
+def test_every_option_of_scoring_stands_in_one_group() -> None:
+    """`score -h` shows four groups; only -h itself is in none, and no group names an option that is gone."""
+    names = [name for group_names in GROUPS.values() for name in group_names]
+    assert len(names) == len(set(names))
+    options = {option.name for option in command("score").params if isinstance(option, click.Option)}
+    assert options == set(names)
+    shown = CliRunner().invoke(command("score"), ["-h"]).output
+    titles = [line.removesuffix(":") for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert titles == [*GROUPS, "Other"]
+    assert shown.partition("Other:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+
+
+def test_train_launches_and_ends_as_the_launcher_does(tmp_path: Path) -> None:
+    """`train` with a config of its own makes the run; a misspelt name of a config is told the right one."""
+    recipe = runs.write_recipe(tmp_path, stages=[{"epochs": 1, "batch": {"rows": 8}}])
+    wrong = run("train", str(recipe), "--out", str(tmp_path / "run"), "--launch", "one_gup", code=1)
+    assert "did you mean 'one_gpu'?" in wrong.stderr
+    result = run("train", str(recipe), "--out", "run", "--launch", "cpu", "--set", "seed=7", "--quiet", cwd=tmp_path)
+    assert (tmp_path / "run" / "best.json").is_file()
+    assert "seed: 7" in (tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8")
+    assert result.stdout.splitlines()[-1].startswith('{"run": "run"')
+    again = run("train", str(recipe), "--out", "run", "--launch", "cpu", cwd=tmp_path, code=1)
+    assert again.stderr.startswith("error: ")
+    assert "Traceback" not in again.stderr
