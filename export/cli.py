@@ -1,6 +1,5 @@
 """The command line of export: parse, build one dataclass, call one function, print."""
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 from export.bundle import Bundle
 from export.inspect import describe, differences, markdown, summary, table
 from trainer.contract.errors import nearest, show_errors
+from trainer.contract.files import json_line
 
 PRECISIONS = ("fp32", "int8", "fp16")
 PASSES = (
@@ -101,7 +101,7 @@ def export_command(**options: Any) -> None:
     manifest = export(job)
     click.echo(table(manifest))
     seconds = round(time.monotonic() - started, 1)
-    click.echo(json.dumps({"bundle": str(job.out), **summary(manifest), "seconds": seconds}))
+    click.echo(json_line({"bundle": str(job.out), **summary(manifest), "seconds": seconds}))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,12 +117,12 @@ def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
     first = Bundle.open(bundle).manifest
     if other is None:
         click.echo(markdown(first) if for_page else describe(first))
-        click.echo(json.dumps({"bundle": str(bundle), **summary(first)}))
+        click.echo(json_line({"bundle": str(bundle), **summary(first)}))
         return
     found = differences(first, Bundle.open(other).manifest)
     for key, (left, right) in found.items():
         click.echo(f"{key}: {left} -> {right}")
-    click.echo(json.dumps({"bundle": str(bundle), "other": str(other), "different": list(found)}))
+    click.echo(json_line({"bundle": str(bundle), "other": str(other), "different": list(found)}))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.figures import read_figures
 from trainer.contract.files import read_json
 from trainer.contract.labelled import LabelledRows
 
@@ -35,7 +36,7 @@ class Source:
         """Read a run and check its best checkpoint.
 
         Raises InputError where there is no run, ArtifactError where a file of it is missing or damaged, or the
-        validation rows are too few to prove anything with.
+        validation rows are too few to prove anything with, or its test figures are of other weights.
         """
         if not run.is_dir():
             raise InputError(
@@ -58,7 +59,7 @@ class Source:
             checkpoint=checkpoint,
             validation=validation,
             training=read_json(run / "splits" / "splits.json"),
-            test_metrics=read_json(tested) if tested.is_file() else None,
+            test_metrics=read_figures(tested, checkpoint) if tested.is_file() else None,
         )
 
 

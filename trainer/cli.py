@@ -1,12 +1,12 @@
 """The commands of training: parse, build one job, call one function."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
 import click
 
 from trainer.contract.errors import GateError, show_errors
+from trainer.contract.files import json_line
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -37,9 +37,11 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
     result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
     if is_main_process():
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in result["validation"].items())
+        from trainer.contract.metrics import shown
+
+        figures = "  ".join(f"{name} {shown(value)}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
-        click.echo(json.dumps({"run": str(out), **result}))
+        click.echo(json_line({"run": str(out), **result}))
 
 
 @click.group(context_settings=_HELP)
@@ -96,7 +98,7 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
 
     report = core.lint(load(recipe, settings), (lambda _: None) if quiet else (lambda line: click.echo(line, err=True)))
     click.echo(render(report))
-    click.echo(json.dumps(report.plain(), ensure_ascii=False))
+    click.echo(json_line(report.plain()))
     if errors := report.count("error"):
         raise GateError(f"{errors} finding{'s' if errors > 1 else ''} must be mended before training", where=recipe)
 
@@ -104,21 +106,24 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
 @main.command(context_settings=_HELP)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
+@click.option(
+    "--batch-tokens",
+    "tokens",
+    type=click.IntRange(min=1),
+    help="Padded tokens of a batch; the recipe's where not given.",
+)
 @show_errors
-def evaluate(run: Path, split: Literal["validation", "test"]) -> None:
+def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None) -> None:
     """Measure the best checkpoint of RUN.
 
     On a split, in fp32, with 95 % intervals. Opening the test split is recorded in the run.
     """
-    from trainer.evaluate import MeasureJob, measure
+    from trainer.evaluate import MeasureJob, measure, table
 
-    result = measure(MeasureJob(run=run, split=split))
-    click.echo(
-        f"{result['rows']} {split} rows, {result['rows_per_second']:.0f} rows/s, checkpoint {result['checkpoint']}"
-    )
-    for name, figure in result["metrics"].items():
-        click.echo(f"  {name:<18}{figure['value']:.4f}   95 % interval {figure['low']:.4f} to {figure['high']:.4f}")
-    click.echo(json.dumps({"run": str(run), "split": split, "rows": result["rows"], "metrics": result["metrics"]}))
+    result = measure(MeasureJob(run=run, split=split, tokens=tokens))
+    click.echo(table(result))
+    told = ("split", "checkpoint", "rows", "metrics", "also_in_train")
+    click.echo(json_line({"run": str(run), **{name: result[name] for name in told}}))
 
 
 @main.command(context_settings=_HELP)
@@ -146,7 +151,7 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     if result is not None:
         click.echo(table(result))
         shown = {name: result[name] for name in ("metric", "states", "best", "importances")}
-        click.echo(json.dumps({"run": str(out), **shown}))
+        click.echo(json_line({"run": str(out), **shown}))
 
 
 def is_main_process() -> bool:

@@ -1,6 +1,5 @@
 """Measure a split with the best checkpoint of a run: every metric with an interval, each class, each prediction."""
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,28 +11,33 @@ from accelerate import Accelerator
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import InputError
-from trainer.contract.files import atomic_file, read_json, write_json
+from trainer.contract.figures import weights, write_figures
+from trainer.contract.files import atomic_file, json_line, read_json, sha256
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, allowed, confusion, per_class
+from trainer.contract.metrics import METRICS, Labels, allowed, confusion, per_class, shown
 from trainer.contract.resample import intervals
-from trainer.data.splits import open_split
+from trainer.data.splits import also_in_train, open_split
 from trainer.network.load import open_checkpoint
 from trainer.predict import EncodedRows, Predictor
+from trainer.recipes.file import load
 from trainer.run_folder.folder import METRICS as RUN_METRICS
+from trainer.run_folder.folder import RECIPE
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureJob:
-    """What `python -m trainer evaluate` was asked for. tokens: padded tokens of a batch."""
+    """What `python -m trainer evaluate` was asked for."""
 
     run: Path
     split: Literal["validation", "test"] = "test"
-    tokens: int = 4096
+    tokens: int | None = None
+    """Padded tokens of a batch; those of the recipe's last stage where None."""
 
 
 def measure(job: MeasureJob) -> dict[str, Any]:
-    """Write {split}_metrics.json and {split}_predictions.jsonl into the run; gives the figures.
+    """Write {split}_metrics.json (see split_metrics.schema.json) and {split}_predictions.jsonl into the run; gives the
+    figures.
 
     Opening the test split is recorded in test_opened.jsonl, once for each time: figures that were looked at many times
     and trained against are no longer test figures.
@@ -46,32 +50,81 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         _refuse_refit(job.run)
     if job.split == "test":
         _record_opening(job.run, checkpoint)
-    accelerator = Accelerator()
-    classifier = open_checkpoint(checkpoint.path)
-    encoder = checkpoint.encoder()
     started = time.perf_counter()
-    data = EncodedRows.of(rows, encoder)
-    network = accelerator.prepare(classifier.network)
-    found = Predictor(
-        network=network, inputs=classifier.inputs, encoder=encoder, accelerator=accelerator, tokens=job.tokens
-    ).evaluate(data, space)
+    data, scores = _score(checkpoint, rows, job.tokens or load(job.run / RECIPE).stages[-1].batch.tokens)
     seconds = time.perf_counter() - started
-    figures = intervals([name for name in METRICS if allowed(name, space)], found.scores, rows.labels, space)
+    predictions = job.run / f"{job.split}_predictions.jsonl"
+    _write_predictions(predictions, rows, scores, space)
     result = {
         "split": job.split,
         "checkpoint": checkpoint.path.name,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
         "metric": checkpoint.metric,
-        "metrics": {name: asdict(interval) for name, interval in figures.items()},
-        "per_class": per_class(found.scores, rows.labels, space),
-        "confusion": confusion(found.scores, rows.labels, space).tolist(),
+        "metrics": _figures(scores, rows.labels, space),
+        "also_in_train": _also_in_train(job, rows, scores, space),
+        "per_class": per_class(scores, rows.labels, space),
+        "confusion": confusion(scores, rows.labels, space).tolist(),
         "labels": list(space.names),
         "truncation": data.encoded.truncation(),
+        "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
     }
-    write_json(job.run / f"{job.split}_metrics.json", result)
-    _write_predictions(job.run / f"{job.split}_predictions.jsonl", rows, found.scores, space)
+    write_figures(job.run / f"{job.split}_metrics.json", result, checkpoint)
     return result
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures for a person; with rows that the model has learnt word by word, those without them too."""
+    known = result["also_in_train"]
+    lines = [
+        f"{result['rows']} {result['split']} rows, {result['rows_per_second']:.0f} rows/s, "
+        f"checkpoint {result['checkpoint']}",
+        *_lines(result["metrics"]),
+    ]
+    if known["rows"]:
+        count, rows = known["rows"], result["rows"]
+        lines.append(
+            f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
+        )
+        lines += ["without them:", *_lines(known["metrics_without"])] if known["metrics_without"] else []
+    return "\n".join(lines)
+
+
+def _lines(metrics: dict[str, dict[str, float]]) -> list[str]:
+    return [
+        f"  {name:<18}{shown(figure['value']):<12}95 % interval {shown(figure['low'])} to {shown(figure['high'])}"
+        for name, figure in metrics.items()
+    ]
+
+
+def _score(checkpoint: Checkpoint, rows: LabelledRows, tokens: int) -> tuple[EncodedRows, Scores]:
+    """The rows with their tokens, and what the checkpoint makes of them, in fp32. tokens: padded, of a batch."""
+    accelerator = Accelerator()
+    classifier = open_checkpoint(checkpoint.path)
+    encoder = checkpoint.encoder()
+    data = EncodedRows.of(rows, encoder)
+    network = accelerator.prepare(classifier.network)
+    predictor = Predictor(
+        network=network, inputs=classifier.inputs, encoder=encoder, accelerator=accelerator, tokens=tokens
+    )
+    return data, checkpoint.contract.labels.decode(predictor.logits(data))
+
+
+def _figures(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, dict[str, float]]:
+    """Each metric with its 95 % interval."""
+    names = [name for name in METRICS if allowed(name, space)]
+    return {name: asdict(interval) for name, interval in intervals(names, scores, labels, space).items()}
+
+
+def _also_in_train(job: MeasureJob, rows: LabelledRows, scores: Scores, space: LabelSpace) -> dict[str, Any]:
+    """How many rows the model has learnt word by word, and the figures without them; None where none is left or all
+    are.
+    """
+    learnt = np.isin(rows.ids, also_in_train(job.run / "splits", job.split))
+    count = int(learnt.sum())
+    others = Scores(probabilities=scores.probabilities[~learnt], decisions=scores.decisions[~learnt])
+    without = _figures(others, rows.labels[~learnt], space) if 0 < count < len(rows) else None
+    return {"rows": count, "metrics_without": without}
 
 
 def _refuse_refit(run: Path) -> None:
@@ -85,9 +138,13 @@ def _refuse_refit(run: Path) -> None:
 
 
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "checkpoint": checkpoint.path.name}
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "checkpoint": checkpoint.path.name,
+        "weights": weights(checkpoint),
+    }
     with (run / "test_opened.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+        file.write(json_line(line) + "\n")
 
 
 def _write_predictions(path: Path, rows: LabelledRows, scores: Scores, space: LabelSpace) -> None:
@@ -115,4 +172,4 @@ def _write_predictions(path: Path, rows: LabelledRows, scores: Scores, space: La
                 "right": true == found,
                 "probabilities": dict(zip(space.names, probabilities, strict=True)),
             }
-            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            file.write(json_line(line).encode() + b"\n")

@@ -92,7 +92,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                     progress = Progress(stage=number, step=progress.step)
                 if not progress.stage_done:
                     progress = _run_stage(run, splits[number], progress)
-    return finish(job.out, accelerator, steps=progress.step, refit=job.refit)
+    return finish(job.out, accelerator, steps=progress.step, refit=job.refit, splits=splits[-1])
 
 
 def prepare_splits(
@@ -175,6 +175,11 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
     for part in {id(part): part for part in splits}.values():
         test = f", test {len(part.test)}" if part.test is not None else ""
         run.track.say(f"rows: train {len(part.train)}, validation {len(part.validation)}{test}")
+        for name, count in part.summary.get("train_rows_in", {}).items():
+            if count:
+                run.track.say(
+                    f"warning: {count} {name} rows also stand in the training rows: figures say what was memorised"
+                )
 
 
 def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:

@@ -11,6 +11,7 @@ from export.pipeline import ExportJob, export
 from export.trained_run import BATCH_TOKENS, Sample, Source, spread
 from tests.export.runs import contract, labelled
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.figures import write_figures
 
 
 @pytest.fixture
@@ -67,6 +68,19 @@ def test_too_few_validation_rows(copy: Path) -> None:
     with pytest.raises(ArtifactError, match="too few") as caught:
         Source.open(copy)
     assert caught.value.details["expected"] == "at least 32"
+
+
+def test_test_figures_of_other_weights_are_refused(copy: Path) -> None:
+    """Figures that `evaluate` wrote go into the manifest; those of another model's weights end the export."""
+    checkpoint = Source.open(copy).checkpoint
+    write_figures(copy / "test_metrics.json", {"rows": 7}, checkpoint)
+    assert (Source.open(copy).test_metrics or {})["rows"] == 7
+    figures = json.loads((copy / "test_metrics.json").read_text())
+    figures["measured_on"]["weights"] = "0" * 64
+    (copy / "test_metrics.json").write_text(json.dumps(figures))
+    with pytest.raises(ArtifactError, match="another hash of its weights") as caught:
+        Source.open(copy)
+    assert "trainer evaluate" in caught.value.details["do"]
 
 
 def test_label_outside_the_label_space(copy: Path) -> None:

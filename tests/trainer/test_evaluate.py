@@ -1,18 +1,23 @@
 """`evaluate`: figures with intervals from the best checkpoint, and a record of every look at the test rows."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from jsonschema import Draft202012Validator
 from sklearn.metrics import f1_score
 
+import trainer.evaluate
 from tests.trainer import runs
-from trainer.cli import main
+from trainer.cli import launched, main
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
+from trainer.contract.files import sha256
 from trainer.evaluate import MeasureJob, measure
+from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.stages import TrainJob, train
 
@@ -76,3 +81,100 @@ def test_a_changed_checkpoint_is_not_measured(run: Path) -> None:
             measure(MeasureJob(run=run))
     finally:
         weights.write_bytes(sound)
+
+
+def test_the_file_of_figures_is_as_its_schema_says(run: Path) -> None:
+    """test_metrics.json fits split_metrics.schema.json, and does not where a key is missing or another is there."""
+    measure(MeasureJob(run=run))
+    schema = json.loads((Path(trainer.evaluate.__file__).parent / "split_metrics.schema.json").read_bytes())
+    checker = Draft202012Validator(schema)
+    checker.check_schema(schema)
+    found = json.loads((run / "test_metrics.json").read_bytes())
+    checker.validate(found)
+    assert not checker.is_valid(found | {"more": 1})
+    for key in found:
+        assert not checker.is_valid({name: value for name, value in found.items() if name != key}), key
+    assert found["predictions"]["sha256"] == sha256(run / "test_predictions.jsonl")
+
+
+def test_rows_that_were_learnt_are_told_with_figures_without_them(tmp_path: Path) -> None:
+    """Given test rows that also stand in train are counted by `train` and `evaluate`, for people and for programs; the
+    figures without them are those of the other rows alone.
+    """
+    recipe = runs.write_recipe(tmp_path, rows=96)
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    runs.write_rows(tmp_path / "other.csv", 20, seed=9)
+    mixed = [*(tmp_path / "other.csv").read_text().splitlines(), *rows[1:21]]
+    (tmp_path / "test.csv").write_text("\n".join(mixed) + "\n")
+    (tmp_path / "validation.csv").write_text("\n".join([rows[0], *rows[61:]]) + "\n")
+    (tmp_path / "rows.csv").write_text("\n".join(rows[:61]) + "\n")
+    data = {"train": {"files": "rows.csv"}, "validation": {"files": "validation.csv"}, "test": {"files": "test.csv"}}
+    recipe = runs.write_recipe(tmp_path, data=data)
+    arguments = ["--config", str(recipe), "--out", str(tmp_path / "run")]
+    trained = CliRunner().invoke(launched, arguments)
+    assert trained.exit_code == 0, trained.stderr
+    assert "20 test rows also stand in the training rows" in trained.stderr
+    assert json.loads(trained.stdout.splitlines()[-1])["also_in_train"] == {"validation": 0, "test": 20}
+    measured = CliRunner().invoke(main, ["evaluate", str(tmp_path / "run")])
+    assert "20 of these 40 rows also stand in the training rows" in measured.stdout
+    assert "without them:" in measured.stdout
+    known = json.loads(measured.stdout.splitlines()[-1])["also_in_train"]
+    assert known["rows"] == 20
+    others = lines(tmp_path / "run" / "test_predictions.jsonl")[:20]
+    right = sum(row["right"] for row in others) / 20
+    assert known["metrics_without"]["accuracy"]["value"] == pytest.approx(right)
+
+
+def test_undefined_metrics_are_null_and_never_nan(tmp_path: Path) -> None:
+    """Test and validation rows of one class: JSON lines, logs and figures hold null, and a person reads "undefined"."""
+    recipe = runs.write_recipe(tmp_path)
+    for name in ("validation", "test"):
+        (tmp_path / f"{name}.csv").write_text(
+            "text,label\n" + "".join(f"see you {name} {number},ham\n" for number in range(40))
+        )
+    data = {"train": {"files": "rows.csv"}, "validation": {"files": "validation.csv"}, "test": {"files": "test.csv"}}
+    recipe = runs.write_recipe(tmp_path, data=data)
+    arguments = ["--config", str(recipe), "--out", str(tmp_path / "run"), "--set", "select.metric=accuracy"]
+    results = [CliRunner().invoke(launched, [*arguments, *more]) for more in ([], ["--resume"])]
+    results.append(CliRunner().invoke(main, ["evaluate", str(tmp_path / "run")]))
+    for result in results:
+        assert result.exit_code == 0, result.output
+        assert "undefined" in result.stdout
+        assert strict(result.stdout.splitlines()[-1])
+    for path in (tmp_path / "run").rglob("*.json*"):
+        for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
+            strict(line)
+
+
+def strict(text: str) -> Any:
+    """JSON that holds no NaN, which other readers refuse."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_batches_are_the_recipes(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`evaluate` cuts batches by the last stage's token budget (64 here), or by its own option."""
+    seen: list[int] = []
+    logits = Predictor.logits
+
+    def noted(self: Predictor, data: EncodedRows) -> Any:
+        seen.append(self.tokens)
+        return logits(self, data)
+
+    monkeypatch.setattr(Predictor, "logits", noted)
+    measure(MeasureJob(run=run))
+    assert CliRunner().invoke(main, ["evaluate", str(run), "--batch-tokens", "99"]).exit_code == 0
+    assert seen == [64, 99]
+
+
+def test_figures_of_other_weights_do_not_end_a_resume(run: Path, tmp_path: Path) -> None:
+    """A run whose best.json names another checkpoint than its figures were made of is refused, not called finished."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    best = json.loads((copy / "best.json").read_text())
+    (other,) = (path.name for path in (copy / "checkpoints").iterdir() if path.name != best["checkpoint"])
+    (copy / "best.json").write_text(json.dumps(best | {"checkpoint": other}))
+    with pytest.raises(ArtifactError, match="not of this checkpoint"):
+        train(TrainJob(recipe=load(run.parent / "recipe.yaml"), out=copy, resume=True, quiet=True))

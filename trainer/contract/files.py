@@ -74,6 +74,11 @@ def write_json(path: Path, content: object) -> None:
         file.write(json_bytes(_finite(content), indent=2) + b"\n")
 
 
+def json_line(content: object) -> str:
+    """`content` as JSON on one line, for a log or for standard output. NaN and infinity become null."""
+    return json_bytes(_finite(content)).decode()
+
+
 def json_bytes(content: object, *, indent: int | None = None) -> bytes:
     """JSON in UTF-8, on one line where `indent` is None.
 

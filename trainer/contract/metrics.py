@@ -4,6 +4,7 @@ Written out in numpy, and held against scikit-learn by a test, because `export` 
 may import neither scikit-learn nor the rest of `trainer`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,6 +50,11 @@ def compute(name: str, scores: Scores, labels: Labels, space: LabelSpace) -> flo
     is 0.
     """
     return float(Weighed.once(scores, labels, space).values(name)[0])
+
+
+def shown(value: float | None) -> str:
+    """A figure for a person: four digits, or that there is none."""
+    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def compute_all(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, float]:

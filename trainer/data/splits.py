@@ -12,17 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.data.gather import NAMES, Gathered, divide, gather, shares
+from trainer.data.gather import Gathered, divide, gather, shares
 from trainer.data.rows import Row, labelled
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
 
 SUMMARY = "splits.json"
+KNOWN = "also_in_train.json"
 SHOWN = 5
 
 
@@ -100,6 +102,12 @@ def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
     return LabelledRows.open(folder / f"{name}.jsonl", space)
 
 
+def also_in_train(folder: Path, name: str) -> NDArray[np.int64]:
+    """Ids of a saved split's rows that stand word by word among the training rows; none where nothing was noted."""
+    noted = read_json(folder / KNOWN) if (folder / KNOWN).exists() else {}
+    return np.array(noted.get(name, []), dtype=np.int64)
+
+
 def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> None:
     """Raise InputError where splits cannot be learnt from or measured on: one class only, no rows, a label that no
     training row has.
@@ -154,6 +162,16 @@ def _keys(rows: LabelledRows) -> list[tuple[str, str | None]]:
     return list(zip(rows.texts, pairs, strict=True))
 
 
+def _known(splits: dict[str, LabelledRows]) -> dict[str, list[int]]:
+    """Ids of each held-out split's rows that stand in train: what a figure of them says of memory."""
+    learnt = set(_keys(splits["train"]))
+    return {
+        name: [number for number, key in zip(rows.ids.tolist(), _keys(rows), strict=True) if key in learnt]
+        for name, rows in splits.items()
+        if name != "train"
+    }
+
+
 def _label_counts(rows: LabelledRows, space: LabelSpace) -> dict[str, int]:
     counts = Counter(name for names in rows.label_names(space) for name in names)
     return {name: counts[name] for name in space.names}
@@ -182,7 +200,7 @@ def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSp
         "nulls_dropped": sum(dropped.values()),
         "exact_repeats": len(rows) - len(set(rows)),
         "splits": {name: {"rows": len(part), "labels": _label_counts(part, space)} for name, part in splits.items()},
-        "train_rows_in": {name: len(set(keys["train"]) & set(keys[name])) for name in NAMES[1:] if name in keys},
+        "train_rows_in": {name: len(known) for name, known in _known(splits).items()},
         "made": {
             **{name: cut.get(name, "files") for name in splits if name != "train"},
             "stratify": split.stratify,
@@ -207,6 +225,7 @@ def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any]
     with atomic_file(folder / "train.jsonl") as file:
         for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
             file.write(json.dumps({"id": number, "place": place}, ensure_ascii=False).encode() + b"\n")
+    write_json(folder / KNOWN, _known(splits))
     write_json(folder / SUMMARY, summary)
 
 

@@ -12,21 +12,25 @@ from accelerate import Accelerator
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.files import read_json, refuse_existing, remove_partials, write_json
+from trainer.contract.figures import read_figures, write_figures
+from trainer.contract.files import refuse_existing, remove_partials
+from trainer.data.splits import Splits
 from trainer.recipes.file import differences, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.track import METRICS_FILE
 
 METRICS = "metrics.json"
+RECIPE = "recipe.yaml"
 
 
 def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerator) -> dict[str, Any] | None:
     """Make the run's folder, or compare the one there with the recipe. Gives the figures of a run that is finished.
 
-    Raises InputError where the folder exists and `resume` is off, or holds a run of another recipe.
+    Raises InputError where the folder exists and `resume` is off, or holds a run of another recipe; ArtifactError where
+    its figures are of other weights than its best checkpoint's.
     """
     with accelerator.main_process_first():
-        saved = out / "recipe.yaml"
+        saved = out / RECIPE
         if accelerator.is_main_process and not (resume and saved.exists()):
             if resume and out.is_dir() and all(path.name.startswith(f".{saved.name}.") for path in out.iterdir()):
                 # A run that was killed as it wrote its first file.
@@ -44,7 +48,13 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
                 found="; ".join(other[:5]),
                 do="choose another --out, or go back to that recipe",
             )
-    return dict(read_json(out / METRICS)) if (out / METRICS).exists() else None
+    return _figures(out) if (out / METRICS).exists() else None
+
+
+def _figures(out: Path) -> dict[str, Any]:
+    """What a finished run says of its best checkpoint. Raises ArtifactError where that is another one now."""
+    do = "train into a new folder, or restore best.json and the checkpoint"
+    return read_figures(out / METRICS, Checkpoint.best(out), decided=False, do=do)
 
 
 @contextmanager
@@ -92,10 +102,10 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
         raise
 
 
-def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool) -> dict[str, Any]:
+def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, splits: Splits) -> dict[str, Any]:
     """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint.
 
-    refit: whether the validation rows were trained on, so that there are no such figures.
+    refit: whether the validation rows were trained on, so that there are no such figures. splits: of the last stage.
     """
     best = Checkpoint.best(out)
     lines = (
@@ -114,9 +124,10 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool) -> d
         "step": best.step,
         "steps": steps,
         "refit": refit,
+        "also_in_train": splits.summary.get("train_rows_in", {}),
         "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
     }
     if accelerator.is_main_process:
-        write_json(out / METRICS, result)
+        write_figures(out / METRICS, result, best)
     accelerator.end_training()
     return result

@@ -14,7 +14,8 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from trainer.contract.files import atomic_file
+from trainer.contract.files import atomic_file, json_line
+from trainer.contract.metrics import shown as figure
 
 METRICS_FILE = "metrics.jsonl"
 # Called after each evaluation with its place and metrics; what it raises ends the run.
@@ -76,7 +77,7 @@ class Track:
     def evaluation(self, place: dict[str, int], metrics: dict[str, float], note: str) -> None:
         """Record an evaluation on validation."""
         self._write({"kind": "evaluation", **place, **metrics}, place["step"])
-        shown = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        shown = " ".join(f"{name} {figure(value)}" for name, value in metrics.items())
         self.say(f"stage {place['stage']} epoch {place['epoch']} step {place['step']} validation: {shown} {note}")
         # What an evaluation takes is not a step's.
         self._last = time.perf_counter()
@@ -100,7 +101,7 @@ class Track:
     def _write(self, content: dict[str, Any], step: int) -> None:
         if self._writes:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(content) + "\n")
+                file.write(json_line(content) + "\n")
         # A step and an evaluation may share their number, and both have a loss.
         group = "train" if content["kind"] == "step" else "validation"
         shown = {name: value for name, value in content.items() if isinstance(value, int | float) and name != "step"}

@@ -15,7 +15,9 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.figures import weights
 from trainer.contract.files import read_json, refuse_existing, write_json
 from trainer.recipes.file import changed, differences, load, save
 from trainer.recipes.recipe import Recipe
@@ -249,7 +251,7 @@ def _finish(work: Search) -> dict[str, Any]:
         raise ClassifactError("no trial was finished", where=work.job.out, do="raise sweep.trials, or set pruner: none")
     run, out = _best_run(work, best), work.job.out
     result = summary(work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out))
-    result["best"]["run"] = run.relative_to(out).as_posix()
+    result["best"] |= {"run": run.relative_to(out).as_posix(), "weights": weights(Checkpoint.best(run))}
     if work.part.refit:
         result["refit"] = refit(run, out, quiet=work.job.quiet)
     if not ((out / RESULT).exists() and read_json(out / RESULT) == result):
