@@ -3,7 +3,7 @@
 manifest.json                                   everything below, hashed, with the figures it was accepted on
 config.json tokenizer.json tokenizer_config.json special_tokens_map.json
 onnx/model.onnx onnx/model_quantized.onnx onnx/model_fp16.onnx      one file a precision
-golden.jsonl                                    validation rows with torch's logits
+golden.jsonl                                    validation rows with the logits of torch and of each ONNX file
 reference.json                                  the training distribution that drift is measured against
 README.md                                       model card
 """
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from trainer.contract.checkpoint import Contract, from_json
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import inside, read_json, sha256, write_json
+from trainer.contract.files import read_json, sha256, write_json
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
+SCHEMA = 2
+MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
 Precision = Literal["fp32", "int8", "fp16"]
+# The most that a golden logit may move on another machine, as a share of the largest: a fifth of what halving does.
+GOLDEN_CAP = 0.1
 # What libraries' examples score with, and so do most who export.
 USUAL_BATCH = 32
 FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
@@ -53,11 +55,25 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GoldenBounds:
+    """How far a machine's scores of the golden rows may lie from those of the export.
+
+    logits, probabilities: the largest difference of one from this file's own at export. from_torch: root of the mean
+        squared difference from torch's logits, which holds all that quantizing costs.
+    agreement: the least share of rows that are decided as torch decides them, 0 to 1.
+    """
+
+    logits: float
+    probabilities: float
+    from_torch: float
+    agreement: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class GraphFile:
     """One ONNX file of a bundle.
 
-    instruction_set: of the machine the figures were measured on. golden_bound: the largest probability difference from
-        torch that the golden rows may show on another machine.
+    instruction_set: of the machine the figures were measured on. golden: what `serve check` holds a machine to.
     passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
         graph and are switched off.
     gains: how many times faster some passes and settings made it, in processor time (passes are timed on fp32). speed:
@@ -72,7 +88,7 @@ class GraphFile:
     bytes: int
     parity: Parity
     instruction_set: str
-    golden_bound: float
+    golden: GoldenBounds
     passes: tuple[str, ...] = ()
     disabled_optimizers: tuple[str, ...] = ()
     gains: dict[str, float] = field(default_factory=dict)
@@ -104,11 +120,16 @@ class ExportManifest:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenRow:
-    """One validation row with torch's fp32 logits [C]."""
+    """One validation row: its token ids [T], torch's fp32 logits [C], and those of each ONNX file by precision.
+
+    The last tell a machine that computes otherwise from what quantizing costs everywhere.
+    """
 
     text: str
     pair: str | None
+    ids: tuple[int, ...]
     logits: tuple[float, ...]
+    files: dict[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,21 +152,8 @@ class Bundle:
         """
         manifest = _read_manifest(path)
         for name, expected in manifest.files.items():
-            file = inside(path, name)
-            if not file.is_file():
-                raise ArtifactError(
-                    "a file of the bundle is missing", where=file, do="copy the whole folder again, or export again"
-                )
-            found = sha256(file)
-            if found != expected:
-                raise ArtifactError(
-                    "a file of the bundle was changed",
-                    where=file,
-                    found=f"sha256 {found[:16]}...",
-                    expected=f"sha256 {expected[:16]}...",
-                    do="copy the folder again, or export again; a changed file is never scored with",
-                )
-        needed = [*(graph.file for graph in manifest.graphs.values()), "tokenizer.json", "config.json"]
+            _require_unchanged(path, name, expected)
+        needed = [*(graph.file for graph in manifest.graphs.values()), "tokenizer.json", "config.json", GOLDEN]
         unlisted = [name for name in needed if name not in manifest.files]
         if unlisted:
             raise ArtifactError(
@@ -181,21 +189,43 @@ class Bundle:
 
     def graph_path(self, precision: str) -> Path:
         """Where the ONNX file of a precision lies."""
-        return inside(self.path, self.graph(precision).file)
+        # Hashed by `open`, which refuses a graph that the manifest gives no hash for.
+        return self.path / self.graph(precision).file
 
     def encoder(self) -> TextEncoder:
         """The text encoder, with the truncation that training used."""
         return TextEncoder.open(self.path / "tokenizer.json", self.contract.encoding)
 
     def golden(self) -> list[GoldenRow]:
-        """The golden rows."""
-        lines = [json.loads(line) for line in (self.path / "golden.jsonl").read_bytes().splitlines()]
-        return [from_json(GoldenRow, line, self.path / "golden.jsonl") for line in lines]
+        """The golden rows, one or more. Raises ArtifactError where the file holds none, or what is no golden row."""
+        where = self.path / GOLDEN
+        lines = where.read_bytes().splitlines()
+        if not lines:
+            raise ArtifactError("the bundle has no golden row", where=where, do="export again")
+        return [self._golden_row(line, f"{where}, line {number}") for number, line in enumerate(lines, 1)]
+
+    def _golden_row(self, line: bytes, where: str) -> GoldenRow:
+        try:
+            row = from_json(GoldenRow, json.loads(line), where)
+        except (ValueError, RecursionError) as error:
+            found = str(error)[:200]
+            raise ArtifactError("a golden row is not JSON", where=where, found=found, do="export again") from None
+        wanted = {"torch": row.logits, **{name: row.files.get(name, ()) for name in self.manifest.graphs}}
+        for name, logits in wanted.items():
+            if len(logits) != len(self.contract.labels):
+                raise ArtifactError(
+                    f"a golden row's logits of {name} do not fit the labels",
+                    where=where,
+                    found=len(logits),
+                    expected=len(self.contract.labels),
+                    do="export again",
+                )
+        return row
 
 
-def golden_logits(rows: list[GoldenRow]) -> NDArray[np.float32]:
-    """torch's logits of the golden rows, [N, C]."""
-    return np.array([row.logits for row in rows], dtype=np.float32)
+def golden_logits(rows: list[GoldenRow], precision: str | None = None) -> NDArray[np.float32]:
+    """The logits of a precision's file for the golden rows as they were at export; torch's where None; [N, C]."""
+    return np.array([row.logits if precision is None else row.files[precision] for row in rows], dtype=np.float32)
 
 
 def write_manifest(folder: Path, manifest: ExportManifest) -> None:
@@ -224,6 +254,32 @@ def instruction_set() -> str:
     flags = set(next((line for line in lines if line.startswith("flags")), "").split())
     known = {"avx512_vnni": "AVX512_VNNI", "avx_vnni": "AVX_VNNI", "avx512bw": "AVX512", "avx2": "AVX2"}
     return next((name for flag, name in known.items() if flag in flags), machine.upper())
+
+
+def _require_unchanged(folder: Path, name: str, expected: str) -> None:
+    """Raise ArtifactError where a file is not the one that the manifest gives the hash of.
+
+    A link may lead anywhere: the hub's cache keeps every file as a link to a blob, and what has the right hash is what
+    the manifest's author had. Of a file elsewhere that has another hash nothing is told.
+    """
+    file = folder / name
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        tampered = "do not use this folder: it was tampered with"
+        raise ArtifactError("a file name leads out of its folder", where=folder, found=repr(name), do=tampered)
+    if not file.is_file():
+        again = "copy the whole folder again, or export again"
+        raise ArtifactError("a file of the bundle is missing", where=file, do=again)
+    found = sha256(file)
+    if found == expected:
+        return
+    outside = not file.resolve().is_relative_to(folder.resolve())
+    raise ArtifactError(
+        "a file of the bundle was changed",
+        where=file,
+        found="a link to another file" if outside else f"sha256 {found[:16]}...",
+        expected=f"sha256 {expected[:16]}...",
+        do="copy the folder again, or export again; a changed file is never scored with",
+    )
 
 
 def _read_manifest(path: Path) -> ExportManifest:

@@ -15,7 +15,7 @@ from export.progress import Progress
 from export.proof.measure import Measure
 from export.proof.parity import Bounds, Truth
 from export.proof.reference import reference_logits
-from export.proof.rows import write_golden, write_reference
+from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
 from trainer.contract.files import atomic_folder, read_json, write_json
 
@@ -84,7 +84,6 @@ def export(job: ExportJob) -> ExportManifest:
         measure = Measure(sample=sample, truth=truth, progress=progress, timing=job.timing)
         graphs = write_graphs(job.graph_job(), source, measure, folder)
         _write_config(source, folder)
-        write_golden(folder / "golden.jsonl", sample, logits)
         write_reference(folder / "reference.json", sample, truth.scores, contract.labels)
         manifest = ExportManifest(
             name=source.name,

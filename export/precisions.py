@@ -8,13 +8,14 @@ from typing import Any
 
 import onnx
 
-from export.bundle import FILES, USUAL_BATCH, GraphFile, Parity, instruction_set
+from export.bundle import FILES, GOLDEN, USUAL_BATCH, GraphFile, Parity, instruction_set
 from export.exporters.with_optimum import export_graph
 from export.fp16 import packing
 from export.fp16.convert import Half, extreme, to_half
 from export.int8.choose import Int8Search
 from export.passes.choose import Optimized, Rows, choose_settings, optimize
 from export.passes.graph_file import move_graph, opset, save_graph
+from export.proof.golden import GoldenRows, GoldenScores
 from export.proof.measure import Measure, Variant
 from export.proof.parity import Bounds, gate
 from export.proof.runtime import release_memory
@@ -22,8 +23,6 @@ from export.trained_run import Source
 
 # Blocks of rows that files are timed on, of a usual batch each: at most so many, fewer where rows are long.
 _BLOCKS, _BLOCK_TOKENS = 5, 16_384
-# The least that another machine's probabilities may differ by on the golden rows.
-_GOLDEN = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.02}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class _Made:
 
     variant: Variant
     parity: Parity
-    golden_difference: float
+    golden: GoldenScores
     passes: tuple[str, ...]
     gains: dict[str, float]
     quantization: str | None = None
@@ -60,7 +59,7 @@ class _Speed:
 
 
 def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) -> dict[str, GraphFile]:
-    """Make, measure and gate the file of each precision, under `folder`.
+    """Make, measure and gate the file of each precision, and write them and the golden rows into `folder`.
 
     Raises GateError where one is not the same classifier.
     """
@@ -82,6 +81,8 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
         (folder / "onnx").mkdir()
         if job.packing:
             save_graph(graphs.packed(), folder / packing.FILE)
+        golden = GoldenRows.of(measure.sample, measure.truth)
+        golden.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
         return {
             precision: _entry(precision, each, folder / FILES[precision], speeds.get(precision))
             for precision, each in made.items()
@@ -108,7 +109,7 @@ class _Graphs:
 
     def _float(self, _bounds: Bounds) -> _Made:
         variant, gains = choose_settings(self.optimized.path, self.measure)
-        return self._made(variant, passes=self.optimized.passes, gains=self.optimized.gains | gains)
+        return self._made("fp32", variant, passes=self.optimized.passes, gains=self.optimized.gains | gains)
 
     def _int8(self, bounds: Bounds) -> _Made:
         scratch = self.exported.parent
@@ -116,7 +117,7 @@ class _Graphs:
         return _Made(
             variant=best.variant,
             parity=best.parity,
-            golden_difference=self.measure.golden_difference(best.variant),
+            golden=self.measure.golden(best.variant, "int8"),
             passes=self.optimized.passes,
             gains=best.gains,
             quantization=str(best.how),
@@ -129,18 +130,18 @@ class _Graphs:
             variant = Variant(path=self.exported.with_name("half.onnx"))
             save_graph(made.graph, variant.path)
         passes = ("fuse_attention", "first_token") if made.fused else self.optimized.passes
-        return self._made(variant, passes=passes, gains={}, kept_in_float=made.kept)
+        return self._made("fp16", variant, passes=passes, gains={}, kept_in_float=made.kept)
 
     def _to_half(self, *, passes: tuple[str, ...]) -> Half:
         batches = extreme(self.measure.sample, self.measure.truth.scores.probabilities)
         graph = self.optimized.graph
         return to_half(onnx.load(self.exported), graph, self.rows.longest, batches, passes=passes)
 
-    def _made(self, variant: Variant, **figures: Any) -> _Made:
+    def _made(self, precision: str, variant: Variant, **figures: Any) -> _Made:
         return _Made(
             variant=variant,
             parity=self.measure.parity(variant),
-            golden_difference=self.measure.golden_difference(variant),
+            golden=self.measure.golden(variant, precision),
             **figures,
         )
 
@@ -180,8 +181,7 @@ def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> Gra
         bytes=sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
         parity=made.parity,
         instruction_set=instruction_set(),
-        # Another machine sums in another order: three times what was seen here, and a floor.
-        golden_bound=max(_GOLDEN[precision], 3 * made.golden_difference),
+        golden=made.golden.bounds,
         passes=made.passes,
         disabled_optimizers=made.variant.disabled_optimizers,
         gains=made.gains,

@@ -170,8 +170,9 @@ def check(**options: Any) -> None:
     require_passed(result)
     print(
         f"{result.rows} golden rows, {result.precision} on {result.provider}: "
-        f"labels agree {result.label_agreement:.1%}, "
-        f"probabilities differ by at most {result.largest_difference:.2g} (bound {result.bound:.2g})"
+        f"labels agree {result.label_agreement:.1%} (at least {result.bounds.agreement:.1%}), "
+        f"logits moved by at most {result.logit_difference:.2g} (bound {result.bounds.logits:.2g}), "
+        f"probabilities by {result.largest_difference:.2g} (bound {result.bounds.probabilities:.2g})"
     )
     _print(summary(result))
 

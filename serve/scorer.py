@@ -115,14 +115,28 @@ class Scorer:
         device: str = "auto",
         workers: int | None = None,
         batch_tokens: int | None = None,
+        canary: bool = False,
     ) -> "Scorer":
         """Open a bundle for scoring.
 
         precision: "auto" (int8 on a processor where the bundle has it), "fp32", "int8" or "fp16".
         device: "auto", "cpu", "cuda", "cuda:1" or "cuda:0,1"; a device that the session does not get is an error.
+        canary: score the bundle's golden rows first, as every job does; GateError where they score differently here.
         """
         session = SessionOptions(precision=precision, device=device)
-        return cls(Bundle.open(Path(path)), ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens))
+        scorer = cls(
+            Bundle.open(Path(path)), ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens)
+        )
+        if canary:
+            # The check needs a scorer, so it cannot be imported above.
+            from serve.operations.check import check, require_passed
+
+            try:
+                require_passed(check(scorer))
+            except BaseException:
+                scorer.close()
+                raise
+        return scorer
 
     def __enter__(self) -> "Scorer":
         return self

@@ -5,16 +5,15 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-import numpy as np
 import onnxruntime as ort
 
 from export.bundle import Parity
 from export.progress import Progress
+from export.proof.golden import GoldenRows, GoldenScores
 from export.proof.parity import Truth
-from export.proof.rows import GOLDEN_ROWS
 from export.proof.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
 from export.proof.timing import Race, race
-from export.trained_run import Sample, spread
+from export.trained_run import Sample
 
 # What a race scores in a turn: at most so many rows, fewer where they are long, so that all races take about as long.
 TIMED_ROWS, TIMED_TOKENS = 48, 4096
@@ -53,13 +52,10 @@ class Measure:
         """How a file compares with torch. Raises GateError where it gives no numbers."""
         return self.truth.compare(self.logits(variant))
 
-    def golden_difference(self, variant: Variant) -> float:
-        """The largest probability difference from torch over the golden rows, batched as `serve check` batches them."""
-        rows = spread(self.sample.encoded.lengths, GOLDEN_ROWS)
-        golden = self.sample.subset(GOLDEN_ROWS)
+    def golden(self, variant: Variant, precision: str) -> GoldenScores:
+        """What a file makes of the golden rows, batched as `serve check` batches them."""
         session = open_session(variant.path, variant.disabled_optimizers)
-        found = self.truth.space.decode(golden.in_order(run_batches(session, golden.padded())))
-        return float(np.abs(found.probabilities - self.truth.scores.probabilities[rows]).max())
+        return GoldenRows.of(self.sample, self.truth).score(session, precision)
 
     def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = ROUNDS) -> Race:
         """Graphs side by side, on the same rows: a few of all lengths where no others are given."""

@@ -30,10 +30,11 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What files are compared with: torch's scores of N rows, their labels, and the metric that chose the
-    checkpoint.
+    """What files are compared with: torch's logits [N, C] and scores of N rows, their labels, and the metric that chose
+    the checkpoint.
     """
 
+    logits: NDArray[np.float32]
     scores: Scores
     labels: metrics.Labels
     space: LabelSpace
@@ -42,7 +43,7 @@ class Truth:
     @classmethod
     def of(cls, logits: NDArray[np.float32], labels: metrics.Labels, space: LabelSpace, metric: str) -> "Truth":
         """Decode torch's logits [N, C]. Raises ArtifactError where the metric is undefined on these rows."""
-        truth = cls(scores=space.decode(logits), labels=labels, space=space, metric=metric)
+        truth = cls(logits=logits, scores=space.decode(logits), labels=labels, space=space, metric=metric)
         if not metrics.allowed(metric, space) or not np.isfinite(truth.value(truth.scores)):
             raise ArtifactError(
                 f"the metric {metric} is undefined on the validation rows",

@@ -1,34 +1,16 @@
-"""What the bundle keeps of the validation rows: golden rows to test a machine with, and the distribution that drift is
-measured against.
-"""
+"""What the bundle keeps of all validation rows: the distribution that drift is measured against."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.trained_run import Sample, spread
+from export.trained_run import Sample
 from trainer.contract.files import write_json
 from trainer.contract.labels import LabelSpace, Scores
 
-GOLDEN_ROWS = 64
 CONFIDENCE_EDGES = tuple(round(step / 20, 2) for step in range(21))
-
-
-def write_golden(path: Path, sample: Sample, logits: NDArray[np.float32]) -> None:
-    """One JSON object a line: text, pair and torch's logits, of rows spread over all lengths."""
-    pairs = sample.rows.pairs
-    lines = []
-    for row in spread(sample.encoded.lengths, GOLDEN_ROWS).tolist():
-        golden = {
-            "text": sample.rows.texts[row],
-            "pair": None if pairs is None else pairs[row],
-            "logits": [float(value) for value in logits[row]],
-        }
-        lines.append(json.dumps(golden, ensure_ascii=False, allow_nan=False))
-    path.write_bytes("\n".join([*lines, ""]).encode())
 
 
 def write_reference(path: Path, sample: Sample, scores: Scores, space: LabelSpace) -> None:

@@ -1,66 +1,102 @@
-"""The golden rows of a bundle through the real scoring path, on this machine, against torch's logits."""
+"""The golden rows of a bundle through the real scoring path, on this machine, against what they were at export."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from export.bundle import golden_logits, instruction_set
+from export.bundle import GOLDEN_CAP, GoldenBounds, golden_logits, instruction_set
 from serve.scorer import Scorer
 from trainer.contract.errors import GateError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What the golden rows show. largest_difference: of probabilities, over rows and labels; bound: the manifest's."""
+    """What the golden rows show, and the bounds of each figure.
+
+    logit_difference, largest_difference: the largest of a logit and of a probability, over rows and labels, from what
+        this file gave where it was exported.
+    torch_difference: root of the mean squared difference of a logit from torch's. label_agreement: share of rows that
+        are decided as torch decides them. other_tokens: rows whose texts became other tokens than at export.
+    """
 
     rows: int
+    other_tokens: int
     precision: str
     provider: str
-    label_agreement: float
+    logit_difference: float
     largest_difference: float
-    bound: float
+    torch_difference: float
+    label_agreement: float
+    bounds: GoldenBounds
     instruction_set: str
     validated_on: str
 
     @property
     def passed(self) -> bool:
-        """Whether the scores are within the bound. NaN is not."""
-        return self.largest_difference <= self.bound
+        """Whether tokens are the same and every figure is within its bound. NaN is not."""
+        return (
+            self.other_tokens == 0
+            and self.logit_difference <= self.bounds.logits
+            and self.largest_difference <= self.bounds.probabilities
+            and self.torch_difference <= self.bounds.from_torch
+            and self.label_agreement >= self.bounds.agreement
+        )
 
 
 def check(scorer: Scorer) -> Check:
-    """Score the golden rows and compare."""
+    """Score the golden rows and compare. Raises ArtifactError where the bundle has none."""
     rows = scorer.bundle.golden()
+    # The bundle's own labels: thresholds that a user gave change decisions, and say nothing of this machine.
     labels = scorer.bundle.contract.labels
-    pairs = None if scorer.bundle.contract.input.pair is None else [row.pair or "" for row in rows]
-    expected = labels.decode(golden_logits(rows).reshape(len(rows), len(labels)))
-    # The bound was measured on the batches that this budget makes.
-    tokens = scorer.bundle.manifest.batch_tokens
-    found = labels.decode(scorer.logits([row.text for row in rows], pairs, tokens))
     graph = scorer.bundle.graph(scorer.session.precision)
-    # max() of an array that holds NaN is NaN, and no bound admits that.
+    pairs = None if scorer.bundle.contract.input.pair is None else [row.pair or "" for row in rows]
+    own, torch = golden_logits(rows, scorer.session.precision), golden_logits(rows)
+    # The bounds were measured on the batches that this budget makes.
+    found = scorer.logits([row.text for row in rows], pairs, scorer.bundle.manifest.batch_tokens)
+    scores = labels.decode(found)
+    encoded = scorer.encoder.encode([row.text for row in rows], pairs)
+    ids = [encoded.ids[start:end].tolist() for start, end in pairwise(encoded.offsets.tolist())]
+    # max() and mean() of an array that holds NaN are NaN, and no bound admits that.
     return Check(
         rows=len(rows),
+        other_tokens=sum(list(row.ids) != found_ids for row, found_ids in zip(rows, ids, strict=True)),
         precision=scorer.session.precision,
         provider=scorer.session.provider,
-        label_agreement=found.agreement(expected),
-        largest_difference=float(np.abs(found.probabilities - expected.probabilities).max(initial=0.0)),
-        bound=graph.golden_bound,
+        logit_difference=float(np.abs(found - own).max()),
+        largest_difference=float(np.abs(scores.probabilities - labels.decode(own).probabilities).max()),
+        torch_difference=float(np.sqrt(np.square(found - torch).mean())),
+        label_agreement=scores.agreement(labels.decode(torch)),
+        bounds=_capped(graph.golden, largest=float(np.abs(own).max())),
         instruction_set=instruction_set(),
         validated_on=graph.instruction_set,
     )
+
+
+def _capped(bounds: GoldenBounds, largest: float) -> GoldenBounds:
+    """Whatever a manifest says, logits may move by a small share of the largest one only."""
+    return replace(bounds, logits=min(bounds.logits, GOLDEN_CAP * largest))
 
 
 def require_passed(result: Check) -> None:
     """Raise GateError where this machine does not give the scores that the bundle was accepted on."""
     if result.passed:
         return
+    if result.other_tokens:
+        raise GateError(
+            "the golden rows become other tokens on this machine",
+            found=f"{result.other_tokens} of {result.rows} rows",
+            do="install the version of tokenizers that manifest.json names, or export again with this one",
+        )
+    bounds = result.bounds
     other = result.instruction_set != result.validated_on
     raise GateError(
         "the golden rows score differently on this machine",
         where=f"{result.precision} on {result.provider}, {result.instruction_set}",
-        found=f"probabilities differ by {result.largest_difference:.4g}, labels agree {result.label_agreement:.1%}",
-        expected=f"at most {result.bound:.4g}"
+        found=f"logits move by {result.logit_difference:.4g} and probabilities by {result.largest_difference:.4g}, "
+        f"{result.torch_difference:.4g} from torch, labels agree {result.label_agreement:.1%}",
+        expected=f"at most {bounds.logits:.4g}, {bounds.probabilities:.4g} and {bounds.from_torch:.4g}, "
+        f"at least {bounds.agreement:.1%}"
         + (f", as measured on {result.validated_on}: another instruction set" if other else ""),
         do=("" if result.precision == "fp32" else "score with --precision fp32, or ")
         + "export again on a machine of this kind",

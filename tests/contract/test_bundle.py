@@ -1,6 +1,7 @@
 """Bundle.open: a folder by hand, and everything that can be wrong with one."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from export.bundle import (
     MANIFEST,
     Bundle,
     ExportManifest,
+    GoldenBounds,
     GoldenRow,
     GraphFile,
     Parity,
@@ -44,14 +46,17 @@ PARITY = Parity(
     drop_low=0.0,
     drop_high=0.0,
 )
+GOLDEN = GoldenBounds(logits=0.1, probabilities=0.05, from_torch=0.2, agreement=0.9)
 GRAPH = GraphFile(
-    file="onnx/model.onnx", opset=18, bytes=5, parity=PARITY, instruction_set="AVX2", golden_bound=1e-4, passes=("one",)
+    file="onnx/model.onnx", opset=18, bytes=5, parity=PARITY, instruction_set="AVX2", golden=GOLDEN, passes=("one",)
 )
 FILES = {
     "onnx/model.onnx": b"graph",
     "tokenizer.json": family("wordpiece").json.encode(),
     "config.json": json.dumps({"id2label": {"0": "ham", "1": "spam"}}).encode(),
-    "golden.jsonl": b'{"text": "the cat", "pair": null, "logits": [0.5, -1]}\n',
+    "golden.jsonl": json.dumps(
+        {"text": "the cat", "pair": None, "ids": [2, 3], "logits": [0.5, -1], "files": {"fp32": [0.4, -1]}}
+    ).encode(),
     "README.md": b"# card\n",
 }
 Change = Callable[[Path, dict[str, Any]], None]
@@ -129,7 +134,7 @@ def test_a_folder_in_a_files_place_is_refused(folder: Path) -> None:
         (lambda data: data["contract"]["labels"].update(temperature=0), "temperature"),
         (lambda data: data["contract"]["labels"].update(kind="triple"), "expected single or multi"),
         (lambda data: data["graphs"]["fp32"]["parity"].update(rows="many"), "graphs.fp32.parity.rows"),
-        (lambda data: data.update(schema=2), "another schema"),
+        (lambda data: data.update(schema=1), "another schema"),
         (lambda data: data.pop("schema"), "another schema"),
         (lambda data: data["files"].update({"../secret": "0" * 64}), "leads out"),
         (lambda data: data["files"].update({"/etc/passwd": "0" * 64}), "leads out"),
@@ -137,6 +142,7 @@ def test_a_folder_in_a_files_place_is_refused(folder: Path) -> None:
         (lambda data: data["files"].pop("onnx/model.onnx"), "no hash"),
         (lambda data: data["files"].pop("tokenizer.json"), "no hash"),
         (lambda data: data["files"].pop("config.json"), "no hash"),
+        (lambda data: data["files"].pop("golden.jsonl"), "no hash"),
         (lambda data: data["graphs"]["fp32"].update(file="../model.onnx"), "no hash"),
         (
             lambda data: data["contract"]["labels"].update(names=["a", "b", "c"], thresholds=None),
@@ -167,13 +173,64 @@ def test_a_config_of_another_width_is_refused(folder: Path, config: object) -> N
         Bundle.open(folder)
 
 
-def test_a_link_that_leaves_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
-    """A file behind a link to the outside is refused even where its hash is right."""
-    (tmp_path / "outside").write_bytes(FILES["README.md"])
-    (folder / "README.md").unlink()
-    (folder / "README.md").symlink_to(tmp_path / "outside")
-    with pytest.raises(ArtifactError, match="leads out"):
+def test_a_folder_of_the_hubs_cache_opens(folder: Path, tmp_path: Path) -> None:
+    """Every file, the manifest too, may be a link to a blob elsewhere, as the hub's client keeps them."""
+    snapshot = tmp_path / "models--me--sms" / "snapshots" / "abc"
+    blobs = snapshot.parents[1] / "blobs"
+    blobs.mkdir(parents=True)
+    for number, file in enumerate(path for path in folder.rglob("*") if path.is_file()):
+        place = snapshot / file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(blobs / str(number))
+        place.symlink_to(os.path.relpath(blobs / str(number), place.parent))
+    bundle = Bundle.open(snapshot)
+    assert bundle.graph_path("fp32").read_bytes() == b"graph"
+    assert len(bundle.golden()) == 1
+
+
+@pytest.mark.parametrize("name", ["README.md", "golden.jsonl", "tokenizer.json"])
+def test_a_link_to_another_file_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    """A link to a file that has not the hash of the manifest is refused, and nothing of that file is told."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactError, match="was changed") as caught:
         Bundle.open(folder)
+    assert caught.value.details["found"] == "a link to another file"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no devices here")
+def test_a_link_to_a_device_is_refused(folder: Path) -> None:
+    """A link to what is no file at all, which would be read for ever, is refused unread."""
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to("/dev/zero")
+    with pytest.raises(ArtifactError, match="missing"):
+        Bundle.open(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "no golden row"),
+        (b"{", "not JSON"),
+        (b"\xff\n", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]\n", "does not fit its schema"),
+        (
+            b'{"text": "a", "pair": null, "ids": [2, 3], "logits": [1, NaN], "files": {"fp32": [1, 2]}}\n',
+            "does not fit its schema",
+        ),
+        (b'{"text": "a", "pair": null, "ids": [2, 3], "logits": [1], "files": {"fp32": [1, 2]}}\n', "logits of torch"),
+        (b'{"text": "a", "pair": null, "ids": [2, 3], "logits": [1, 2], "files": {}}\n', "logits of fp32"),
+    ],
+)
+def test_golden_rows_that_are_none_are_refused(folder: Path, content: bytes, match: str) -> None:
+    """A file of golden rows that is empty or malformed is an error of ours that names it, hashes notwithstanding."""
+    (folder / "golden.jsonl").write_bytes(content)
+    write_manifest(folder, manifest_of(folder))
+    with pytest.raises(ArtifactError, match=match) as caught:
+        Bundle.open(folder).golden()
+    assert "golden.jsonl" in caught.value.details["where"]
 
 
 @pytest.mark.parametrize("kind", ["nothing", "file"])
@@ -200,8 +257,11 @@ def test_a_sound_bundle_gives_back_what_was_written(folder: Path) -> None:
     assert bundle.contract == CONTRACT
     assert bundle.graph_path("fp32").read_bytes() == b"graph"
     assert bundle.encoder().encode(["the cat"]).lengths.tolist() == [4]
-    assert bundle.golden() == [GoldenRow(text="the cat", pair=None, logits=(0.5, -1.0))]
+    assert bundle.golden() == [
+        GoldenRow(text="the cat", pair=None, ids=(2, 3), logits=(0.5, -1.0), files={"fp32": (0.4, -1.0)})
+    ]
     assert np.array_equal(golden_logits(bundle.golden()), np.array([[0.5, -1]], dtype=np.float32))
+    assert np.array_equal(golden_logits(bundle.golden(), "fp32"), np.array([[0.4, -1]], dtype=np.float32))
 
 
 def test_every_file_but_the_manifest_is_hashed(folder: Path) -> None:

@@ -84,12 +84,12 @@ def test_missing_precision(bundle: Path) -> None:
 
 
 def test_golden_rows(bundle: Path) -> None:
-    """Golden rows carry text and torch's logits, one a label, from the shortest row to the longest."""
+    """Golden rows carry text and logits, one a label, of about 64 rows from the shortest to the longest."""
     opened = Bundle.open(bundle)
     rows = opened.golden()
     lengths = opened.encoder().encode([row.text for row in rows]).lengths
-    assert len(rows) == 64
-    assert golden_logits(rows).shape == (64, 2)
+    assert 48 <= len(rows) <= 64
+    assert golden_logits(rows).shape == golden_logits(rows, "int8").shape == (len(rows), 2)
     assert lengths.min() == 3
     assert lengths.max() == 64
 

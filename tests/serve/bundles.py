@@ -1,8 +1,8 @@
 """Tiny bundles for the tests of scoring: random weights, exported with torch's own exporter, golden rows by torch."""
 
-import json
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,27 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import AutoModelForSequenceClassification
 
-from export.bundle import FILES, ExportManifest, GraphFile, Parity, hash_files, instruction_set, write_manifest
+from export.bundle import (
+    FILES,
+    GOLDEN,
+    ExportManifest,
+    GoldenBounds,
+    GraphFile,
+    Parity,
+    _read_manifest,
+    hash_files,
+    instruction_set,
+    write_manifest,
+)
+from export.proof.golden import GoldenRows
+from export.proof.parity import Truth
+from export.proof.runtime import open_session
+from export.trained_run import Sample
 from tests import tiny
-from trainer.contract.checkpoint import Contract
+from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.inputs import InputSpec
+from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 
 BATCH_TOKENS = 256
@@ -59,20 +75,37 @@ def make(folder: Path, given: Contract, *, precisions: tuple[str, ...] = ("fp32"
     _export(checkpoint.path, folder / FILES["fp32"])
     if "int8" in precisions:
         quantize_dynamic(folder / FILES["fp32"], folder / FILES["int8"], weight_type=QuantType.QInt8)
-    encoder = checkpoint.encoder()
-    golden = texts(8, seed=1)
-    pairs = texts(8, seed=2) if given.input.pair is not None else None
-    logits = torch_logits(checkpoint.path, encoder, golden, pairs)
-    with (folder / "golden.jsonl").open("w") as file:
-        for row, text in enumerate(golden):
-            line = {"text": text, "pair": pairs[row] if pairs else None, "logits": logits[row].tolist()}
-            file.write(json.dumps(line) + "\n")
-    reseal(folder, given, precisions, **changes)
+    golden = _golden(checkpoint, given)
+    scores = {name: golden.score(open_session(folder / FILES[name]), name) for name in precisions}
+    golden.write(folder / GOLDEN, {name: each.logits for name, each in scores.items()})
+    reseal(folder, given, precisions, golden={name: each.bounds for name, each in scores.items()}, **changes)
     return folder
 
 
-def reseal(folder: Path, given: Contract, precisions: tuple[str, ...] = ("fp32", "int8"), **changes: Any) -> None:
-    """Write the manifest of what lies in the folder."""
+def _golden(checkpoint: Checkpoint, given: Contract) -> GoldenRows:
+    """Rows by the code of export, of 200 that torch has scored."""
+    encoder = checkpoint.encoder()
+    found = texts(200, seed=1)
+    pairs = texts(200, seed=2) if given.input.pair is not None else None
+    logits = torch_logits(checkpoint.path, encoder, found, pairs)
+    scores = given.labels.decode(logits)
+    rows = LabelledRows(
+        ids=np.arange(200), texts=found, pairs=pairs, labels=scores.decisions.astype(np.int64), places=found
+    )
+    truth = Truth(logits=logits, scores=scores, labels=rows.labels, space=given.labels, metric="accuracy")
+    return replace(GoldenRows.of(Sample.of(rows, encoder), truth), tokens=BATCH_TOKENS)
+
+
+def reseal(
+    folder: Path,
+    given: Contract,
+    precisions: tuple[str, ...] = ("fp32", "int8"),
+    golden: dict[str, GoldenBounds] | None = None,
+    **changes: Any,
+) -> None:
+    """Write the manifest of what lies in the folder; the golden rows' bounds are the old manifest's unless given."""
+    if golden is None:
+        golden = {name: graph.golden for name, graph in _read_manifest(folder).graphs.items()}
     figures = {"label_agreement": 1.0, "max_difference": 0.0, "p99_difference": 0.0, "torch_value": 1.0, "value": 1.0}
     parity = Parity(rows=8, metric="accuracy", drop=0.0, drop_low=0.0, drop_high=0.0, **figures)
     graphs = {
@@ -82,7 +115,7 @@ def reseal(folder: Path, given: Contract, precisions: tuple[str, ...] = ("fp32",
             bytes=(folder / FILES[name]).stat().st_size,
             parity=parity,
             instruction_set=instruction_set(),
-            golden_bound=1e-4 if name == "fp32" else 0.9,
+            golden=golden[name],
         )
         for name in precisions
     }

@@ -100,7 +100,7 @@ class Checkpoint:
         return TextEncoder.open(self.path / "tokenizer.json", self.contract.encoding)
 
 
-def from_json(cls: type[T], data: object, where: Path, **given: Any) -> T:
+def from_json(cls: type[T], data: object, where: Path | str, **given: Any) -> T:
     """Bind JSON to a dataclass of ours.
 
     `given` fills fields that the file does not hold. Raises ArtifactError with every problem.
