@@ -10,9 +10,8 @@ import numpy as np
 from accelerate import Accelerator
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import InputError
 from trainer.contract.figures import weights, write_figures
-from trainer.contract.files import atomic_file, json_line, read_json, sha256
+from trainer.contract.files import atomic_file, json_line, sha256
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import METRICS, Labels, allowed, confusion, per_class, shown
@@ -21,7 +20,6 @@ from trainer.data.splits import also_in_train, open_split
 from trainer.network.load import open_checkpoint
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
-from trainer.run_folder.folder import METRICS as RUN_METRICS
 from trainer.run_folder.folder import RECIPE
 
 
@@ -46,8 +44,6 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     checkpoint.verify()
     space = checkpoint.contract.labels
     rows = open_split(job.run / "splits", job.split, space)
-    if job.split == "validation":
-        _refuse_refit(job.run)
     if job.split == "test":
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
@@ -125,16 +121,6 @@ def _also_in_train(job: MeasureJob, rows: LabelledRows, scores: Scores, space: L
     others = Scores(probabilities=scores.probabilities[~learnt], decisions=scores.decisions[~learnt])
     without = _figures(others, rows.labels[~learnt], space) if 0 < count < len(rows) else None
     return {"rows": count, "metrics_without": without}
-
-
-def _refuse_refit(run: Path) -> None:
-    figures = run / RUN_METRICS
-    if figures.exists() and read_json(figures).get("refit"):
-        raise InputError(
-            "the run was trained on its validation rows: a figure on them would say nothing",
-            where=run,
-            do="measure the test split, or the run of the search that it was refitted from",
-        )
 
 
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:

@@ -179,11 +179,9 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
     """Measure on validation, keep the checkpoint if it is among the best, and note whether the stage should stop
     early.
     """
-    # A refit trains on the validation rows too, and has none to measure on.
-    measured = len(job.validation.rows) > 0
-    metrics = job.predictor.evaluate(job.validation, job.space).metrics if measured else {}
+    metrics = job.predictor.evaluate(job.validation, job.space).metrics
     metric = job.recipe.select.metric
-    value = metrics.get(metric, math.nan)
+    value = metrics[metric]
     patience = job.stage.early_stopping
     margin = patience.min_delta if patience else 0.0
     better = progress.best is None or goodness(metric, value) > goodness(metric, progress.best) + margin
@@ -191,7 +189,7 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
         epoch = progress.epoch + progress.batch / place["batches"]
         job.keeper.save_checkpoint(job.classifier, progress, epoch, value)
     job.accelerator.wait_for_everyone()
-    job.track.evaluation(place, metrics, "no rows" if not measured else f"(best {metric})" if better else "")
+    job.track.evaluation(place, metrics, f"(best {metric})" if better else "")
     poor = 0 if better else progress.poor + 1
     if patience and poor >= patience.patience:
         job.track.say(f"no gain in {poor} evaluations: the stage stops early")

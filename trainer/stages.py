@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
-from trainer.data.splits import Splits, prepare, refuse_known, with_validation
+from trainer.data.splits import Splits, prepare, refuse_known
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
@@ -38,8 +38,8 @@ CACHE = "cache"
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
     """What `trainer/run.py` was asked for. cache: keep what frozen layers make of rows here, for other runs too; in
-    the run, and only until its stage is done, where None. watch: see Track. refit: train on the validation rows too;
-    there is no figure then, and the last weights are kept.
+    the run, and only until its stage is done, where None. watch: see Track. refit: keep the last weights,
+    whatever the figures: there are too few rows left to choose by.
     """
 
     recipe: Recipe
@@ -80,8 +80,6 @@ def train(job: TrainJob) -> dict[str, Any]:
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
             splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first)
-            if job.refit:
-                splits = [with_validation(part) for part in splits]
             run = _open(job, accelerator, splits[0], track, stop)
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
@@ -153,7 +151,9 @@ def _open(job: TrainJob, accelerator: Accelerator, splits: Splits, track: Track,
         accelerator=accelerator,
         classifier=classifier,
         encoder=TextEncoder(Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str()), policy),
-        keeper=Keeper(run=job.out, contract=contract, metric=recipe.select.metric, keep=recipe.select.keep),
+        keeper=Keeper(
+            run=job.out, contract=contract, metric=recipe.select.metric, keep=recipe.select.keep, last=job.refit
+        ),
         track=track,
         stop=stop,
         cache=job.cache,

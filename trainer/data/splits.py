@@ -3,7 +3,6 @@
 splits/  splits.json (the summary)  train.jsonl (ids and places)  validation.jsonl  test.jsonl (whole rows)
 """
 
-import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -20,12 +19,15 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.data.gather import Gathered, divide, gather, shares
 from trainer.data.rows import Row, labelled
+from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
 
 SUMMARY = "splits.json"
 KNOWN = "also_in_train.json"
 SHOWN = 5
+# The least that an export is proved with.
+HELD = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +78,37 @@ def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | No
     )
 
 
-def with_validation(splits: Splits) -> Splits:
-    """The same rows with those of validation among those to train on, and none left to measure on."""
+def join_validation(splits: Splits, folder: Path, seed: int) -> None:
+    """Save in `folder` the same rows with most of validation among those to train on.
+
+    What is held back (a fifth, at least HELD rows, at most half) is the new validation split: figures and the gates of
+    an export need rows that were not learnt. Rows of one text stay together.
+    """
     train, validation = splits.train, splits.validation
+    held = min(len(validation) // 2, max(HELD, len(validation) // 5))
+    unit = units(len(validation), [_keys(validation)])
+    order = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
+    # Whole sets of equal rows, in random order, until there are enough.
+    chosen = np.argsort(order[unit], kind="stable")
+    last = max(1, held)
+    while last < len(chosen) and unit[chosen[last]] == unit[chosen[last - 1]]:
+        last += 1
+    kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
     joined = LabelledRows(
-        ids=np.concatenate([train.ids, validation.ids]),
-        texts=train.texts + validation.texts,
-        pairs=None if train.pairs is None or validation.pairs is None else train.pairs + validation.pairs,
-        labels=np.concatenate([train.labels, validation.labels]),
-        places=train.places + validation.places,
+        ids=np.concatenate([train.ids, moved.ids]),
+        texts=train.texts + moved.texts,
+        pairs=None if train.pairs is None or moved.pairs is None else train.pairs + moved.pairs,
+        labels=np.concatenate([train.labels, moved.labels]),
+        places=train.places + moved.places,
     )
-    return dataclasses.replace(splits, train=joined, validation=validation.take(np.empty(0, dtype=np.int64)))
+    found = {"train": joined, "validation": kept} | ({} if splits.test is None else {"test": splits.test})
+    summary = splits.summary | {
+        "fingerprint": _fingerprint(found, splits.space),
+        "splits": _sizes(found, splits.space),
+        "train_rows_in": {name: len(known) for name, known in _known(found).items()},
+        "refit": {"joined": len(moved), "held": len(kept)},
+    }
+    _save(folder, found, summary, splits.space)
 
 
 def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
@@ -177,6 +199,10 @@ def _label_counts(rows: LabelledRows, space: LabelSpace) -> dict[str, int]:
     return {name: counts[name] for name in space.names}
 
 
+def _sizes(splits: dict[str, LabelledRows], space: LabelSpace) -> dict[str, Any]:
+    return {name: {"rows": len(part), "labels": _label_counts(part, space)} for name, part in splits.items()}
+
+
 def _fingerprint(splits: dict[str, LabelledRows], space: LabelSpace) -> str:
     """SHA-256 over the label names and every row's split, id, texts and labels; where the files lie does not matter."""
     digest = hashlib.sha256(json.dumps([space.kind, space.names]).encode())
@@ -199,7 +225,7 @@ def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSp
         "rows_read": sum(files.values()),
         "nulls_dropped": sum(dropped.values()),
         "exact_repeats": len(rows) - len(set(rows)),
-        "splits": {name: {"rows": len(part), "labels": _label_counts(part, space)} for name, part in splits.items()},
+        "splits": _sizes(splits, space),
         "train_rows_in": {name: len(known) for name, known in _known(splits).items()},
         "made": {
             **{name: cut.get(name, "files") for name in splits if name != "train"},

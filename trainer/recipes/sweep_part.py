@@ -51,7 +51,7 @@ class SweepPart:
         that epoch, "halving" all but a quarter at the epochs 1, 4, 16, ...; or "none".
     metric: the objective, measured on validation; that of `select` where None.
     seeds: train every setting once with each, and compare the means. refit: train once more with the best settings on
-        train and validation rows together.
+        train and most validation rows together.
     """
 
     space: dict[str, Dimension]

@@ -105,7 +105,7 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
 def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, splits: Splits) -> dict[str, Any]:
     """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint.
 
-    refit: whether the validation rows were trained on, so that there are no such figures. splits: of the last stage.
+    refit: whether most validation rows were trained on; the figures are of the others. splits: of the last stage.
     """
     best = Checkpoint.best(out)
     lines = (

@@ -57,6 +57,8 @@ class Keeper:
     contract: Contract
     metric: str
     keep: int
+    last: bool = False
+    """Whether the last checkpoint counts as the best, whatever its figure."""
 
     def save_checkpoint(self, classifier: Classifier, progress: Progress, epoch: float, value: float) -> None:
         """Write a checkpoint, point best.json at the stage's best, and drop those beyond `keep`."""
@@ -86,11 +88,10 @@ class Keeper:
             shutil.rmtree(checkpoint.path)
 
     def ranked(self, stage: int) -> list[Checkpoint]:
-        """The stage's checkpoints on disk, best first; of equals the earlier, of those without a figure the later."""
+        """The stage's checkpoints on disk, best first, of equals the earlier; or the last first."""
 
         def rank(checkpoint: Checkpoint) -> tuple[float, int]:
-            step = -checkpoint.step if checkpoint.value is None else checkpoint.step
-            return -goodness(self.metric, checkpoint.value), step
+            return (0.0, -checkpoint.step) if self.last else (-goodness(self.metric, checkpoint.value), checkpoint.step)
 
         folders = (self.run / "checkpoints").glob(f"stage{stage + 1}-step*")
         return sorted((Checkpoint.open(path) for path in folders), key=rank)

@@ -1,15 +1,19 @@
-"""The last fit of a search: the best settings once more, on train and validation rows together."""
+"""The last fit of a search: the best settings once more, on train and most validation rows together."""
 
 import json
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainer.recipes.file import changed, load
+from trainer.contract.files import atomic_folder, read_json
+from trainer.data.splits import SUMMARY, join_validation
+from trainer.recipes.file import changed, differences, load, save
 from trainer.recipes.recipe import Recipe
+from trainer.run_folder.folder import RECIPE
 from trainer.run_folder.keeper import goodness
 from trainer.run_folder.track import METRICS_FILE
-from trainer.search.trial_runs import make_run
-from trainer.stages import TrainJob, train
+from trainer.search.trial_runs import link_tree
+from trainer.stages import TrainJob, prepare_splits, train
 
 FOLDER = "refit"
 
@@ -18,18 +22,41 @@ def refit(run: Path, folder: Path, *, quiet: bool) -> dict[str, Any]:
     """Train `folder`/refit, which goes on where it was killed; gives what sweep.json says of it.
 
     Each stage runs for the epochs after which the best trial's run (`run`) was at its best, and its last weights are
-    kept: with the validation rows among the training rows there is nothing to choose by, and no validation figure.
+    kept: the few validation rows that are held back measure them, and choose nothing. A refit of an earlier best trial
+    is moved aside.
     """
-    recipe = load(run / "recipe.yaml")
+    recipe = load(run / RECIPE)
     epochs = best_epochs(run, recipe)
     settings: dict[str, Any] = {}
-    for number, count in enumerate(epochs):
-        settings |= {f"stages.{number}.epochs": count, f"stages.{number}.early_stopping": None}
+    for number, epoch in enumerate(epochs):
+        settings |= {f"stages.{number}.epochs": epoch, f"stages.{number}.early_stopping": None}
     again, out = changed(recipe, settings, "refit"), folder / FOLDER
-    make_run(out, again, folder / "splits")
-    train(TrainJob(recipe=again, out=out, resume=True, quiet=quiet, refit=True))
-    note = "trained on train and validation rows: it has no validation figure"
-    return {"run": FOLDER, "epochs": epochs, "note": note}
+    if out.exists() and differences(again.plain(), load(out / RECIPE).plain()):
+        out.rename(_unused(folder))
+    if not out.exists():
+        _make_run(out, again, folder)
+    result = train(TrainJob(recipe=again, out=out, resume=True, quiet=quiet, refit=True))
+    rows = read_json(out / "splits" / SUMMARY)["refit"]
+    note = f"trained on train and {rows['joined']} validation rows, measured on the other {rows['held']}"
+    return {"run": FOLDER, "epochs": epochs, "note": note, **rows, "validation": result["validation"]}
+
+
+def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
+    """A run directory with the search's splits, but for the validation rows that join those of the last stage's train.
+
+    An earlier stage that has other data keeps its own.
+    """
+    last = prepare_splits(recipe, search)[-1]
+    with atomic_folder(out) as partial:
+        save(recipe, partial / RECIPE)
+        (partial / "checkpoints").mkdir()
+        link_tree(search / "splits", partial / "splits")
+        join_validation(last, partial / "splits", recipe.seed)
+
+
+def _unused(folder: Path) -> Path:
+    """A name for a refit that is no longer that of the best trial."""
+    return next(path for path in (folder / f"{FOLDER}_{number}" for number in count(1)) if not path.exists())
 
 
 def best_epochs(run: Path, recipe: Recipe) -> list[int]:

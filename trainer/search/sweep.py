@@ -252,10 +252,14 @@ def _finish(work: Search) -> dict[str, Any]:
     run, out = _best_run(work, best), work.job.out
     result = summary(work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out))
     result["best"] |= {"run": run.relative_to(out).as_posix(), "weights": weights(Checkpoint.best(run))}
-    if work.part.refit:
-        result["refit"] = refit(run, out, quiet=work.job.quiet)
-    if not ((out / RESULT).exists() and read_json(out / RESULT) == result):
+    written = read_json(out / RESULT) if (out / RESULT).exists() else {}
+    if {name: value for name, value in written.items() if name != "refit"} != result:
         adopt(run, out)
         write_json(out / RESULT, result)
+    if work.part.refit:
+        # The search's own result stands, whatever becomes of this.
+        result["refit"] = refit(run, out, quiet=work.job.quiet)
+        if result != written:
+            write_json(out / RESULT, result)
     shutil.rmtree(out / "cache", ignore_errors=True)
     return result

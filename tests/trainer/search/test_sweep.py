@@ -13,10 +13,12 @@ import pytest
 
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import ClassifactError, InputError, RecipeError
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError, RecipeError
+from trainer.contract.figures import read_figures
 from trainer.contract.files import read_json, sha256
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
+from trainer.search import sweep as sweep_module
 from trainer.search.result import table
 from trainer.search.sweep import SweepJob, sweep
 
@@ -165,23 +167,76 @@ def test_several_seeds_are_compared_by_their_mean(tmp_path: Path) -> None:
     assert kept == [tmp_path / "out" / best["run"]]
 
 
-def test_a_refit_has_the_validation_rows_and_no_figure_on_them(tmp_path: Path) -> None:
-    """The last fit trains on both splits and keeps its last weights; measuring it on validation is refused, on test it
-    is not.
+def test_a_refit_learns_most_validation_rows_and_is_measured_on_the_others(tmp_path: Path) -> None:
+    """The last fit trains on both splits but for the rows held back, keeps its last weights, and its own validation
+    split holds rows that it has not learnt: what `evaluate` and an export of it measure on.
     """
     recipe = write(tmp_path, {"stages.0.epochs": {"choices": [2]}}, trials=1, refit=True)
     result = run(recipe, tmp_path / "out")
     again, splits = tmp_path / "out" / "refit", read_json(tmp_path / "out" / "splits" / "splits.json")["splits"]
-    rows = splits["train"]["rows"] + splits["validation"]["rows"]
+    told = result["refit"]
+    assert told["joined"] + told["held"] == splits["validation"]["rows"] == 2 * told["held"]
     metrics = read_json(again / "metrics.json")
-    assert metrics["steps"] == -(-rows // 16) * result["refit"]["epochs"][0]
-    assert metrics["step"] == metrics["steps"]
-    assert (metrics["refit"], metrics["validation"]) == (True, {})
-    assert "no validation figure" in result["refit"]["note"]
-    with pytest.raises(InputError, match="trained on its validation rows"):
-        measure(MeasureJob(run=again, split="validation"))
+    assert metrics["steps"] == -(-(splits["train"]["rows"] + told["joined"]) // 16) * told["epochs"][0]
+    assert (metrics["step"], metrics["refit"]) == (metrics["steps"], True)
+    learnt, held, before = (
+        {json.loads(line)["id"] for line in path.read_text().splitlines()}
+        for path in (
+            again / "splits" / "train.jsonl",
+            again / "splits" / "validation.jsonl",
+            tmp_path / "out" / "splits" / "validation.jsonl",
+        )
+    )
+    assert held < before
+    assert not held & learnt
+    assert len(learnt) == splits["train"]["rows"] + told["joined"]
+    measured = measure(MeasureJob(run=again, split="validation"))
+    assert measured["rows"] == told["held"]
+    assert measured["metrics"]["loss"]["value"] == pytest.approx(metrics["validation"]["loss"], abs=1e-5)
     assert measure(MeasureJob(run=again))["rows"] == splits["test"]["rows"]
     assert read_json(tmp_path / "out" / "metrics.json")["refit"] is False
+
+
+def test_a_refit_of_frozen_layers(tmp_path: Path) -> None:
+    """With frozen embeddings and layers, whose output is kept in files, the refit trains as any other run."""
+    frozen = [{**SHORT[0], "freeze": {"embeddings": True, "keep_last_layers": 1}}]
+    part = {"space": {"stages.0.epochs": {"choices": [1]}}, "metric": "loss", "trials": 1, "refit": True}
+    result = run(runs.write_recipe(tmp_path, rows=60, stages=frozen, sweep=part), tmp_path / "out")
+    assert read_json(tmp_path / "out" / "refit" / "metrics.json")["steps"] > 0
+    assert result["refit"]["held"] > 0
+
+
+def test_a_refit_that_fails_leaves_the_search_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search is a finished run with its table before the refit begins, and --resume does the refit alone."""
+    recipe = write(tmp_path, {"stages.0.epochs": {"choices": [1]}}, trials=1, refit=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(sweep_module, "refit", lambda *_, **__: (_ for _ in ()).throw(ClassifactError("no memory")))
+        with pytest.raises(ClassifactError, match="no memory"):
+            run(recipe, tmp_path / "out")
+    Checkpoint.best(tmp_path / "out").verify()
+    assert "refit" not in read_json(tmp_path / "out" / "sweep.json")
+    result = run(recipe, tmp_path / "out", resume=True)
+    assert result == read_json(tmp_path / "out" / "sweep.json")
+    assert result["refit"]["run"] == "refit"
+
+
+def test_more_trials_refit_the_new_best_and_keep_the_old_refit(tmp_path: Path) -> None:
+    """A search that goes on to a better trial adopts its weights and refits them; the earlier refit is moved aside, and
+    test figures of the earlier weights are refused beside the new ones.
+    """
+    # Shuffled with the seed: the one that learns nothing comes first.
+    space = {RATE: {"choices": [3e-3, 1e-9]}}
+    recipe = write(tmp_path, space, trials=1, sampler="grid", refit=True)
+    run(recipe, tmp_path / "out")
+    first = read_json(tmp_path / "out" / "sweep.json")["best"]
+    measure(MeasureJob(run=tmp_path / "out"))
+    read_figures(tmp_path / "out" / "test_metrics.json", Checkpoint.best(tmp_path / "out"))
+    second = run(recipe, tmp_path / "out", resume=True, settings=("sweep.trials=2",))
+    assert (first["number"], second["best"]["number"]) == (0, 1)
+    assert load(tmp_path / "out" / "refit" / "recipe.yaml").stages[0].optimizer.learning_rate == 3e-3
+    assert load(tmp_path / "out" / "refit_1" / "recipe.yaml").stages[0].optimizer.learning_rate == 1e-9
+    with pytest.raises(ArtifactError, match="another hash of its weights"):
+        read_figures(tmp_path / "out" / "test_metrics.json", Checkpoint.best(tmp_path / "out"))
 
 
 def test_an_unknown_dimension_gets_the_nearest_name(tmp_path: Path) -> None:
