@@ -30,7 +30,8 @@ from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.loop import Fit, step
 from trainer.losses import Loss
 from trainer.network.layers import freeze, frozen_modules
-from trainer.network.load import load_classifier, package_folder
+from trainer.network.load import load_classifier
+from trainer.opening.names import package_folder
 from trainer.optim import build_optimizer, set_learning_rate
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.trained import Trained

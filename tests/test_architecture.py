@@ -19,9 +19,13 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "optimum", "onnx"}
 TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "trainer.contract": (("trainer.contract",), HEAVY | {"onnxruntime", "click", "pyarrow", "sklearn", "yaml"}),
+    "trainer.opening": (
+        ("trainer.opening", "trainer.contract"),
+        {"accelerate", "datasets", "optimum", "onnx", "onnxruntime", "click"},
+    ),
     "trainer": (("trainer",), {"optimum", "onnx", "onnxruntime"}),
     "export.bundle": (("export.bundle", "trainer.contract"), HEAVY | {"onnxruntime", "click"}),
-    "export": (("export", "trainer.contract"), {"accelerate", "datasets"}),
+    "export": (("export", "trainer.contract", "trainer.opening"), {"accelerate", "datasets"}),
     "serve": (("serve", "export.bundle", "trainer.contract", "classifact.own_packages"), HEAVY),
     "classifact": (("classifact", "serve.scorer", "serve.without_pandas"), HEAVY | {"onnxruntime", "numpy", "pyarrow"}),
 }

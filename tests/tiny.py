@@ -1,12 +1,19 @@
 """Tiny models with random weights, made in a second, for tests: nothing is downloaded."""
 
 import functools
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
@@ -63,8 +70,11 @@ def tokenizer(max_tokens: int = 512) -> PreTrainedTokenizerFast:
 
 def config(model_type: str = "bert", **changes: Any) -> Any:
     """A tiny configuration of a model family."""
-    words = tokenizer()
-    return AutoConfig.for_model(model_type, **{**_SIZES, "vocab_size": len(words), "pad_token_id": 0, **changes})
+    words, kind = tokenizer(), CONFIG_MAPPING[model_type]
+    # A key that the family does not know would be kept in config.json, and refused when that is opened.
+    known = {name for line in kind.__mro__ for name in inspect.signature(line).parameters} | {*kind.attribute_map}
+    sizes = {name: size for name, size in _SIZES.items() if name in known}
+    return AutoConfig.for_model(model_type, **{**sizes, "vocab_size": len(words), "pad_token_id": 0, **changes})
 
 
 def encoder(folder: Path, model_type: str = "bert", seed: int = 0, **changes: Any) -> Path:

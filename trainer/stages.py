@@ -170,6 +170,8 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
     backend = accelerator.state.dynamo_plugin.backend.value
     if backend != "NO":
         run.track.say(f"compiled by torch.compile, backend {backend.lower()}")
+    for note in run.classifier.notes:
+        run.track.say(note)
     if run.classifier.new:
         run.track.say(f"new weights, drawn with seed {run.recipe.seed}: {', '.join(run.classifier.new)}")
     for part in {id(part): part for part in splits}.values():

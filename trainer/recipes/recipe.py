@@ -20,13 +20,17 @@ from trainer.recipes.sweep_part import SweepPart
 class ModelPart:
     """The encoder. name: a hub name, a local folder, or `pkg://package/folder` for one that a Python package carries.
 
+    A local folder is named relative to the recipe.
     sha256: what `model.safetensors` must hash to; checked before it is loaded.
     dropout: replaces the encoder's own dropout rates where given.
+    head: what becomes of the head of a published classifier. "auto" keeps it where its labels have the recipe's names,
+        in whatever order; "keep" also where they are only as many; "new" draws another.
     """
 
     name: str
     sha256: str | None = None
     dropout: float | None = None
+    head: Literal["keep", "new", "auto"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,7 @@ def test_other_weights_than_the_named_ones_are_refused(encoder: Path) -> None:
         ("pkg://json/../../..", "leads out of its folder"),
         ("pkg://json/none", "no folder"),
         ("pkg://os;x/model", "not installed"),
-        ("no-such-owner/no-such-model", "cannot be loaded"),
+        ("no-such-owner/no-such-model", "cannot reach the hub"),
     ],
 )
 def test_names_that_lead_nowhere_are_refused(name: str, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_pickled_weights_are_refused(encoder: Path, tmp_path: Path) -> None:
     weights = load_classifier(ModelPart(name=str(encoder)), SPACE, 0).network.state_dict()
     (tmp_path / "pickled" / "model.safetensors").unlink()
     torch.save(weights, tmp_path / "pickled" / "pytorch_model.bin")
-    assert "cannot be loaded" in refused(str(tmp_path / "pickled"))
+    assert "no weights as safetensors" in refused(str(tmp_path / "pickled"))
 
 
 def test_the_head_is_drawn_with_the_seed(encoder: Path) -> None:

@@ -1,0 +1,42 @@
+"""The one loader of checkpoints, for training, evaluation and export: strict, since holes are filled at random."""
+
+from pathlib import Path
+
+import transformers
+from transformers import PreTrainedModel
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ArtifactError
+from trainer.opening.config import ModelConfig
+from trainer.opening.labels import label_settings
+from trainer.opening.network import fill, read_weights
+
+
+def open_network(folder: Path) -> PreTrainedModel:
+    """The network of a checkpoint folder, in fp32 and evaluation mode, with the labels of its contract.
+
+    Raises InputError where config.json asks for code, ArtifactError where it holds a key that this version of
+    transformers would ignore, or where the weights are damaged, missing, of another shape or too many.
+    """
+    found = ModelConfig.read(folder)
+    config, unknown = found.build(label_settings(Checkpoint.open(folder).contract.labels))
+    if unknown:
+        raise ArtifactError(
+            "the checkpoint's config.json holds keys that this version of transformers ignores: it would compute"
+            " another function",
+            where=found.path,
+            found=f"{', '.join(unknown)}; written by transformers {found.written_by or '(not said)'}",
+            expected=f"keys that transformers {transformers.__version__} knows for the family {found.family!r}",
+            do="install the version of transformers that wrote it; keys that no version reads may be taken out of"
+            " config.json, and that file's line out of sha256 in contract.json",
+        )
+    filled = fill(found.family, config, read_weights(folder))
+    wrong = {"missing": filled.missing, "of another shape": filled.other_shape, "left over": filled.left_over}
+    if any(wrong.values()):
+        raise ArtifactError(
+            "the checkpoint's weights do not fill its network",
+            where=folder,
+            found="; ".join(f"{kind}: {', '.join(names[:5])}" for kind, names in wrong.items() if names),
+            do="restore it, or train again",
+        )
+    return filled.network

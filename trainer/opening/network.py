@@ -1,0 +1,123 @@
+"""A network with a classification head, filled from safetensors that are read here: its class never sees the folder.
+
+In a folder, transformers would also find adapters that name another model to open, and pickled weights.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.files import inside, read_json
+from trainer.opening.config import attention, network_class
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """A network in fp32 and evaluation mode.
+
+    missing: names of its weights that no file gave, drawn at random.
+    other_shape: names of those that a file gave in another shape, drawn at random too.
+    left_over: names in the file that the network has not.
+    """
+
+    network: PreTrainedModel
+    missing: tuple[str, ...]
+    other_shape: tuple[str, ...]
+    left_over: tuple[str, ...]
+
+
+def read_weights(folder: Path) -> Weights:
+    """All weights of a model folder, by name, from one safetensors file or from those that its index names.
+
+    Raises InputError where there are none, ArtifactError where they are damaged.
+    """
+    weights: Weights = {}
+    for path in _files(folder):
+        try:
+            weights.update(load_file(path))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ArtifactError(
+                "the weights cannot be loaded",
+                where=path,
+                found=" ".join(str(error).split())[:300],
+                do="restore the file from its source",
+            ) from error
+    return weights
+
+
+def fill(family: str, config: Any, weights: Weights) -> Filled:
+    """The network of a configuration with these weights. Weights that are not given are drawn with torch's seed."""
+    transformers.logging.set_verbosity_error()
+    network, report = network_class(family).from_pretrained(
+        None,
+        config=config,
+        state_dict=weights,
+        dtype=torch.float32,
+        attn_implementation=attention(family),
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    # transformers puts the text "None" there.
+    network.config.name_or_path = network.name_or_path = ""
+    other_shape = [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]]
+    return Filled(
+        network=network.eval(),
+        missing=_sorted(report["missing_keys"]),
+        other_shape=_sorted(other_shape),
+        left_over=_sorted(report["unexpected_keys"]),
+    )
+
+
+def head_name(family: str, config: Any) -> str:
+    """The name of the linear layer that gives the logits: the last one outside the encoder with a row a label."""
+    with torch.device("meta"):
+        network: PreTrainedModel = network_class(family)(config)
+    inner = f"{network.base_model_prefix}."
+    found = [
+        name
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(inner) and module.out_features == config.num_labels
+    ]
+    if not found:
+        raise InputError(
+            f"the network of the family {family!r} has no linear layer that gives the logits",
+            do="choose an encoder of another family",
+        )
+    return str(found[-1])
+
+
+def _files(folder: Path) -> list[Path]:
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        index = read_json(folder / INDEX)
+        names = index.get("weight_map") if isinstance(index, dict) else None
+        if isinstance(names, dict) and names and all(str(name).endswith(".safetensors") for name in names.values()):
+            return [inside(folder, name) for name in sorted(set(map(str, names.values())))]
+        raise ArtifactError(f"{INDEX} names no files", where=folder, do="restore the file from its source")
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    raise InputError(
+        "the model has no weights as safetensors",
+        where=folder,
+        found=", ".join(pickled) or "no weights",
+        expected=WEIGHTS,
+        do="pickled weights can run code and are never loaded: convert them where they are trusted, or choose a model"
+        " that has safetensors",
+    )
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(names))
