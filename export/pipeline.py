@@ -18,6 +18,7 @@ from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
 from trainer.contract.files import atomic_folder, read_json, write_json
+from trainer.opening.tokenizer import clean_settings
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _TOOLS = (
@@ -104,7 +105,10 @@ def export(job: ExportJob) -> ExportManifest:
 
 
 def _write_config(source: Source, folder: Path) -> None:
-    """config.json with our label names, and the tokenizer's files byte for byte, so that other tools agree with us."""
+    """config.json with our label names, and the tokenizer's files as they are, so that other tools agree with us.
+
+    A chat template is left out: its name would become a file's name where another tool saves the tokenizer.
+    """
     space = source.checkpoint.contract.labels
     config = read_json(source.checkpoint.path / "config.json")
     config["id2label"] = {str(number): name for number, name in enumerate(space.names)}
@@ -114,6 +118,9 @@ def _write_config(source: Source, folder: Path) -> None:
     write_json(folder / "config.json", config)
     for name in _COPIED:
         shutil.copyfile(source.checkpoint.path / name, folder / name)
+    settings = read_json(folder / "tokenizer_config.json")
+    if "chat_template" in settings:
+        write_json(folder / "tokenizer_config.json", clean_settings(folder))
 
 
 def _versions() -> dict[str, str]:

@@ -6,14 +6,16 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
-from optimum.exporters.onnx import main_export
+from optimum.exporters.onnx import onnx_export_from_model
 from optimum.exporters.tasks import TasksManager
 from transformers.utils import logging
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.files import read_json
+from trainer.opening.checkpoint import open_network
 
 TASK = "text-classification"
 
@@ -38,22 +40,21 @@ def check_family(checkpoint: Path) -> str:
 def export_graph(checkpoint: Path, scratch: Path) -> onnx.ModelProto:
     """The graph of a checkpoint as optimum exports it, in memory, with dynamic batch and length.
 
-    scratch: an existing folder to work in.
+    scratch: an existing folder to work in. Raises what `open_network` raises.
     """
-    with tempfile.TemporaryDirectory(dir=scratch) as folder, _silence():
+    model: Any = open_network(checkpoint)
+    # What a decoder keeps for the next token would be outputs of the graph.
+    model.config.use_cache = False
+    with (
+        tempfile.TemporaryDirectory(dir=scratch) as folder,
+        tempfile.TemporaryDirectory(dir=scratch) as empty,
+        _silence(),
+    ):
+        # optimum looks in the model's own folder for tokenizers and processors to save, and would open what is there.
+        model.config._name_or_path = empty
         # No validation: optimum's only warns, and parity on real rows is a gate of our own.
-        main_export(
-            str(checkpoint),
-            folder,
-            task=TASK,
-            framework="pt",
-            library_name="transformers",
-            device="cpu",
-            dtype="fp32",
-            no_post_process=True,
-            do_validation=False,
-            local_files_only=True,
-            trust_remote_code=False,
+        onnx_export_from_model(
+            model=model, output=folder, task=TASK, device="cpu", no_post_process=True, do_validation=False
         )
         return onnx.load(Path(folder) / "model.onnx")
 

@@ -9,48 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification
-from transformers.utils import logging
 
 from export.proof.runtime import workers
 from export.trained_run import Sample
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError
-
-
-def load_model(checkpoint: Path) -> Any:
-    """The torch model of a checkpoint in fp32, for inference.
-
-    Raises ArtifactError where the weights cannot be read or do not fill the network.
-    """
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint,
-            dtype=torch.float32,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    except Exception as error:
-        # A damaged file raises whatever the reader that met it raises.
-        raise ArtifactError(
-            "the checkpoint's model cannot be loaded",
-            where=checkpoint,
-            found=str(error).strip()[:300],
-            do="restore the checkpoint, or train again",
-        ) from error
-    # transformers fills what is missing with random numbers and only warns.
-    if info["missing_keys"] or info["mismatched_keys"]:
-        raise ArtifactError(
-            "the checkpoint's weights do not fill its network",
-            where=checkpoint,
-            found=f"missing: {sorted(info['missing_keys'])[:5]}, of another shape: {info['mismatched_keys'][:5]}",
-            do="restore the checkpoint, or train again",
-        )
-    return model.eval()
+from trainer.opening.checkpoint import open_network
 
 
 def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) -> list[NDArray[np.float32]]:
@@ -77,7 +41,7 @@ def reference_logits(checkpoint: Path, sample: Sample, tick: Callable[[int], Non
 
     Raises ArtifactError where any is not finite: such a model decides nothing.
     """
-    logits = sample.in_order(torch_logits(load_model(checkpoint), sample.padded(), tick))
+    logits = sample.in_order(torch_logits(open_network(checkpoint), sample.padded(), tick))
     broken = int((~np.isfinite(logits)).any(axis=1).sum())
     if broken:
         raise ArtifactError(

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.proof.reference import load_model, torch_logits
+from export.proof.reference import torch_logits
 from tests import tiny
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.opening.checkpoint import open_network
 
 WORDS = " ".join(tiny.CORPUS).split()
 
@@ -51,7 +52,7 @@ def labelled(rows: int, space: LabelSpace, longest: int = 80) -> LabelledRows:
 
 def decide(checkpoint: Checkpoint) -> None:
     """Scale and shift the head of a random classifier, so that it decides for every label about equally often."""
-    model = load_model(checkpoint.path)
+    model = open_network(checkpoint.path)
     words = texts(200, checkpoint.contract.encoding.max_tokens)
     encoder = checkpoint.encoder()
     encoded = encoder.encode(words)

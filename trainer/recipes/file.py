@@ -11,6 +11,7 @@ from trainer.contract.errors import InputError, RecipeError
 from trainer.contract.files import atomic_file
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import Recipe
+from trainer.recipes.sweep_part import SweepPart
 
 
 def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
@@ -150,6 +151,13 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
         # Only the folder is resolved: a linked file keeps the name whose suffix tells its format.
         return str((folder / name).parent.resolve() / Path(name).name)
 
+    def model(name: str) -> str:
+        # A bare name may be the hub's; one that is a folder beside the recipe means that, whatever the hub has.
+        if name.startswith("pkg://"):
+            return name
+        is_path = name.startswith((".", "~")) or (folder / name).is_dir()
+        return str((folder / Path(name).expanduser()).resolve()) if is_path else name
+
     def part(data: DataPart) -> DataPart:
         return dataclasses.replace(
             data,
@@ -158,7 +166,18 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
             test=sources(data.test) if data.test else None,
         )
 
+    def sweep(given: SweepPart | None) -> SweepPart | None:
+        # A search may choose among models.
+        models = given.space.get("model.name") if given else None
+        if given is None or models is None or models.choices is None:
+            return given
+        choices = tuple(model(choice) if isinstance(choice, str) else choice for choice in models.choices)
+        return dataclasses.replace(
+            given, space={**given.space, "model.name": dataclasses.replace(models, choices=choices)}
+        )
+
     stages = tuple(
         dataclasses.replace(stage, data=part(stage.data)) if stage.data else stage for stage in recipe.stages
     )
-    return dataclasses.replace(recipe, data=part(recipe.data), stages=stages)
+    named = dataclasses.replace(recipe.model, name=model(recipe.model.name))
+    return dataclasses.replace(recipe, model=named, data=part(recipe.data), stages=stages, sweep=sweep(recipe.sweep))

@@ -7,11 +7,12 @@ import pytest
 
 from export.exporters.with_optimum import check_family, export_graph
 from export.passes import apply_passes
-from export.proof.reference import load_model, torch_logits
+from export.proof.reference import torch_logits
 from export.proof.runtime import open_session, run_batches
 from tests import tiny
 from tests.export.passes.graphs import FAMILIES
 from tests.export.runs import contract, decide, texts
+from trainer.opening.checkpoint import open_network
 
 # transformers' DeBERTa and torch's own compiler use torch.jit, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
@@ -36,7 +37,8 @@ def test_parity(family: str, tmp_path: Path) -> None:
     encoded = encoder.encode(texts(200, 560))
     assert (encoded.lengths.min(), encoded.lengths.max()) == (3, 512)
     by_length = np.array_split(np.arange(200), 50)
-    logits = torch_logits(load_model(made.path), [encoder.pad(encoded, rows) for rows in by_length], lambda _rows: None)
+    batches = [encoder.pad(encoded, rows) for rows in by_length]
+    logits = torch_logits(open_network(made.path), batches, lambda _rows: None)
     expected = made.contract.labels.decode(np.concatenate(logits))
     assert len(np.unique(expected.decisions)) == 2
     order = np.random.default_rng(0).permutation(200)
