@@ -21,6 +21,7 @@ from trainer.contract.checkpoint import Contract, from_json
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.files import read_json, sha256, write_json
+from trainer.contract.machine import cpu_flags
 
 SCHEMA = 2
 MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
@@ -242,16 +243,12 @@ def hash_files(folder: Path) -> dict[str, str]:
 def instruction_set() -> str:
     """The widest integer instructions of this machine that ONNX Runtime's int8 kernels use.
 
-    AVX512_VNNI, AVX_VNNI, AVX512, AVX2 or X86_64; NEON on ARM64; else the machine's own name.
+    AVX512_VNNI, AVX_VNNI, AVX512, AVX2 or X86_64; on ARM64 NEON_I8MM, NEON_DOT or NEON; else the machine's own name.
     """
-    machine = platform.machine().lower()
+    machine, flags = platform.machine().lower(), cpu_flags()
     if machine in ("arm64", "aarch64"):
-        return "NEON"
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    flags = set(next((line for line in lines if line.startswith("flags")), "").split())
+        known = {"i8mm": "NEON_I8MM", "asimddp": "NEON_DOT"}
+        return next((name for flag, name in known.items() if flag in flags), "NEON")
     known = {"avx512_vnni": "AVX512_VNNI", "avx_vnni": "AVX_VNNI", "avx512bw": "AVX512", "avx2": "AVX2"}
     return next((name for flag, name in known.items() if flag in flags), machine.upper())
 

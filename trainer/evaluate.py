@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from accelerate import Accelerator
+from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.figures import weights, write_figures
@@ -95,7 +96,9 @@ def _lines(metrics: dict[str, dict[str, float]]) -> list[str]:
 
 def _score(checkpoint: Checkpoint, rows: LabelledRows, tokens: int) -> tuple[EncodedRows, Scores]:
     """The rows with their tokens, and what the checkpoint makes of them, in fp32. tokens: padded, of a batch."""
-    accelerator = Accelerator()
+    # Whatever launch this may be part of.
+    with patch_environment(ACCELERATE_MIXED_PRECISION="no"):
+        accelerator = Accelerator()
     classifier = open_checkpoint(checkpoint.path)
     encoder = checkpoint.encoder()
     data = EncodedRows.of(rows, encoder)

@@ -24,7 +24,7 @@ from trainer.network.lora import attach, check_lora, detach
 from trainer.optim import build_optimizer
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.fsdp import is_sharded, split_copy
-from trainer.processes.start import start_accelerator
+from trainer.processes.start import described, facts, start_accelerator
 from trainer.processes.trained import Trained
 from trainer.recipes.recipe import Recipe, Stage
 from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer
@@ -84,6 +84,7 @@ def train(job: TrainJob) -> dict[str, Any]:
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
         _introduce(run, splits)
+        track.launch(facts(accelerator), progress.step)
         with tracking(accelerator, job.recipe, job.out):
             for number in range(progress.stage, len(splits)):
                 if number > progress.stage:
@@ -164,9 +165,7 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
     """Say what is about to be trained."""
     accelerator, names = run.accelerator, ", ".join(run.keeper.contract.labels.names)
     run.track.say(f"{run.recipe.name}: {run.recipe.model.name}, labels {names}")
-    run.track.say(
-        f"{accelerator.num_processes} process(es) on {accelerator.device.type}, precision {accelerator.mixed_precision}"
-    )
+    run.track.say(described(accelerator))
     backend = accelerator.state.dynamo_plugin.backend.value
     if backend != "NO":
         run.track.say(f"compiled by torch.compile, backend {backend.lower()}")

@@ -11,8 +11,9 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from export.bundle import instruction_set
 from export.passes.graph_file import is_large
 
-# Their int8 products add in 32 bits. Elsewhere pairs of products saturate at 16 bits unless weights keep to 7.
-_WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON")
+# Their int8 products add in 32 bits, ARM's with and without I8MM. On other x86 pairs of products saturate at 16 bits
+# unless weights keep to 7.
+_WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON", "NEON_DOT", "NEON_I8MM")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Batch
+from trainer.contract.machine import cpu_count
 
 Logits = NDArray[np.float32]
 
@@ -66,8 +67,8 @@ def run_batches(
 
 
 def workers() -> int:
-    """Worker threads: the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Worker threads: the processors this process may use."""
+    return cpu_count()
 
 
 def release_memory() -> None:

@@ -1,6 +1,5 @@
 """A file of notes, each of which is there whole or not at all, and a lock: what a journal is made of."""
 
-import fcntl
 import json
 import os
 import zlib
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer.contract.errors import InputError
+from trainer.contract.locks import hold
 
 
 def append(file: IO[bytes], content: bytes) -> None:
@@ -45,15 +45,12 @@ def lock(folder: Path, out: Path) -> IO[bytes]:
 
     Raises InputError where another process holds it.
     """
-    file = (folder / "lock").open("ab")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return hold(folder / "lock")
     except BlockingIOError:
-        file.close()
         raise InputError(
             "another process is writing this output", where=out, do="wait for it, or choose another output"
         ) from None
-    return file
 
 
 def plain(content: Mapping[str, object]) -> dict[str, Any]:

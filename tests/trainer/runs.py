@@ -6,7 +6,9 @@ import random
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -57,10 +59,17 @@ def write_recipe(folder: Path, *, rows: int = 96, **changes: Any) -> Path:
 
 
 def launch(
-    config: str, recipe: Path, out: Path, *more: str, options: tuple[str, ...] = (), die: str = ""
+    config: str,
+    recipe: Path,
+    out: Path,
+    *more: str,
+    options: tuple[str, ...] = (),
+    die: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[str]:
     """Start `accelerate launch` in the checkout's root, in fp32: what runs are compared in. options: the launcher's;
-    die: where its end is, see run_folder/dying.py.
+    die: where its end is, see run_folder/dying.py. environment: beside this
+    process's own.
     """
     where = [
         "--config_file",
@@ -85,7 +94,7 @@ def launch(
             *more,
         ],
         cwd=ROOT,
-        env={**os.environ, "DIE": die},
+        env={**os.environ, "DIE": die, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from trainer.contract.machine import fit_thread_pools, unsupported
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -73,11 +75,17 @@ def nearest(name: object, names: Iterable[str]) -> str:
 
 
 def show_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: print our own errors (and the disk's) without a traceback, exit with their code."""
+    """Decorate a command: print our own errors (and the disk's) without a traceback, exit with their code.
+
+    Every command passes here before it imports what it works with: a system that we do not run on is refused, and
+    thread pools are told how many processors there are.
+    """
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            _require_system()
+            fit_thread_pools()
             result = command(*args, **kwargs)
             # A closed pipe or a full disk under standard output shows here, not in the interpreter's last breath.
             sys.stdout.flush()
@@ -98,6 +106,15 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         return result
 
     return wrapped
+
+
+def _require_system() -> None:
+    if reason := unsupported():
+        raise ClassifactError(
+            "Classifact's commands run on Linux and macOS, not on Windows itself",
+            found=reason,
+            do="use Linux in WSL 2 or in a container; in Python, `from serve import Scorer` may do (not tested there)",
+        )
 
 
 def os_error(error: OSError) -> ClassifactError:

@@ -1,29 +1,146 @@
-"""What this process may use of its machine, and what it has used."""
+"""What this process may use of its machine, and what it has used: the one place that asks the operating system.
 
+Where a system does not tell (no /proc on macOS, no control groups outside a container), the answer is the one that is
+right everywhere: all processors, no memory limit, no special instructions.
+"""
+
+import math
 import os
-import resource
 import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+
+PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
+# Locks and the memory of a process: absent on Windows alone.
+_NEEDED = ("fcntl", "resource")
+# Read when torch, pyarrow and BLAS libraries are loaded, and by tokenizers' Rayon.
+_POOLS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
+# A limit on oneDNN's instructions, by its new and its old name, and the first words of those that leave it bf16.
+_ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_ONEDNN_WITH_BF16 = ("", "ALL", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10")
+
+
+def unsupported() -> str:
+    """Why no command can run on this system, or an empty string."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    return f"this Python ({sys.platform}) has no {' and no '.join(missing)}" if missing else ""
 
 
 def cpu_count() -> int:
-    """Processors that this process may use, by its affinity and by its container's quota."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processors that this process may use, by its affinity and by its container's quota (control groups 1 and 2)."""
+    return max(1, min([_affinity(), *(math.ceil(quota) for quota in _quotas())]))
+
+
+def memory_limit() -> int | None:
+    """Bytes of memory that this process may use, by its container's limit and the machine's size; None: not told."""
+    limits = [_number(folder / "memory.max") for folder in _groups("")]
+    limits += [_number(folder / "memory.limit_in_bytes") for folder in _groups("memory")]
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(allowed, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        # No control group, or "max": no quota.
-        return allowed
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        # A system without these names.
+        limits.append(None)
+    return min((limit for limit in limits if limit is not None and limit > 0), default=None)
+
+
+def fit_thread_pools() -> None:
+    """Keep the threads of torch, pyarrow, BLAS and tokenizers to this process's share of `cpu_count()`.
+
+    Their own defaults know the affinity, but not a container's quota: 64 threads on two processors' time stand still
+    most of the time. Fewer threads that somebody asked for are left alone. Before those libraries are imported.
+    """
+    share = max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
+    for name in _POOLS:
+        given = os.environ.get(name, "")
+        if (int(given) if given.isdecimal() else _affinity()) > share:
+            os.environ[name] = str(share)
+
+
+def cpu_flags() -> frozenset[str]:
+    """The instructions of the processor, in the kernel's words (avx2, avx512_bf16, i8mm); empty: not told."""
+    for line in _lines(PROC / "cpuinfo"):
+        name, _, words = line.partition(":")
+        # x86 and ARM.
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bf16 by instructions that torch uses (AVX512_BF16, AMX, ARM's BF16).
+
+    oneDNN makes torch's products; where its own variable keeps it from these instructions, it has none.
+    """
+    limit = next((os.environ[name] for name in _ONEDNN_LIMITS if name in os.environ), "").upper()
+    allowed = limit in _ONEDNN_WITH_BF16[:3] or limit.startswith(_ONEDNN_WITH_BF16[3:])
+    return allowed and not cpu_flags().isdisjoint({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def peak_memory() -> int:
-    """The most resident memory this program has had, in bytes."""
+    """The most resident memory this program has had, in bytes; 0 where the system does not tell."""
+    # The kernel's account of this program; getrusage's begins with that of the process that started it.
+    for line in _lines(PROC / "self" / "status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     try:
-        # The kernel's account of this program; getrusage's begins with that of the process that started it.
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    except (OSError, StopIteration):
-        # Not Linux, or a kernel that does not tell: macOS counts in bytes, others in KiB.
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        import resource  # noqa: PLC0415 -- not on every system
+    except ModuleNotFoundError:
+        return 0
+    # macOS counts in bytes, others in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _quotas() -> Iterator[float]:
+    """Processors that each control group around this process allows."""
+    for folder in _groups(""):
+        # "200000 100000", or "max 100000" for no quota.
+        quota, _, period = next(iter(_lines(folder / "cpu.max")), "").partition(" ")
+        if quota.isdecimal() and period.isdecimal():
+            yield int(quota) / int(period)
+    for folder in _groups("cpu"):
+        given, of = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+        # -1 is no quota.
+        if given is not None and of is not None and given > 0 and of > 0:
+            yield given / of
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """The folders of the control groups that this process is in, innermost first.
+
+    controller: of version 1; empty for version 2, which has one tree for all. A container may see only the root of a
+    tree and the name that its group has outside: then the root is all there is.
+    """
+    root = CGROUP / controller
+    found = next((line for line in _lines(PROC / "self" / "cgroup") if controller in _controllers(line)), "::")
+    folder = root / found.split(":", 2)[2].strip("/")
+    while folder != root:
+        yield folder
+        folder = folder.parent
+    yield root
+
+
+def _controllers(line: str) -> list[str]:
+    """Of a line "4:cpu,cpuacct:/name"; version 2's has none: "0::/name"."""
+    parts = line.split(":", 2)
+    return parts[1].split(",") if len(parts) == 3 else []
+
+
+def _number(path: Path) -> int | None:
+    text = next(iter(_lines(path)), "")
+    try:
+        return int(text)
+    except ValueError:
+        # "max", or nothing there.
+        return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -2,13 +2,16 @@
 for.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import torch
 from accelerate.commands.launch import launch_command, launch_command_parser
 
 from trainer.contract.errors import InputError, nearest
+from trainer.contract.machine import cpu_count
 
 _ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = _ROOT / "launch_configs"
@@ -31,6 +34,9 @@ def launch(job: LaunchJob) -> None:
     """
     path = find_config(job.config) if job.config is not None else CONFIGS / f"{default_config()}.yaml"
     script = str(_ROOT / "trainer" / "run.py")
+    if psutil.cpu_count(logical=False) is None:
+        # Accelerate's launcher would divide that by the processes: some ARM and gVisor machines do not tell of cores.
+        os.environ.setdefault("OMP_NUM_THREADS", str(cpu_count()))
     # `--quiet`: what went wrong is in the run's own words; the launcher would add a traceback of itself.
     launch_command(launch_command_parser().parse_args(["--config_file", str(path), "--quiet", script, *job.words]))
 

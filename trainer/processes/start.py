@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate import Accelerator, PartialState
+from accelerate.utils import ProjectConfiguration, parse_flag_from_env
+from torch import distributed
 
 from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.machine import cpu_count, cpu_has_bf16
 from trainer.processes.fsdp import check_strategy, shard
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.trackers import FOLDER, check_trackers
@@ -16,7 +19,7 @@ _WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORL
 
 
 def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
-    """Accelerate's view of the launch.
+    """Accelerate's view of the launch; its `mixed_precision` is what is really trained in, see `fitting_precision`.
 
     Raises ClassifactError where it is not what was launched or the loop cannot train under it, InputError for a missing
     tracker.
@@ -26,9 +29,16 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     try:
         # Accelerate's launcher does not pass `use_cpu` on to several processes; without this they would not find each
         # other.
-        cpu_only = not torch.accelerator.is_available()
+        cpu_only = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
         folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / FOLDER))
-        accelerator = Accelerator(cpu=cpu_only, log_with=list(recipe.tracking) or None, project_config=folders)
+        # The processes meet first: they must agree on a precision.
+        precision = fitting_precision(PartialState(cpu=cpu_only))
+        accelerator = Accelerator(
+            mixed_precision=precision,
+            cpu=cpu_only,
+            log_with=list(recipe.tracking) or None,
+            project_config=folders,
+        )
     except ValueError as error:
         # fp16 on a CPU, for one.
         raise InputError(
@@ -36,17 +46,50 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         ) from error
     check_world(accelerator.num_processes)
     shard(accelerator)
-    if (
-        accelerator.is_main_process
-        and accelerator.mixed_precision == "bf16"
-        and accelerator.device.type == "cpu"
-        and not _cpu_has_bf16()
-    ):
-        print(
-            "note: this CPU has no bf16 instructions; `mixed_precision: no` in the launch config will be faster",
-            flush=True,
-        )
     return accelerator
+
+
+def fitting_precision(state: PartialState) -> str:
+    """The launch's precision, as Accelerate names it, but "no" (fp32) for bf16 where any of its processors lacks the
+    instructions: emulated, bf16 is many times slower than fp32 and no better.
+    """
+    asked = asked_precision()
+    if asked != "bf16":
+        return asked
+    everywhere = torch.tensor(float(_has_bf16(state.device)), device=state.device)
+    if state.num_processes > 1:
+        distributed.all_reduce(everywhere, distributed.ReduceOp.MIN)
+    return asked if everywhere.item() else "no"
+
+
+def asked_precision() -> str:
+    """What the launch config says, as Accelerate's launcher hands it over; "no" where nobody launched us."""
+    return os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+
+
+def precision_name(accelerator: Accelerator) -> str:
+    """What is really trained in: fp32, bf16 or fp16."""
+    return "fp32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
+
+
+def facts(accelerator: Accelerator) -> dict[str, Any]:
+    """Where a run's steps are taken, as its log keeps it."""
+    return {
+        "precision": precision_name(accelerator),
+        "device": accelerator.device.type,
+        "processes": accelerator.num_processes,
+        "processors": cpu_count(),
+    }
+
+
+def described(accelerator: Accelerator) -> str:
+    """The launch in a line: processes, device, precision, and why it is not the one asked for."""
+    text = (
+        f"{accelerator.num_processes} process(es) on {accelerator.device.type}, precision {precision_name(accelerator)}"
+    )
+    if asked_precision() == accelerator.mixed_precision:
+        return text
+    return f"{text}: bf16, which the launch config asks for, has no instructions on this processor and would be slower"
 
 
 def check_world(processes: int) -> None:
@@ -64,7 +107,8 @@ def check_world(processes: int) -> None:
             )
 
 
-def _cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bf16 itself; where torch cannot tell (not x86), no is not claimed."""
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe()) if probe is not None else True
+def _has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 by instructions of its own; true of the kinds that we cannot ask."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type != "cpu" or cpu_has_bf16()

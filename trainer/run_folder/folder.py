@@ -1,6 +1,5 @@
 """The run directory itself: made or found, held by one command at a time, taken away again, and marked as finished."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,10 +13,11 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.figures import read_figures, write_figures
 from trainer.contract.files import refuse_existing, remove_partials
+from trainer.contract.locks import hold
 from trainer.data.splits import Splits
 from trainer.recipes.file import differences, load, save
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.track import METRICS_FILE
+from trainer.run_folder.track import LAUNCH, METRICS_FILE
 
 METRICS = "metrics.json"
 RECIPE = "recipe.yaml"
@@ -62,13 +62,13 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     """Hold a lock that ends with the process, however it ends. Raises InputError where another has it and `wait` is
     off.
     """
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise InputError(
-                "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
-            ) from None
+    try:
+        held = hold(path, wait=wait)
+    except BlockingIOError:
+        raise InputError(
+            "another process works in this folder", where=path.parent, do="wait for it, or choose another --out"
+        ) from None
+    with held:
         yield
 
 
@@ -114,6 +114,7 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, spli
         else []
     )
     figures = [line for line in lines if line["kind"] == "evaluation" and line["step"] == best.step]
+    launched = [line for line in lines if line["kind"] == LAUNCH]
     place = {"kind", "stage", "epoch", "step", "batch", "batches"}
     result = {
         "checkpoint": best.path.name,
@@ -125,6 +126,8 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, spli
         "steps": steps,
         "refit": refit,
         "also_in_train": splits.summary.get("train_rows_in", {}),
+        # Where the steps after each were taken, and in which precision; several where the run was resumed.
+        "launches": [{name: value for name, value in line.items() if name != "kind"} for line in launched],
         "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
     }
     if accelerator.is_main_process:

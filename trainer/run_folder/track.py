@@ -3,7 +3,6 @@ trackers.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -14,10 +13,13 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
+from trainer.contract import machine
 from trainer.contract.files import atomic_file, json_line
 from trainer.contract.metrics import shown as figure
 
 METRICS_FILE = "metrics.jsonl"
+# The kind of a line that says where the steps after it are taken.
+LAUNCH = "launch"
 # Called after each evaluation with its place and metrics; what it raises ends the run.
 Watch = Callable[[dict[str, int], dict[str, float]], None]
 
@@ -41,6 +43,16 @@ class Track:
         """One line for a person."""
         if not self._quiet:
             tqdm.write(text, file=sys.stderr)
+
+    def launch(self, facts: dict[str, Any], step: int) -> None:
+        """Record where the steps after `step` are taken; say so where those before it had another precision."""
+        if self._writes:
+            before, now = launches(self._path), facts["precision"]
+            if before and before[-1]["precision"] != now:
+                self.say(
+                    f"the run was trained in {before[-1]['precision']} up to step {step}, and is in {now} from here on"
+                )
+            self._append({"kind": LAUNCH, "step": step, **facts})
 
     def start(self, steps: int, done: int) -> None:
         """Begin a stage of `steps` optimizer steps, of which `done` are done."""
@@ -85,10 +97,10 @@ class Track:
             self._watch(place, metrics)
 
     def rewind(self, step: int) -> None:
-        """Drop the lines after `step`: a resumed run writes them again."""
+        """Drop the lines after `step`, which a resumed run writes again, and launches from whose steps none is left."""
         if not self._writes or not self._path.exists():
             return
-        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
+        lines = [line for line in self._path.read_bytes().splitlines(keepends=True) if _stays(line, step)]
         with atomic_file(self._path) as file:
             file.writelines(lines)
 
@@ -100,12 +112,15 @@ class Track:
 
     def _write(self, content: dict[str, Any], step: int) -> None:
         if self._writes:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json_line(content) + "\n")
+            self._append(content)
         # A step and an evaluation may share their number, and both have a loss.
         group = "train" if content["kind"] == "step" else "validation"
         shown = {name: value for name, value in content.items() if isinstance(value, int | float) and name != "step"}
         self._accelerator.log({f"{group}/{name}": value for name, value in shown.items()}, step=step)
+
+    def _append(self, content: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json_line(content) + "\n")
 
 
 def peak_memory(accelerator: Accelerator) -> int:
@@ -114,13 +129,20 @@ def peak_memory(accelerator: Accelerator) -> int:
     """
     if accelerator.device.type == "cuda":
         return int(torch.cuda.max_memory_allocated())
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return machine.peak_memory()
 
 
-def _step_of(line: bytes) -> float:
-    """The step of a line; one cut off by a kill counts as after everything."""
+def launches(path: Path) -> list[dict[str, Any]]:
+    """The launches that a log of whole lines tells of, in their order."""
+    if not path.exists():
+        return []
+    return [line for line in map(json.loads, path.read_bytes().splitlines()) if line["kind"] == LAUNCH]
+
+
+def _stays(line: bytes, step: int) -> bool:
+    """Whether a resume from `step` keeps a line; one cut off by a kill counts as after everything."""
     try:
-        return float(json.loads(line)["step"])
+        content = json.loads(line)
+        return bool(content["step"] < step or (content["step"] == step and content["kind"] != LAUNCH))
     except (ValueError, KeyError, TypeError):
-        return float("inf")
+        return False
