@@ -12,6 +12,7 @@ from classifact.own_packages import PACKAGES, use_own
 
 # A command is one line: where it is, and what it does, in the first sentence of its own help.
 COMMANDS = {
+    "init": ("trainer.cli:init", "Write a first recipe for labelled ROWS."),
     "train": ("trainer.cli:train", "Fine-tune a text classifier as RECIPE says."),
     "lint": ("trainer.cli:lint", "Say what is wrong with the rows of RECIPE."),
     "sweep": ("trainer.cli:sweep", "Search over values of RECIPE."),
@@ -101,8 +102,8 @@ def _version(name: str) -> str | None:
 def group() -> None:
     """Labelled rows in, a text classifier that you can trust out, and every row you own scored with it.
 
-    The road: lint, train, evaluate, export, check, score. `classifact COMMAND -h` tells each command's options. Exit
-    codes: 0 done, 1 the input was wrong, 2 usage, 3 a gate failed.
+    The road: init, lint, train, evaluate, export, check, score. `classifact COMMAND -h` tells each command's options.
+    Exit codes: 0 done, 1 the input was wrong, 2 usage, 3 a gate failed.
     """
 
 

@@ -1,7 +1,8 @@
 """The commands of training: parse, build one job, call one function."""
 
+import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -101,6 +102,37 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
     click.echo(json_line(report.plain()))
     if errors := report.count("error"):
         raise GateError(f"{errors} finding{'s' if errors > 1 else ''} must be mended before training", where=recipe)
+
+
+@main.command(context_settings=_HELP)
+@click.argument("rows", nargs=-1, required=True)
+@click.option("--text", multiple=True, metavar="COLUMN", help="A column of the text; may be repeated, in their order.")
+@click.option("--label", metavar="COLUMN", help="The column of the label.")
+@click.option("--model", metavar="NAME", help="The encoder: a hub name, a local folder, or pkg://package/folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="recipe.yaml", show_default=True, help="The recipe to write."
+)
+@click.option("--go", is_flag=True, help="Go on: lint, train, evaluate, export and check, into runs/ and bundles/.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def init(rows: tuple[str, ...], text: tuple[str, ...], go: bool, quiet: bool, **options: Any) -> None:
+    """Write a first recipe for labelled ROWS.
+
+    ROWS are files, patterns or folders. The recipe trains as it stands; its comments say what was guessed and why, and
+    what could not be decided.
+    """
+    from trainer.drafting.go import go_on
+    from trainer.drafting.init import InitJob
+    from trainer.drafting.init import init as core
+
+    found = core(InitJob(rows=rows, text=text, **options), lambda line: None if quiet else click.echo(line, err=True))
+    for name in ("left_out", "undecided"):
+        for line in found[name]:
+            click.echo(f"{name.replace('_', ' ')}: {line}")
+    click.echo(f"{found['recipe']}: " + ", ".join(f"{count:,} {name} rows" for name, count in found["rows"].items()))
+    click.echo(json_line(found))
+    if go and (code := go_on(options["out"], quiet=quiet)):
+        sys.exit(code)
 
 
 @main.command(context_settings=_HELP)

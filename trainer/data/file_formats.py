@@ -59,17 +59,8 @@ def read_file(path: Path, source: Source) -> Iterator[Record]:
 
     Raises InputError: an unknown format, a source that does not fit the format, a file that is damaged as a whole.
     """
-    compression = path.suffix.lower() if path.suffix.lower() in _OPENERS else ""
-    suffix = path.with_suffix("").suffix.lower() if compression else path.suffix.lower()
-    kind = source.format or _SUFFIXES.get(suffix)
-    if kind is None:
-        raise InputError(
-            f"the format of {suffix or path.name!r} files is not known",
-            where=path,
-            expected=", ".join(_SUFFIXES),
-            do="name it with `format:`",
-        )
-    with _undamaged(path), _open(path, compression) as stream:
+    kind = format_of(path, source.format)
+    with open_file(path) as stream:
         if kind == "parquet":
             yield from _read_parquet(_seekable(stream))
         elif kind == "xlsx":
@@ -78,6 +69,31 @@ def read_file(path: Path, source: Source) -> Iterator[Record]:
             yield from _read_json(stream, source, path)
         else:
             yield from read_records(stream, _dialect(source, kind, path), path)
+
+
+def format_of(path: Path, given: str | None) -> str:
+    """A file's format: the one given, else by its suffix. Raises InputError where that is not known."""
+    suffix = path.with_suffix("").suffix.lower() if _compression(path) else path.suffix.lower()
+    kind = given or _SUFFIXES.get(suffix)
+    if kind is None:
+        raise InputError(
+            f"the format of {suffix or path.name!r} files is not known",
+            where=path,
+            expected=", ".join(_SUFFIXES),
+            do="name it with `format:`",
+        )
+    return kind
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """A file's own bytes, unpacked. Raises InputError where they cannot be read."""
+    with _undamaged(path), _open(path, _compression(path)) as stream:
+        yield stream
+
+
+def _compression(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in _OPENERS else ""
 
 
 def _open(path: Path, compression: str) -> BinaryIO:

@@ -1,0 +1,172 @@
+"""A first recipe from labelled files alone: it loads, trains, and reads what a person's own recipe reads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny
+from tests.trainer import runs
+from tests.trainer.sources import SHARED, write
+from trainer.contract.errors import ClassifactError
+from trainer.data.gather import gather
+from trainer.drafting.init import InitJob, init
+from trainer.recipes.data_part import DataPart
+from trainer.recipes.file import load
+from trainer.recipes.recipe import Recipe
+
+ROOT = Path(__file__).parents[3]
+HAND = ROOT / "launch_configs" / "recipes"
+
+
+def drafted(folder: Path, *rows: Path | str, **options: Any) -> tuple[Recipe, dict[str, Any], str]:
+    """The recipe that init writes for some files, its report, and its text."""
+    out = folder / "drafted.yaml"
+    options = {"model": "none", **options}
+    report = init(InitJob(rows=tuple(map(str, rows)), out=out, **options), lambda _: None)
+    return load(out), report, out.read_text(encoding="utf-8")
+
+
+def records_read(recipe: Recipe, data: DataPart) -> dict[str, int]:
+    """Records of each file that a recipe reads, by the file's name."""
+    parts = gather(recipe, data).given.values()
+    return {Path(file).name: count for part in parts for file, count in part.read.items()}
+
+
+@pytest.mark.parametrize(
+    ("folder", "recipe", "stage"),
+    [
+        ("ag_news", HAND / "s5_ag_news.yaml", 0),
+        ("german_c2a", HAND / "s3_call_to_action.yaml", 0),
+        ("medical_techsphere", HAND / "s2_medical.yaml", 0),
+        ("sms_spam", ROOT / "examples" / "sms_spam" / "recipe.yaml", 0),
+        ("spanish_fake_short", HAND / "s1_fake_news.yaml", 0),
+        ("spanish_fake_long", HAND / "s1_fake_news.yaml", 1),
+        ("youtoxic", HAND / "s4_toxic.yaml", 0),
+    ],
+)
+def test_a_draft_reads_every_row_that_a_persons_recipe_reads(
+    tmp_path: Path, folder: str, recipe: Path, stage: int
+) -> None:
+    """From a folder alone: every file of the hand-written recipe, with as many records, and none of them refused."""
+    if not SHARED.is_dir():
+        pytest.skip("the data is not beside this checkout")
+    by_hand = load(recipe)
+    expected = records_read(by_hand, by_hand.stages[stage].data or by_hand.data)
+    made, _, _ = drafted(tmp_path, SHARED / folder)
+    found = records_read(made, made.data)
+    assert {name: found.get(name) for name in expected} == expected
+    for part in gather(made, made.data).given.values():
+        part.refuse()
+
+
+def test_a_table_is_understood(tmp_path: Path) -> None:
+    """Delimiter, encoding, title and text, the label and its rarer name are found, and the reasons stand above them."""
+    lines = ["Kennung;Titel;Beschreibung;Klasse"]
+    for number in range(60):
+        label = "ärger" if number % 6 == 0 else "lob"
+        lines.append(
+            f"{number};Ein kurzer Titel {number};Das ist der längere Text der Zeile {number}, für alle;{label}"
+        )
+    file = write(tmp_path, "\n".join(lines).encode("cp1252"))
+    made, report, text = drafted(tmp_path, file)
+    (source,) = made.data.train
+    assert (source.delimiter, source.encoding, source.header) == (";", "cp1252", True)
+    assert made.input.text == ("Titel", "Beschreibung")
+    assert (made.labels.column, made.labels.names, made.labels.positive) == ("Klasse", ("lob", "ärger"), "ärger")
+    assert made.stages[0].loss.weights == "balanced"
+    assert report["rows"].keys() == {"train", "validation", "test"}
+    assert "# rows.csv: delimiter ';'" in text
+    assert "not UTF-8; cp1252 is a guess" in text
+    assert "estimated as 4 characters a token, since none is not on this machine" in text
+
+
+def test_stray_quotes_swallow_nothing(tmp_path: Path) -> None:
+    """A file without header whose quotes never close is read as plain text, every line a row."""
+    lines = [f"{'ham' if number % 2 else 'spam'}\tsee you at the office {number}" for number in range(40)]
+    lines[3] = 'ham\t"so she said and left the room'
+    lines[9] = 'ham\twhere" is it then'
+    lines[12] = 'spam\t"another one that opens'
+    made, report, _ = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n", "sms.tsv"))
+    (source,) = made.data.train
+    assert (source.header, source.columns, source.quoting) == (False, ("label", "text"), "none")
+    assert sum(report["rows"].values()) == 40
+
+
+@pytest.mark.parametrize("mark", ["|", ";", None])
+def test_several_labels_a_row(tmp_path: Path, mark: str | None) -> None:
+    """Labels in one cell are found by what parts them, and as lists."""
+    rows = []
+    for number in range(80):
+        names = [name for name, period in (("red", 2), ("blue", 3), ("green", 5)) if number % period == 0] or ["none"]
+        text = f"this is the text of row {number} about colours"
+        rows.append({"text": text, "tags": names if mark is None else mark.join(names)})
+    file = write(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "rows.jsonl")
+    made, report, _ = drafted(tmp_path, file)
+    assert (made.labels.column, made.labels.kind, made.labels.separator) == ("tags", "multi", mark)
+    assert sorted(report["labels"]) == ["blue", "green", "none", "red"]
+
+
+def test_groups_and_times_are_seen(tmp_path: Path) -> None:
+    """Rows of one thread stay together; a column of dates is named, and left to the user."""
+    lines = ["thread_id,posted,comment,verdict"]
+    for number in range(120):
+        day = f"2024-{number % 12 + 1:02}-{number % 28 + 1:02}"
+        lines.append(
+            f"t{number % 24},{day},some words that were said in comment {number},{'ok' if number % 3 else 'rude'}"
+        )
+    made, report, text = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"))
+    assert made.data.split.group == "thread_id"
+    assert made.data.split.time is None
+    assert any("'posted' holds times" in line for line in report["undecided"])
+    assert "# Not decided: 'posted' holds times" in text
+
+
+def test_the_users_columns_are_taken(tmp_path: Path) -> None:
+    """--text and --label overrule every guess."""
+    lines = ["a,b,c,d"] + [f"one two three {n},four five six seven {n},{n % 2},{n % 3}" for n in range(60)]
+    made, _, _ = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"), text=("a",), label="d")
+    assert (made.input.text, made.labels.column) == (("a",), "d")
+    assert made.labels.names == ("0", "1", "2")
+
+
+def test_what_cannot_be_drafted_is_said(tmp_path: Path) -> None:
+    """No label, no such file, and a recipe that exists: each an error of ours, and nothing is written or lost."""
+    file = write(tmp_path, "text\n" + "".join(f"only words here, row {n}\n" for n in range(9)).replace(",", ""))
+    with pytest.raises(ClassifactError, match="no file has both a text and labels"):
+        drafted(tmp_path, file)
+    assert not (tmp_path / "drafted.yaml").exists()
+    with pytest.raises(ClassifactError, match="there is no such file") as error:
+        drafted(tmp_path, tmp_path / "rwos.csv")
+    assert "'rows.csv'" in str(error.value)
+    (tmp_path / "drafted.yaml").write_text("mine", encoding="utf-8")
+    with pytest.raises(ClassifactError):
+        drafted(tmp_path, file)
+    assert (tmp_path / "drafted.yaml").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_cell_cannot_end_a_comment(tmp_path: Path) -> None:
+    """A label with a line break and YAML in it stays a label: the recipe that loads is the one that was meant."""
+    evil = '"x\nseed: 7"'
+    lines = ["text,label"] + [f"some words of row {n},{evil if n % 2 else 'plain'}" for n in range(60)]
+    made, _, _ = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"))
+    assert made.seed == 42
+    assert set(made.labels.names or ()) == {"plain", "x\nseed: 7"}
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
+    """`init --go` ends with a bundle that passes its check."""
+    runs.write_rows(tmp_path / "mail.csv", 300)
+    tiny.encoder(tmp_path / "encoder", initializer_range=0.2)
+    words = ["init", "mail.csv", "--model", str(tmp_path / "encoder"), "--out", "mail.yaml", "--go", "--quiet"]
+    result = subprocess.run(
+        [sys.executable, "-m", "classifact", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    # A tiny network learns little at the draft's rate; int8 and the gates are export's business.
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (tmp_path / "bundles" / "mail" / "manifest.json").is_file()
+    assert result.stdout.count("$ classifact ") == 5

@@ -1,0 +1,292 @@
+"""From the files to the parts of a recipe, each with the reason for it."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainer.drafting.columns import ColumnLook, is_group, is_time, summarize
+from trainer.drafting.files import Found, LabelledFile, spellings
+
+_ENTITY = re.compile(r"&(lt|gt|amp|quot|apos|nbsp|#\d+);| #\d+;")
+_MOST_TOKENS = 512
+# A label of fewer rows may be missing from a split.
+_FEWEST = 20
+
+
+@dataclass
+class Draft:
+    """The recipe's parts as plain values; why: reasons by the part they are of; undecided: what a person must say."""
+
+    parts: dict[str, Any] = field(default_factory=dict)
+    why: dict[str, list[str]] = field(default_factory=dict)
+    undecided: list[str] = field(default_factory=list)
+
+    def explain(self, part: str, sentence: str) -> None:
+        """Keep a reason for a part of the recipe."""
+        self.why.setdefault(part, []).append(sentence)
+
+
+def draft(found: Found) -> Draft:
+    """All parts that depend on the rows."""
+    made = Draft(undecided=list(found.undecided))
+    main, title = _text_names(found.files)
+    label = _canonical(found.files, [one.labels[0] for one in found.files], "label")
+    columns = _shared_columns(found.files)
+    several = len(columns) > 1
+    sources: dict[str, list[dict[str, Any]]] = {}
+    for one in found.files:
+        sources.setdefault(one.role, []).append(_source(one, main, title, None if several else label))
+    made.parts["data"] = {role: _merged(sources[role]) for role in ("train", "validation", "test") if role in sources}
+    for one in found.files:
+        for sentence in one.look.why:
+            made.explain("data", f"{one.name}: {sentence}")
+    for line in found.left_out:
+        made.explain("data", f"not read: {line}")
+    _input(made, found.files, main, title)
+    if several:
+        _many_columns(made, found.files, columns)
+    else:
+        _one_column(made, found.files, label)
+    _split(made, found.files, main, title)
+    return made
+
+
+def _canonical(files: list[LabelledFile], names: list[str], fallback: str) -> str:
+    """One name for a column that files call differently: that of the file with the most rows, if no file gives it to
+    another column.
+    """
+    largest = max(range(len(files)), key=lambda place: len(files[place].look.records))
+    for name in (names[largest], fallback, f"the_{fallback}"):
+        if all(own == name or name not in one.columns for one, own in zip(files, names, strict=True)):
+            return name
+    return f"classifact_{fallback}"
+
+
+def _text_names(files: list[LabelledFile]) -> tuple[str, str | None]:
+    main = _canonical(files, [one.main for one in files], "text")
+    titled = [one for one in files if one.title is not None]
+    if not titled:
+        return main, None
+    return main, _canonical(titled, [str(one.title) for one in titled], "title")
+
+
+def _source(one: LabelledFile, main: str, title: str | None, label: str | None) -> dict[str, Any]:
+    source = one.look.source
+    plain: dict[str, Any] = {"files": list(source.files)}
+    if source.delimiter is not None:
+        plain["delimiter"] = source.delimiter
+    if not source.header:
+        plain |= {"header": False, "columns": list(source.columns or ())}
+    if source.quoting != "minimal":
+        plain["quoting"] = source.quoting
+    if source.encoding != "utf-8":
+        plain["encoding"] = source.encoding
+    pairs = [(one.main, main), (one.title, title), (None if one.constant else one.labels[0], label)]
+    rename = {own: name for own, name in pairs if own is not None and name is not None and own != name}
+    constant = {title: ""} if title is not None and one.title is None else {}
+    if one.constant is not None and label is not None:
+        constant[label] = one.constant
+    return plain | ({"rename": rename} if rename else {}) | ({"constant": constant} if constant else {})
+
+
+def _merged(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Files that are written alike are one source."""
+    merged: list[dict[str, Any]] = []
+    for source in sources:
+        alike = next((one for one in merged if {**one, "files": 0} == {**source, "files": 0}), None)
+        if alike is None:
+            merged.append(source)
+        else:
+            alike["files"] += source["files"]
+    return merged
+
+
+def _input(made: Draft, files: list[LabelledFile], main: str, title: str | None) -> None:
+    text = [title, main] if title is not None else [main]
+    part: dict[str, Any] = {"text": text if len(text) > 1 else main}
+    nulls = sum(one.columns[one.main].rows - one.columns[one.main].filled for one in files)
+    if title is not None:
+        part |= {"join": ". ", "on_null": "empty"}
+        made.explain(
+            "input", f"{title!r} and {main!r} look like a title and its text; where one is empty, the other is read"
+        )
+    elif nulls:
+        part["on_null"] = "drop"
+        made.explain("input", f"{nulls:,} rows have no text and are left out, counted")
+    else:
+        made.explain("input", f"{main!r} holds the longest texts")
+    cells = [cell for one in files for cell in one.columns[one.main].values]
+    entities = sum(bool(_ENTITY.search(cell)) for cell in cells)
+    if entities > 0.01 * len(cells):
+        part["unescape_html"] = True
+        made.explain("input", f"{entities / len(cells):.0%} of the texts hold HTML entities such as &amp;")
+    made.parts["input"] = part
+
+
+def _one_column(made: Draft, files: list[LabelledFile], label: str) -> None:
+    looks = [one.columns[one.labels[0]] for one in files if one.constant is None]
+    marks = {look.separator for look in looks} - {None}
+    if marks or any(look.lists for look in looks):
+        made.parts["labels"] = {"column": label, "kind": "multi"}
+        if marks:
+            made.parts["labels"]["separator"] = next(iter(marks))
+        made.explain(
+            "labels", "a cell may hold several labels" + (f", parted by {marks.pop()!r}" if marks else ", in a list")
+        )
+    else:
+        counts = _counts(files)
+        made.parts["labels"] = {"column": label, "kind": "single", **_names(made, counts)}
+        _balance(made, counts)
+        _foreign(made, files)
+    for one in files:
+        if one.candidates:
+            made.explain(
+                "labels", f"{one.name}: {', '.join(map(repr, one.candidates[:4]))} could be labels too (--label)"
+            )
+
+
+def _counts(files: list[LabelledFile]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for one in files:
+        counts.update({one.constant: len(one.look.records)} if one.constant is not None else {})
+        if one.constant is None:
+            for value, count in one.columns[one.labels[0]].values.items():
+                counts[_spelled(value)] += count
+    return counts
+
+
+def _spelled(value: str) -> str:
+    """As the reader of labels spells it: TRUE and true are True; 1.0 of a table of floats is 1."""
+    return value.capitalize() if value.lower() in ("true", "false") else value
+
+
+def _names(made: Draft, counts: Counter[str]) -> dict[str, Any]:
+    """The names of labels, spellings that differ in case alone joined under the most frequent one."""
+    first: dict[str, str] = {}
+    for name, _ in counts.most_common():
+        first.setdefault(name.casefold(), name)
+    mapping = {name: first[name.casefold()] for name in counts if first[name.casefold()] != name}
+    for name, kept in mapping.items():
+        made.explain("labels", f"{name!r} and {kept!r} are taken as one label")
+    names = sorted(first.values())
+    if all(name.isdecimal() for name in names):
+        names.sort(key=int)
+    part: dict[str, Any] = {"names": names} | ({"mapping": mapping} if mapping else {})
+    if len(names) == 2:
+        part["positive"] = _positive(names, counts)
+        made.explain(
+            "labels", f"precision, recall and F1 are of {part['positive']!r}, the rarer label or the one that says yes"
+        )
+    return part
+
+
+def _positive(names: list[str], counts: Counter[str]) -> str:
+    yes = [name for name in names if name.casefold() in ("true", "1", "yes", "positive")]
+    return yes[0] if yes else min(names, key=lambda name: counts[name])
+
+
+def _balance(made: Draft, counts: Counter[str]) -> None:
+    most, least = counts.most_common()[0], counts.most_common()[-1]
+    made.explain("labels", "rows: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common(8)))
+    if most[1] > 4 * least[1]:
+        made.parts["loss"] = {"weights": "balanced"}
+        made.explain(
+            "stages", f"{least[0]!r} has {least[1]:,} rows and {most[0]!r} {most[1]:,}: rare labels weigh more"
+        )
+
+
+def _foreign(made: Draft, files: list[LabelledFile]) -> None:
+    """Files of which none has all labels may write the same labels differently: only a person knows."""
+    written = {one.name: {_spelled(value).casefold() for value in spellings(one)} for one in files}
+    if set().union(*written.values()) not in written.values():
+        told = "; ".join(f"{name}: {', '.join(sorted(names)[:6])}" for name, names in written.items())
+        made.undecided.append(
+            f"the files write their labels differently ({told}); if two of the names mean one label, join them under "
+            "labels.mapping and take one out of labels.names"
+        )
+
+
+def _shared_columns(files: list[LabelledFile]) -> list[str]:
+    """Columns of one label each that all files have, with rows enough to be learnt and measured."""
+    if any(len(one.labels) < 2 for one in files):
+        return []
+    rows = sum(len(one.look.records) for one in files)
+    shared = [name for name in files[0].labels if all(name in one.columns for one in files)]
+    return [name for name in shared if _FEWEST <= _yes(files, name) <= rows - _FEWEST]
+
+
+def _many_columns(made: Draft, files: list[LabelledFile], kept: list[str]) -> None:
+    """One column a label, true or false each."""
+    yes = {name: _yes(files, name) for name in files[0].labels}
+    made.parts["labels"] = {"columns": kept, "kind": "multi"}
+    made.explain(
+        "labels", "one column a label, true or false each; rows: " + ", ".join(f"{name} {yes[name]:,}" for name in kept)
+    )
+    rare = [f"{name} {count}" for name, count in yes.items() if name not in kept]
+    if rare:
+        made.explain("labels", f"left out, too few rows to learn from and measure on: {', '.join(rare)}")
+    made.undecided.append(
+        f"several labels a row, or one? For {kept[0]} alone: labels: {{column: {kept[0]}}} "
+        f"(classifact init --label {kept[0]})"
+    )
+
+
+def _yes(files: list[LabelledFile], name: str) -> int:
+    cells = (item for one in files if name in one.columns for item in one.columns[name].values.items())
+    return sum(count for value, count in cells if value.lower() in ("true", "1"))
+
+
+def _split(made: Draft, files: list[LabelledFile], main: str, title: str | None) -> None:
+    given = {one.role for one in files}
+    split: dict[str, Any] = {}
+    if "validation" not in given:
+        split["validation"] = _validation(sum(len(one.look.records) for one in files if one.role == "train"))
+    if "test" not in given:
+        split["test"] = 0.2
+    training = [one for one in files if one.role == "train"]
+    groups = [name for name in training[0].columns if all(name in one.columns for one in training)]
+    group = next((name for name in groups if is_group(_joined(training, name))), None)
+    if split and group is not None:
+        split["group"] = group
+        made.explain("split", f"rows of one {group!r} stay on one side: a split through them would leak")
+    elif split and title is not None and _repeats(training) > 0.01:
+        split["group"] = main
+        made.explain(
+            "split", f"{_repeats(training):.0%} of the texts come again under another title and stay on one side"
+        )
+    if split:
+        made.parts["data"]["split"] = split
+    times = [name for name in groups if is_time(_joined(training, name))]
+    if times:
+        made.undecided.append(
+            f"{times[0]!r} holds times: if the classifier will meet newer rows than it learnt from, measure that with "
+            f"data.split.time: {times[0]} (and without group)"
+        )
+
+
+def _validation(rows: int) -> float:
+    """A tenth; more of few rows, since an export is proven on at least 32."""
+    return max(0.1, min(0.3, round(48 / max(1, rows), 2)))
+
+
+def _joined(files: list[LabelledFile], name: str) -> ColumnLook:
+    return summarize(name, (cell for one in files for cell in one.look.cells(name)))
+
+
+def _repeats(files: list[LabelledFile]) -> float:
+    """The share of texts that stand in more than one row with different titles."""
+    rows = {
+        (str(values.get(one.title or "", "")), str(values.get(one.main, "")))
+        for one in files
+        for record in one.look.records
+        if (values := record.values) is not None
+    }
+    texts = Counter(text for _, text in rows)
+    return sum(count - 1 for count in texts.values()) / max(1, len(rows))
+
+
+def token_limit(p95: int) -> tuple[int, str]:
+    """max_tokens that reads 95 of 100 texts whole, at most what most encoders take; and what is cut."""
+    limit = next((size for size in (32, 64, 128, 256) if p95 <= size), _MOST_TOKENS)
+    return limit, "head_tail" if p95 > _MOST_TOKENS else "head"
