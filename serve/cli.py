@@ -16,6 +16,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 _BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
 
+_THRESHOLD = click.option(
+    "--threshold",
+    "thresholds",
+    metavar="NAME=0.7",
+    multiple=True,
+    help="In place of the bundle's; more than once for several labels.",
+)
+
 
 @click.group(context_settings=_HELP)
 def main() -> None:
@@ -89,6 +97,7 @@ class GroupedCommand(InGroups, click.Command):
 )
 @_running
 @_reading
+@_THRESHOLD
 @click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
 @click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
 @click.option(
@@ -153,6 +162,38 @@ def score(**options: Any) -> None:
 
 @main.command(context_settings=_HELP)
 @_BUNDLE
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    required=True,
+    help="To classify; more than once for several. See above for pairs.",
+)
+@_THRESHOLD
+@click.option("--top-k", type=click.IntRange(1), help="Tell only so many labels. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Only the JSON line.")
+@_running
+@show_errors
+def predict(**options: Any) -> None:
+    """Classify a few texts.
+
+    Every label with its probability, most likely first; a star marks the labels that are given. Where the model reads
+    several columns, or pairs, give each text as JSON: --text '{"title": "...", "body": "..."}'.
+    """
+    from export.bundle import Bundle
+    from serve.operations.predict import predict as run_predict
+    from serve.scorer import Scorer
+
+    with Scorer(Bundle.open(options["bundle"]), _scorer_options(options)) as scorer:
+        found = run_predict(scorer, options["texts"], options["top_k"])
+        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds}
+    for each in () if options["as_json"] else found:
+        print("\n".join(each.lines()))
+    _print({"predictions": [each.values() for each in found], **ran})
+
+
+@main.command(context_settings=_HELP)
+@_BUNDLE
 @_running
 @show_errors
 def check(**options: Any) -> None:
@@ -192,6 +233,7 @@ def bench(**options: Any) -> None:
     from serve.operations.bench import bench as run_bench
 
     result = run_bench(_job({**options, "out": Path()}))
+    print(f"{result['rows_per_second']:,} rows/s, {result['precision']} on {result['provider']}")
     for name, value in result["phases"].items():
         print(f"{name:<18}{value:9.2f} s")
     print(f"{'session':<18}{result['session_cpu_seconds']:9.2f} s of {result['cpu_seconds']:.2f} s processor time")
@@ -265,26 +307,29 @@ def doctor() -> None:
 
 
 def _forecast(options: dict[str, Any]) -> None:
-    from serve.operations.dry_run import forecast, summary
+    from serve.operations.dry_run import forecast, sentence, summary
 
     found = forecast(_job(options), options["price_per_hour"])
-    size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"
-    hours = f"about {found.seconds / 3600:.2f} hours" if found.seconds is not None else "an unknown time"
-    print(f"{size} at {found.rows_per_second:,} rows/s: {hours}")
+    print(sentence(found))
     _print(summary(found))
 
 
 def _scorer_options(options: dict[str, Any]) -> Any:
     from serve.options import scorer_options
 
-    return scorer_options(options)
+    return _usage(scorer_options, options)
 
 
 def _job(options: dict[str, Any]) -> Any:
     from serve.options import score_job
 
+    return _usage(score_job, options)
+
+
+def _usage(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> Any:
+    """What options make; one that cannot be is an error of usage."""
     try:
-        return score_job(options)
+        return make(options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
 

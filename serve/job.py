@@ -121,9 +121,18 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         whole=job.shard is None,
                     )
                     figures = pipeline.run()
-                session = scorer.session
-                sink.seal({**figures, "precision": session.precision, "provider": session.provider, "job": identity})
+                sink.seal({**figures, **_ran(scorer), "job": identity})
             return sink.publish()
+
+
+def _ran(scorer: Scorer) -> dict[str, object]:
+    """How the rows were scored, for the report. thresholds: those that were given in place of the bundle's."""
+    return {
+        "precision": scorer.session.precision,
+        "provider": scorer.session.provider,
+        "thresholds": scorer.thresholds,
+        "batches_halved": scorer.batches_halved,
+    }
 
 
 def prove(scorer: Scorer) -> None:

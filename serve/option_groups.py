@@ -14,7 +14,7 @@ GROUPS = {
         "max_chars",
         "shard",
     ),
-    "What to write": ("out", "out_format", "probabilities", "prefix", "part_rows"),
+    "What to write": ("out", "out_format", "thresholds", "probabilities", "prefix", "part_rows"),
     "How to run": (
         "precision",
         "device",

@@ -9,17 +9,24 @@ from serve.journal.shards import parse_shard
 from serve.reading.sources import Reading
 from serve.scorer import ScorerOptions
 from serve.scoring.session import SessionOptions
+from serve.scoring.thresholds import parse_thresholds
 from serve.writing.rejects import ErrorBound
 
 T = TypeVar("T")
+G = TypeVar("G")
 
 
 def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
-    """How to run the bundle."""
+    """How to run the bundle. Raises ValueError for thresholds that are none."""
     session = SessionOptions(
         precision=options["precision"], device=options["device"], allow_cpu_fallback=options["allow_cpu_fallback"]
     )
-    return ScorerOptions(session=session, workers=options["workers"], batch_tokens=options["batch_tokens"])
+    return ScorerOptions(
+        session=session,
+        workers=options["workers"],
+        batch_tokens=options["batch_tokens"],
+        thresholds=_parsed("--threshold", parse_thresholds, options.get("thresholds")) or {},
+    )
 
 
 def reading(options: Mapping[str, Any]) -> Reading:
@@ -65,7 +72,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
     )
 
 
-def _parsed(name: str, parse: Callable[[str], T], text: str | None) -> T | None:
+def _parsed(name: str, parse: Callable[[G], T], text: G | None) -> T | None:
     """An option's value, where it is given."""
     try:
         return None if text is None else parse(text)

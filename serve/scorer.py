@@ -1,15 +1,14 @@
 """Texts to scores: one session, shared by worker threads."""
 
-import itertools
-import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
+from operator import add
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +17,15 @@ from export.bundle import Bundle
 from serve.reading.texts import Texts, read_texts
 from serve.scoring.batching import Encoding, Plan, plan
 from serve.scoring.long_text import Prefix
-from serve.scoring.session import CPU, Session, SessionOptions, open_sessions
-from trainer.contract.encoding import Ints
+from serve.scoring.session import CPU, SessionOptions, open_sessions
+from serve.scoring.tables import rows_of, score_table
+from serve.scoring.thresholds import with_thresholds
+from serve.scoring.workers import Logits, Pending, Workers
 from trainer.contract.errors import BadRow, ClassifactError, InputError
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.machine import cpu_count
 
-Logits = NDArray[np.float32]
+T = TypeVar("T")
 # Rows that are planned together by the methods that take any number of texts.
 _WINDOW = 4096
 
@@ -34,12 +35,13 @@ class ScorerOptions:
     """How a scorer runs.
 
     workers: threads, on GPUs of each; None: as many as use the processors, on GPUs two.
-    batch_tokens: as the manifest says where None.
+    batch_tokens: as the manifest says where None. thresholds: of some labels, in place of the bundle's.
     """
 
     session: SessionOptions = field(default_factory=SessionOptions)
     workers: int | None = None
     batch_tokens: int | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,27 +59,6 @@ class RowScore:
     reason: str | None = None
 
 
-class Pending:
-    """A window that the workers are busy with."""
-
-    def __init__(self, window: Plan, futures: list[Future[Logits]], labels: int) -> None:
-        self.plan = window
-        self._futures = futures
-        self._labels = labels
-
-    def result(self) -> Logits:
-        """Wait, then the logits of the window's rows in their order, float32 [N, C]."""
-        logits = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32)
-        for batch, future in zip(self.plan.batches, self._futures, strict=True):
-            logits[batch] = future.result()
-        return logits[self.plan.source]
-
-    def cancel(self) -> None:
-        """Take back what no worker has begun."""
-        for future in self._futures:
-            future.cancel()
-
-
 class Scorer:
     """An opened bundle that scores. Safe to use from several threads; close it, or use it as a context manager.
 
@@ -87,6 +68,8 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, options: ScorerOptions) -> None:
         self.bundle = bundle
+        self.thresholds = dict(options.thresholds)
+        self.labels = with_thresholds(bundle.contract.labels, self.thresholds)
         self.encoder = bundle.encoder()
         prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
         self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
@@ -96,14 +79,11 @@ class Scorer:
         self.threads = options.session.threads
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
         own = max(1, cpu_count() // self.threads) if self.session.provider == CPU else 2
-        self.workers = len(sessions) * (options.workers or own)
-        self._lock = threading.Lock()
-        self._mine = threading.local()
-        self._pool = ThreadPoolExecutor(
-            self.workers, "score", initializer=self._take_session, initargs=(itertools.cycle(sessions),)
-        )
-        self._session_seconds = 0.0
+        self.workers_each = options.workers or own
+        self._workers = Workers(sessions, self.workers_each, self.encoder)
+        self.workers = self._workers.count
         spec = bundle.contract.input
+        self._columns = spec.columns
         self._plain = replace(spec, text=("text",), pair="pair" if spec.pair is not None else None)
 
     @classmethod
@@ -124,9 +104,8 @@ class Scorer:
         canary: score the bundle's golden rows first, as every job does; GateError where they score differently here.
         """
         session = SessionOptions(precision=precision, device=device)
-        scorer = cls(
-            Bundle.open(Path(path)), ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens)
-        )
+        options = ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens)
+        scorer = cls(Bundle.open(Path(path)), options)
         if canary:
             # The check needs a scorer, so it cannot be imported above.
             from serve.operations.check import check, require_passed
@@ -148,23 +127,35 @@ class Scorer:
 
     def close(self) -> None:
         """Stop the workers. A closed scorer scores no more."""
-        self._pool.shutdown(cancel_futures=True)
+        self._workers.close()
 
-    def predict(self, texts: Sequence[object]) -> list[str] | list[list[str]]:
+    def predict(self, texts: Iterable[object]) -> list[str] | list[list[str]]:
         """The label of each text (single-label), or its list of labels (multi-label)."""
-        names = decided_names(self.bundle.contract.labels, self.scores(texts))
-        return [name for (name,) in names] if self.bundle.contract.labels.kind == "single" else list(names)
+        names = decided_names(self.labels, self.scores(rows_of(texts, "predict", self._columns)))
+        return [name for (name,) in names] if self.labels.kind == "single" else list(names)
 
-    def predict_proba(self, texts: Sequence[object]) -> NDArray[np.float32]:
+    def predict_proba(self, texts: Iterable[object]) -> NDArray[np.float32]:
         """Probabilities, float32 [N, C], columns in the order of the bundle's labels."""
-        return self.scores(texts).probabilities
+        return self.scores(rows_of(texts, "predict_proba", self._columns)).probabilities
 
-    def scores(self, texts: Sequence[object]) -> Scores:
+    def predict_table(
+        self, table: T, *, probabilities: bool = False, prefix: str = "", on_error: Literal["fail", "null"] = "fail"
+    ) -> T:
+        """A table of pandas, polars or pyarrow with the columns that a scored file has beside its own.
+
+        probabilities: also a column p_NAME for each label. prefix: before the names of the columns that are added.
+        on_error: a row that cannot be scored is an InputError that names the first of them ("fail"), or has nulls and
+            its reason in one more column, `error` ("null").
+        Raises InputError where the table lacks a column that makes the text, or has one that is added.
+        """
+        return score_table(self, table, probabilities=probabilities, prefix=prefix, on_error=on_error)
+
+    def scores(self, texts: Iterable[object]) -> Scores:
         """Probabilities and decisions.
 
         Raises InputError naming the first row that is no text, ClassifactError where the model gives NaN.
         """
-        rows = [self._checked(row, item) for row, item in enumerate(texts)]
+        rows = [self._checked(row, item) for row, item in enumerate(rows_of(texts, "scores", self._columns))]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
         logits = self.logits([text for text, _ in rows], pairs)
         broken = np.flatnonzero(~finite_rows(logits))
@@ -175,7 +166,7 @@ class Scorer:
                 found=f"{len(broken)} of {len(logits)} rows",
                 do="use another precision (fp16 may overflow), or run `python -m serve check`",
             )
-        return self.bundle.contract.labels.decode(logits)
+        return self.labels.decode(logits)
 
     def score_iter(self, rows: Iterable[object], window: int = _WINDOW) -> Iterator[RowScore]:
         """Score rows (texts, mappings, tuples) as they come, in order, in memory that holds a few windows of them.
@@ -184,7 +175,7 @@ class Scorer:
         others.
         """
         pending: deque[tuple[list[object], Texts, Pending]] = deque()
-        source = iter(rows)
+        source = iter(rows_of(rows, "score_iter", self._columns))
         while True:
             taken = list(islice(source, window))
             if taken:
@@ -202,7 +193,7 @@ class Scorer:
     def _end(self, rows: list[object], found: Texts, pending: Pending) -> Iterator[RowScore]:
         logits = pending.result()
         sound = finite_rows(logits)
-        labels = self.bundle.contract.labels
+        labels = self.labels
         # Rows that are no number are decoded as zeros and told of.
         scores = labels.decode(np.where(sound[:, None], logits, 0))
         names = decided_names(labels, scores)
@@ -229,8 +220,10 @@ class Scorer:
             )
             for start in range(0, len(texts), _WINDOW)
         ]
-        none = np.empty((0, len(self.bundle.contract.labels)), dtype=np.float32)
-        return np.concatenate([none, *(window.result() for window in pending)])
+        none = np.empty((0, len(self.labels)), dtype=np.float32)
+        # An error names rows by their place among all texts.
+        found = [window.result(partial(add, number * _WINDOW)) for number, window in enumerate(pending)]
+        return np.concatenate([none, *found])
 
     def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None) -> Plan:
         """A window's batches, not yet scored."""
@@ -240,29 +233,17 @@ class Scorer:
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None
     ) -> Pending:
         """Hand a window to the workers and return at once."""
-        window = self.plan(texts, pairs, batch_tokens)
-        futures = [self._pool.submit(self._run, window, batch) for batch in window.batches]
-        return Pending(window, futures, len(self.bundle.contract.labels))
+        return self._workers.submit(self.plan(texts, pairs, batch_tokens), len(self.labels))
 
     @property
     def session_seconds(self) -> float:
         """Processor seconds that workers spent in the session so far (on a GPU: their waiting is not counted)."""
-        with self._lock:
-            return self._session_seconds
+        return self._workers.session_seconds
 
-    def _take_session(self, sessions: Iterator[Session]) -> None:
-        """Give a worker the next device's session, for good."""
-        with self._lock:
-            self._mine.session = next(sessions)
-
-    def _run(self, window: Plan, batch: Ints) -> Logits:
-        arrays = self.encoder.pad(window.encoded, batch)
-        start = time.thread_time()
-        session: Session = self._mine.session
-        logits = session.run(arrays)
-        with self._lock:
-            self._session_seconds += time.thread_time() - start
-        return logits
+    @property
+    def batches_halved(self) -> int:
+        """How many batches were cut in two because memory did not hold them; see `Workers`."""
+        return self._workers.halved
 
     def _read(self, item: object) -> tuple[str, str | None]:
         """A row's text and pair. Raises BadRow."""

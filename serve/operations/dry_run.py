@@ -8,6 +8,7 @@ import numpy as np
 from export.bundle import Bundle
 from serve.job import ScoreJob
 from serve.journal.output import open_output
+from serve.operations.progress import duration
 from serve.reading.samples import good_texts
 from serve.reading.sources import Source, find_sources
 from serve.reading.windows import Window, read_windows
@@ -61,6 +62,14 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
         seconds=None if seconds is None else round(seconds, 3),
         cost=None if seconds is None or price_per_hour is None else round(seconds / 3600 * price_per_hour, 4),
     )
+
+
+def sentence(found: Forecast) -> str:
+    """The forecast for people."""
+    size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"
+    takes = "an unknown time" if found.seconds is None else f"about {duration(max(1, found.seconds))}"
+    cost = "" if found.cost is None else f", {found.cost:,.2f} at that price"
+    return f"{size} at {found.rows_per_second:,} rows/s: {takes}{cost}"
 
 
 def summary(found: Forecast) -> dict[str, object]:

@@ -57,11 +57,12 @@ class Progress:
         )
         if share is not None and share > self._first_share:
             left = seconds * (1 - share) / (share - self._first_share)
-            text += f", {share:.1%} done, {_duration(left)} left"
+            text += f", {share:.1%} done, {duration(left)} left"
         return f"\r\x1b[K{text}" if self._terminal else text
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the units that people would say."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from export.bundle import MANIFEST, Bundle, instruction_set
 from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.session import CPU
+from trainer.contract.checkpoint import from_json
 from trainer.contract.errors import ArtifactError
 from trainer.contract.files import read_json, sha256, write_json
 from trainer.contract.machine import cpu_count
@@ -20,7 +21,8 @@ from trainer.contract.machine import cpu_count
 # Powers of two around what is usual: on processors small batches win, on GPUs large ones.
 _BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 _SECONDS = 1.0
-# As many as make a second of work; a whole window would take a small model six times that, for each setting.
+# On a processor, as many as make a second of work; a whole window would take a small model six times that, for each
+# setting. A GPU takes the window: its largest batches would be the only ones of fewer rows.
 _ROWS = 1024
 # A setting must win by more than the noise of a measurement to replace the one that the bundle was proven with.
 _MARGIN = 1.03
@@ -28,7 +30,9 @@ _MARGIN = 1.03
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Settings and the rate that they reached. arena: whether ONNX Runtime keeps freed memory for the next batch."""
+    """Settings and the rate that they reached. workers: of each device. arena: whether ONNX Runtime keeps freed memory
+    for the next batch.
+    """
 
     batch_tokens: int
     workers: int
@@ -38,7 +42,8 @@ class Tuned:
 
     def options(self, given: ScorerOptions) -> ScorerOptions:
         """`given` with these settings, but where the user said otherwise."""
-        return ScorerOptions(
+        return replace(
+            given,
             session=replace(given.session, threads=self.threads, arena=self.arena),
             workers=given.workers or self.workers,
             batch_tokens=given.batch_tokens or self.batch_tokens,
@@ -57,21 +62,21 @@ def tune(
     Scores of int8 move a little with the budget, as they do with any change of batch mates: see `GraphFile.parity`.
     """
 
-    texts, pairs = texts[:_ROWS], None if pairs is None else pairs[:_ROWS]
-
     def measure(candidate: Tuned) -> Tuned:
         with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:
             return replace(candidate, tokens_per_second=_rate(scorer, texts, pairs))
 
     with Scorer(bundle, given) as scorer:
+        on_processor = scorer.session.provider == CPU
+        if on_processor:
+            texts, pairs = texts[:_ROWS], None if pairs is None else pairs[:_ROWS]
         best = Tuned(
             batch_tokens=scorer.batch_tokens,
-            workers=scorer.workers,
+            workers=scorer.workers_each,
             threads=given.session.threads,
             arena=given.session.arena,
             tokens_per_second=_rate(scorer, texts, pairs),
         )
-        on_processor = scorer.session.provider == CPU
     say(_shown(best))
     first = best
     for candidates in _candidates(best, on_processor=on_processor):
@@ -84,17 +89,22 @@ def tune(
     if best != first and not _wins([(measure(first), measure(best)) for _ in range(2)]):
         best = first
     path = cache_path(bundle, given)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(best))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, asdict(best))
+    except OSError as error:
+        # The settings are found all the same, and a job that asked for them can begin.
+        say(f"the settings are not kept for next time: {error}")
     return best
 
 
 def cached(bundle: Bundle, given: ScorerOptions) -> Tuned | None:
     """What `tune` found for this machine, bundle and precision, or None."""
     try:
-        return Tuned(**read_json(cache_path(bundle, given)))
-    # A cache that is missing or of another version is not there.
-    except (ArtifactError, TypeError):
+        path = cache_path(bundle, given)
+        return from_json(Tuned, read_json(path), path)
+    # A cache that is missing, unreadable or of another version is not there.
+    except (ArtifactError, OSError):
         return None
 
 
@@ -127,7 +137,9 @@ def _candidates(first: Tuned, *, on_processor: bool) -> list[Callable[[Tuned], l
         ]
 
     def budgets(best: Tuned) -> list[Tuned]:
-        near = [budget for budget in _BUDGETS if best.batch_tokens / 4 <= budget <= best.batch_tokens * 4]
+        # The bundle's budget is a processor's. A GPU may want one many times as large.
+        far = 4 if on_processor else _BUDGETS[-1]
+        near = [budget for budget in _BUDGETS if best.batch_tokens / far <= budget <= best.batch_tokens * far]
         return [replace(best, batch_tokens=budget) for budget in near if budget != best.batch_tokens]
 
     def arena(best: Tuned) -> list[Tuned]:

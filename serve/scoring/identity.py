@@ -15,6 +15,7 @@ def scorer_identity(scorer: Scorer) -> dict[str, object]:
         "provider": scorer.session.provider,
         "batch_tokens": scorer.batch_tokens,
         "threads": scorer.threads,
+        "thresholds": scorer.thresholds,
         "onnxruntime": ort.__version__,
         "instruction_set": instruction_set(),
     }

@@ -120,7 +120,11 @@ class ScoreActor:
         stage = self._stage
         cpu, session = time.process_time(), stage.scorer.session_seconds
         phases = Phases()
-        scored = stage.end(stage.begin(item, phases), phases)
+        try:
+            scored = stage.end(stage.begin(item, phases), phases)
+        except ClassifactError as error:
+            # Ray would try again, and drop the windows before it.
+            return error
         spent = Spent(cpu=time.process_time() - cpu, session=stage.scorer.session_seconds - session)
         return _Answer(scored=scored, spent=spent)
 

@@ -9,8 +9,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
-from trainer.contract.encoding import Batch
-from trainer.contract.errors import ArtifactError, InputError, nearest
+from trainer.contract.encoding import Batch, Ints
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError, nearest
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # "auto" takes the first of these that the bundle holds.
@@ -18,6 +18,29 @@ _PREFERRED = {CPU: ("int8", "fp32", "fp16"), CUDA: ("fp16", "fp32", "int8")}
 # An execution provider's name, and its options.
 Provider = tuple[str, dict[str, str]]
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+# How ONNX Runtime's allocators, C++ and CUDA say that memory ran out.
+_NO_MEMORY = re.compile(
+    "out of memory|bad.?alloc|failed to allocate|alloc_failed|cudaErrorMemoryAllocation|available memory of", re.I
+)
+
+
+class RunError(ClassifactError):
+    """ONNX Runtime failed on a batch."""
+
+    rows: Ints | None = None
+    """Of the window's different texts, those it failed on; None: all of the batch."""
+
+    def at(self, names: list[object], count: int) -> "RunError":
+        """The same error with the first of the `count` rows named as whoever asked names them."""
+        shown = ", ".join(map(str, names)) + (f" and {count - len(names)} more" if count > len(names) else "")
+        details = {**self.details, "where": f"row {shown}" if count == 1 else f"rows {shown}"}
+        return type(self)(self.what, **details)
+
+
+class OutOfMemoryError(RunError):
+    """The batch, or one row of it, did not fit into memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +78,14 @@ class Session:
         self._output: str = session.get_outputs()[0].name
 
     def run(self, batch: Batch) -> NDArray[np.float32]:
-        """Logits of a batch, float32 [B, C]."""
+        """Logits of a batch, float32 [B, C]. Raises OutOfMemoryError, and RunError for any other failure."""
         named = batch.named()
         feed = {name: named[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()}
-        found = self._session.run([self._output], feed)[0] if self._bound is None else self._run_bound(feed)
+        try:
+            found = self._session.run([self._output], feed)[0] if self._bound is None else self._run_bound(feed)
+        # ONNX Runtime's exceptions share no base but this one.
+        except Exception as error:
+            raise _run_error(error, batch) from error
         logits: NDArray[np.float32] = found.astype(np.float32, copy=False)
         if logits.shape != (len(batch.ids), self._labels):
             raise ArtifactError(
@@ -79,6 +106,23 @@ class Session:
         self._session.run_with_iobinding(binding)
         logits: NDArray[Any] = binding.copy_outputs_to_cpu()[0]
         return logits
+
+
+def _run_error(error: Exception, batch: Batch) -> RunError:
+    """ONNX Runtime's error in our form."""
+    rows, tokens = batch.ids.shape
+    found = f"{rows} rows of {tokens} tokens: {str(error).strip()[:300] or type(error).__name__}"
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return OutOfMemoryError(
+            "there is not enough memory to score a row",
+            found=found,
+            do="free some memory, give fewer --workers, or export with a smaller max_tokens",
+        )
+    return RunError(
+        "ONNX Runtime cannot score a batch",
+        found=found,
+        do="run `python -m serve check`; score with another --precision or --device, or report this with the rows",
+    )
 
 
 def open_sessions(bundle: Bundle, options: SessionOptions) -> list[Session]:

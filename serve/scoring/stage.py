@@ -1,6 +1,6 @@
 """One window from records to the bytes of its rows: the same on every engine, and a function of the window alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,8 +8,9 @@ import numpy as np
 from serve.journal.state import Scored
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
-from serve.scorer import Logits, Pending, Scorer, finite_rows
+from serve.scorer import Scorer, finite_rows
 from serve.scoring.phases import Phases
+from serve.scoring.workers import Logits, Pending
 from serve.writing.layout import Layout
 from serve.writing.rejects import Rejected
 from serve.writing.text_out import Block, Format
@@ -65,7 +66,7 @@ class Stage:
     def end(self, begun: Begun, phases: Phases) -> Scored:
         """Wait for a window's scores and make its bytes."""
         with phases("wait for scores"):
-            logits = begun.pending.result()
+            logits = begun.pending.result(self._place(begun))
         with phases("write"):
             sound = finite_rows(logits)
             records = begun.window.records
@@ -82,9 +83,14 @@ class Stage:
             errors = b"".join(item.line(begun.window.source) for item in rejected)
         return _counted(begun, rows, errors, rejected)
 
+    @staticmethod
+    def _place(begun: Begun) -> Callable[[int], str]:
+        """What an error calls a row of the window: its file and line."""
+        return lambda row: f"{begun.window.source.name}:{begun.window.records[begun.kept[row]].line}"
+
     def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
         table = window.table if window.table is None or len(kept) == len(window.records) else window.table.take(kept)
-        scores = self.scorer.bundle.contract.labels.decode(logits)
+        scores = self.scorer.labels.decode(logits)
         records = [window.records[row] for row in kept]
         return Block(records=records, table=table, scores=scores, places=list(range(len(kept))))
 

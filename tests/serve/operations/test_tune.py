@@ -1,6 +1,7 @@
 """Tuning finds settings once, keeps them by machine and bundle, and changes no label."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from click.testing import CliRunner
 
 import serve.job
 import serve.operations.tune
+import serve.scorer
 from export.bundle import Bundle
 from serve.cli import main
 from serve.operations.tune import Tuned, cached, tune
 from serve.scorer import Scorer, ScorerOptions
+from serve.scoring.session import CUDA
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
@@ -49,6 +52,66 @@ def test_noise_does_not_move_settings(single: Path, monkeypatch: pytest.MonkeyPa
     _rates(monkeypatch, lambda _: next(rates))
     best = tune(Bundle.open(single), ScorerOptions(workers=2), ["a"])
     assert (best.batch_tokens, best.workers, best.threads) == (bundles.BATCH_TOKENS, 2, 1)
+
+
+def test_gpus_get_large_batches_and_their_own_workers(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On two GPUs every budget is tried, on all texts, and each device has two workers, in tuning and after it."""
+    real = serve.scorer.open_sessions
+
+    def on_two(bundle: Bundle, options: Any) -> list[Any]:
+        # No GPU is here: the processor's session under a GPU's name.
+        sessions = [*real(bundle, options), *real(bundle, options)]
+        for session in sessions:
+            session.provider = CUDA
+        return sessions
+
+    monkeypatch.setattr(serve.scorer, "open_sessions", on_two)
+    seen: list[tuple[int, int]] = []
+    rows: set[int] = set()
+
+    def rate(scorer: Scorer, texts: list[str], _: object) -> float:
+        seen.append((scorer.batch_tokens, scorer.workers))
+        rows.add(len(texts))
+        return float(scorer.batch_tokens)
+
+    monkeypatch.setattr(serve.operations.tune, "_rate", rate)
+    bundle, given = Bundle.open(single), ScorerOptions(thresholds={"spam": 0.9})
+    best = tune(bundle, given, ["a"] * 4000)
+    assert (best.batch_tokens, best.workers) == (32768, 2)
+    assert {workers for _, workers in seen} == {4}
+    assert rows == {4000}
+    with Scorer(bundle, best.options(given)) as scorer:
+        assert (scorer.workers, scorer.thresholds) == (4, {"spam": 0.9})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_permissions_of_the_cache(single: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that may not be written costs the cache, not the job."""
+    _rates(monkeypatch, lambda _: 1)
+    cache.mkdir()
+    cache.chmod(0)
+    assert tune(Bundle.open(single), ScorerOptions(), ["a"]).batch_tokens == bundles.BATCH_TOKENS
+
+
+def test_a_cache_that_cannot_be_written(single: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the place of the cache's folder costs the cache, which is said, and not the job."""
+    _rates(monkeypatch, lambda _: 1)
+    cache.write_text("")
+    said: list[str] = []
+    bundle = Bundle.open(single)
+    assert tune(bundle, ScorerOptions(), ["a"], say=said.append).batch_tokens == bundles.BATCH_TOKENS
+    assert "not kept" in said[-1]
+    assert cached(bundle, ScorerOptions()) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"batch_tokens": "many"}', "\xff"])
+def test_a_damaged_cache_is_none(single: Path, content: str) -> None:
+    """A cache that holds no settings is measured anew."""
+    bundle = Bundle.open(single)
+    path = serve.operations.tune.cache_path(bundle, ScorerOptions())
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert cached(bundle, ScorerOptions()) is None
 
 
 def test_a_lull_does_not_win(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,81 @@
+"""A few texts from the command line to every label's probability, most likely first."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from serve.scorer import Scorer, decided_names
+from trainer.contract.errors import InputError
+
+# Characters of a text that are shown.
+_SHOWN = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """One text's answer. text: as it was given. labels: those it is given, of single-label one. probabilities: of each
+    label, most likely first, or of the first few.
+    """
+
+    text: str
+    labels: list[str]
+    probabilities: dict[str, float]
+
+    def lines(self) -> list[str]:
+        """For people: the text, then a line a label with its percentage, the given ones marked."""
+        text = " ".join(self.text.split())
+        width = max(map(len, self.probabilities))
+        return [
+            text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...",
+            *(
+                f"  {'*' if name in self.labels else ' '} {name:<{width}} {probability:8.2%}"
+                for name, probability in self.probabilities.items()
+            ),
+        ]
+
+    def values(self) -> dict[str, object]:
+        """For programs."""
+        return {"text": self.text, "labels": self.labels, "probabilities": self.probabilities}
+
+
+def predict(scorer: Scorer, texts: Sequence[str], top_k: int | None = None) -> list[Prediction]:
+    """Score a few texts. top_k: how many labels of each to tell; None: all.
+
+    Where the model reads several columns, or a pair, each text is a JSON object with a value for each. Raises
+    InputError where it is none, or a text cannot be scored.
+    """
+    columns = scorer.bundle.contract.input.columns
+    rows = list(texts) if len(columns) == 1 else [_row(text, columns) for text in texts]
+    scores = scorer.scores(rows)
+    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k].tolist()
+    names = scorer.labels.names
+    return [
+        Prediction(
+            text=text,
+            labels=given,
+            # As files spell them: the shortest number that reads back as the same float32.
+            probabilities={names[label]: float(str(found[label])) for label in best},
+        )
+        for text, given, best, found in zip(
+            texts, decided_names(scorer.labels, scores), order, scores.probabilities, strict=True
+        )
+    ]
+
+
+def _row(text: str, columns: Sequence[str]) -> dict[str, object]:
+    """A text of several columns. Raises InputError with an example."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict) or set(row) != set(columns):
+        example = json.dumps(dict.fromkeys(columns, "..."), ensure_ascii=False)
+        raise InputError(
+            "the model reads several columns",
+            found=text[:_SHOWN],
+            expected=f"a JSON object with {', '.join(columns)}",
+            do=f"--text '{example}'",
+        )
+    return row

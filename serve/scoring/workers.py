@@ -1,0 +1,135 @@
+"""Threads that score the batches of a window, and what they do where memory runs out."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serve.scoring.batching import Plan
+from serve.scoring.session import OutOfMemoryError, RunError, Session
+from trainer.contract.encoding import Ints, TextEncoder
+
+Logits = NDArray[np.float32]
+# Rows that an error names; the others are counted.
+_NAMED = 5
+
+
+class Pending:
+    """A window that the workers are busy with."""
+
+    def __init__(self, window: Plan, futures: list[Future[Logits]], labels: int) -> None:
+        self.plan = window
+        self._futures = futures
+        self._labels = labels
+
+    def result(self, name: Callable[[int], object] = int) -> Logits:
+        """Wait, then the logits of the window's rows in their order, float32 [N, C].
+
+        name: what an error calls a row, by its place in the window. Raises RunError, with the rows of the batch, where
+        ONNX Runtime fails.
+        """
+        logits = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32)
+        for batch, future in zip(self.plan.batches, self._futures, strict=True):
+            try:
+                logits[batch] = future.result()
+            except RunError as error:
+                failed = batch if error.rows is None else error.rows
+                rows = np.flatnonzero(np.isin(self.plan.source, failed)).tolist()
+                raise error.at([name(row) for row in rows[:_NAMED]], len(rows)) from error
+        return logits[self.plan.source]
+
+    def cancel(self) -> None:
+        """Take back what no worker has begun."""
+        for future in self._futures:
+            future.cancel()
+
+
+class Workers:
+    """A pool of threads, `each` for every session; a thread keeps its session.
+
+    Where memory runs out, a batch is scored again while no other is, and only then in halves. So the batches of a
+    window stay what the rows' positions make them, unless one does not fit by itself: its int8 scores (and the last
+    digits of others) then depend on the machine's memory. `halved` counts the cuts.
+    """
+
+    def __init__(self, sessions: Sequence[Session], each: int, encoder: TextEncoder) -> None:
+        self.count = len(sessions) * each
+        self.halved = 0
+        self._encoder = encoder
+        self._lock = threading.Lock()
+        # Whoever scores holds one place; whoever must be alone holds all.
+        self._places = threading.Semaphore(self.count)
+        self._queue = threading.Lock()
+        self._mine = threading.local()
+        self._seconds = 0.0
+        self._pool = ThreadPoolExecutor(
+            self.count, "score", initializer=self._take_session, initargs=(itertools.cycle(sessions),)
+        )
+
+    def submit(self, window: Plan, labels: int) -> Pending:
+        """Hand a window's batches to the threads and return at once. labels: the width of a row of logits."""
+        return Pending(window, [self._pool.submit(self._run, window, batch) for batch in window.batches], labels)
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def session_seconds(self) -> float:
+        """Processor seconds spent in sessions so far (on a GPU: their waiting is not counted)."""
+        with self._lock:
+            return self._seconds
+
+    def _take_session(self, sessions: Iterator[Session]) -> None:
+        """Give a thread the next device's session, for good."""
+        with self._lock:
+            self._mine.session = next(sessions)
+
+    def _run(self, window: Plan, batch: Ints) -> Logits:
+        try:
+            with self._places:
+                return self._score(window, batch)
+        except OutOfMemoryError:
+            # Leaving the handler frees what the failed run still held.
+            pass
+        with self._alone():
+            return self._in_halves(window, batch)
+
+    def _in_halves(self, window: Plan, batch: Ints) -> Logits:
+        try:
+            return self._score(window, batch)
+        except OutOfMemoryError as error:
+            if len(batch) == 1:
+                error.rows = batch
+                raise
+        # Only one thread at a time comes here.
+        self.halved += 1
+        half = len(batch) // 2
+        return np.concatenate([self._in_halves(window, part) for part in (batch[:half], batch[half:])])
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait until no other thread scores, and keep them waiting."""
+        # One at a time: two that each hold some of the places would wait for each other for ever.
+        with self._queue:
+            for _ in range(self.count):
+                self._places.acquire()
+            try:
+                yield
+            finally:
+                self._places.release(self.count)
+
+    def _score(self, window: Plan, batch: Ints) -> Logits:
+        arrays = self._encoder.pad(window.encoded, batch)
+        session: Session = self._mine.session
+        start = time.thread_time()
+        try:
+            return session.run(arrays)
+        finally:
+            with self._lock:
+                self._seconds += time.thread_time() - start
