@@ -1,0 +1,234 @@
+"""The commands around a job, and the options that they share with it: parse, build one dataclass, call one function."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from serve.option_groups import InGroups
+from trainer.contract.errors import show_errors
+
+F = TypeVar("F", bound=Callable[..., Any])
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+BUNDLE = click.argument("bundle", type=click.Path(path_type=Path))
+
+THRESHOLD = click.option(
+    "--threshold",
+    "thresholds",
+    metavar="NAME=0.7",
+    multiple=True,
+    help="In place of the bundle's; more than once for several labels.",
+)
+
+
+def running(command: F) -> F:
+    """Options of every command that opens a session."""
+    for option in (
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Threads that score, on GPUs of each. Default: processors; 2.",
+        ),
+        click.option("--batch-tokens", type=click.IntRange(1), help="Padded tokens of a batch. Default: the bundle's."),
+        click.option(
+            "--allow-cpu-fallback", is_flag=True, help="Accept the processor where the device is not to be had."
+        ),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, or cuda:0,1 for two."
+        ),
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "fp32", "int8", "fp16"]),
+            help="Which file of the bundle; auto takes int8 on a processor where the bundle has it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def reading(command: F) -> F:
+    """Options that say how the inputs are written."""
+    for option in (
+        click.option("--max-chars", default=1_000_000, show_default=True, help="A longer text is an error row."),
+        click.option("--window", default=4096, show_default=True, type=click.IntRange(1), help="Rows sorted together."),
+        click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
+        click.option("--quoting", default="minimal", show_default=True, type=click.Choice(["minimal", "none"])),
+        click.option("--columns", help="Names for a file without header, joined by commas."),
+        click.option("--no-header", is_flag=True, help="The first line is a row; needs --columns."),
+        click.option("--delimiter", help="One character, or \\t. Default: by the file's suffix."),
+        click.option(
+            "--format",
+            "input_format",
+            type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
+            help="Of the inputs. Default: by each file's suffix.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+class GroupedCommand(InGroups, click.Command):
+    """A command whose help shows its options by what they are for."""
+
+
+@click.command(context_settings=HELP)
+@BUNDLE
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    required=True,
+    help="To classify; more than once for several. See above for pairs.",
+)
+@THRESHOLD
+@click.option("--top-k", type=click.IntRange(1), help="Tell only so many labels. Default: all.")
+@click.option("--json", "as_json", is_flag=True, help="Only the JSON line.")
+@running
+@show_errors
+def predict(**options: Any) -> None:
+    """Classify a few texts.
+
+    Every label with its probability, most likely first; a star marks the labels that are given. Where the model reads
+    several columns, or pairs, give each text as JSON: --text '{"title": "...", "body": "..."}'.
+    """
+    from export.bundle import Bundle
+    from serve.operations.predict import predict as run_predict
+    from serve.scorer import Scorer
+
+    with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
+        found = run_predict(scorer, options["texts"], options["top_k"])
+        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds}
+    for each in () if options["as_json"] else found:
+        print("\n".join(each.lines()))
+    print_result({"predictions": [each.values() for each in found], **ran})
+
+
+@click.command(context_settings=HELP)
+@BUNDLE
+@running
+@show_errors
+def check(**options: Any) -> None:
+    """Score the golden rows and compare with torch.
+
+    Exit code 3 where this machine's scores of the bundle's golden rows differ too much.
+    """
+    from export.bundle import Bundle
+    from serve.operations.check import check as run_check
+    from serve.operations.check import require_passed, summary
+    from serve.scorer import Scorer
+
+    with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
+        result = run_check(scorer)
+    require_passed(result)
+    print(
+        f"{result.rows} golden rows, {result.precision} on {result.provider}: "
+        f"labels agree {result.label_agreement:.1%} (at least {result.bounds.agreement:.1%}), "
+        f"logits moved by at most {result.logit_difference:.2g} (bound {result.bounds.logits:.2g}), "
+        f"probabilities by {result.largest_difference:.2g} (bound {result.bounds.probabilities:.2g})"
+    )
+    print_result(summary(result))
+
+
+@click.command(cls=GroupedCommand, context_settings=HELP)
+@BUNDLE
+@click.argument("inputs", nargs=-1, required=True)
+@running
+@reading
+@click.option("--quiet", is_flag=True, help="No progress.")
+@show_errors
+def bench(**options: Any) -> None:
+    """Measure rows per second on INPUTS.
+
+    Also where the time goes; the scores are thrown away.
+    """
+    from serve.operations.bench import bench as run_bench
+
+    result = run_bench(job_of({**options, "out": Path()}))
+    print(f"{result['rows_per_second']:,} rows/s, {result['precision']} on {result['provider']}")
+    for name, value in result["phases"].items():
+        print(f"{name:<18}{value:9.2f} s")
+    print(f"{'session':<18}{result['session_cpu_seconds']:9.2f} s of {result['cpu_seconds']:.2f} s processor time")
+    print_result(result)
+
+
+@click.command(cls=GroupedCommand, context_settings=HELP)
+@BUNDLE
+@click.argument("inputs", nargs=-1)
+@running
+@reading
+@show_errors
+def tune(**options: Any) -> None:
+    """Find the fastest settings of BUNDLE here.
+
+    Tried on INPUTS or on the golden rows; `score --tuned` uses them.
+    """
+    from export.bundle import Bundle
+    from serve.operations.tune import cache_path, summary
+    from serve.operations.tune import tune as run_tune
+    from serve.reading.samples import first_texts, golden_texts
+    from serve.reading.sources import find_sources
+
+    bundle, given = Bundle.open(options["bundle"]), scorer_options_of(options)
+    job = job_of({**options, "out": Path(), "quiet": True})
+    sources = find_sources(options["inputs"], job.reading)
+    texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
+    best = run_tune(bundle, given, texts, pairs, say=lambda line: print(line, file=sys.stderr))
+    print_result(summary(best, cache_path(bundle, given)))
+
+
+@click.command(context_settings=HELP)
+@show_errors
+def doctor() -> None:
+    """Say what is wrong with this installation.
+
+    Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets, and whether
+    something else on this machine stands in for one of Classifact's packages.
+    """
+    from dataclasses import asdict
+
+    from serve.operations.doctor import diagnose
+
+    found = diagnose()
+    print("installed:  " + (", ".join(f"{name} {version}" for name, version in found.installed.items()) or "none"))
+    print(f"machine:    {found.processors} processors, {found.instruction_set}")
+    for asked, got in found.sessions.items():
+        print(f"session:    {asked} -> {got}")
+    for problem in found.problems:
+        print(f"problem:    {problem}")
+    for line in found.repair:
+        print(f"repair:     {line}")
+    print_result(asdict(found))
+    if found.problems:
+        sys.exit(1)
+
+
+def scorer_options_of(options: dict[str, Any]) -> Any:
+    """How the options say to run the bundle."""
+    from serve.options import scorer_options
+
+    return _usage(scorer_options, options)
+
+
+def job_of(options: dict[str, Any]) -> Any:
+    """The job that the options describe."""
+    from serve.options import score_job
+
+    return _usage(score_job, options)
+
+
+def _usage(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> Any:
+    """What options make; one that cannot be is an error of usage."""
+    try:
+        return make(options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The last line of standard output, for programs."""
+    print(json.dumps(result, ensure_ascii=False, default=str))
