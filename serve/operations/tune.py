@@ -59,6 +59,8 @@ def tune(
 ) -> Tuned:
     """Measure settings on the first of `texts`, one kind of setting after another, and keep the fastest in the cache.
 
+    The cache only spares time: where it cannot be written, `say` gets a line and the settings serve this time.
+
     Scores of int8 move a little with the budget, as they do with any change of batch mates: see `GraphFile.parity`.
     """
 
@@ -88,28 +90,35 @@ def tune(
     # What else runs on the machine may have favoured the winner: it must win again, in turns with the first.
     if best != first and not _wins([(measure(first), measure(best)) for _ in range(2)]):
         best = first
-    path = cache_path(bundle, given)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(best))
-    except OSError as error:
-        # The settings are found all the same, and a job that asked for them can begin.
-        say(f"the settings are not kept for next time: {error}")
+    _keep(cache_path(bundle, given), best, say)
     return best
 
 
 def cached(bundle: Bundle, given: ScorerOptions) -> Tuned | None:
     """What `tune` found for this machine, bundle and precision, or None."""
+    path = cache_path(bundle, given)
     try:
-        path = cache_path(bundle, given)
-        return from_json(Tuned, read_json(path), path)
-    # A cache that is missing, unreadable or of another version is not there.
+        found = None if path is None else from_json(Tuned, read_json(path), path)
+    # A cache that is missing, not ours to read, damaged or of another version is not there.
     except (ArtifactError, OSError):
         return None
+    return found if found and min(found.batch_tokens, found.workers, found.threads) > 0 else None
 
 
-def cache_path(bundle: Bundle, given: ScorerOptions) -> Path:
-    """Where the settings lie: a name made of all that they depend on."""
+def _keep(path: Path | None, best: Tuned, say: Callable[[str], None]) -> None:
+    reason = "this user has no home"
+    try:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, asdict(best))
+            return
+    except OSError as error:
+        reason = f"{error.strerror or error}, {error.filename or ''}"
+    say(f"the settings are not kept for next time ({reason}); XDG_CACHE_HOME may name a folder for them")
+
+
+def cache_path(bundle: Bundle, given: ScorerOptions) -> Path | None:
+    """Where the settings lie, by a name made of all that they depend on; None where the user has no home."""
     key = "\n".join(
         (
             sha256(bundle.path / MANIFEST),
@@ -120,7 +129,11 @@ def cache_path(bundle: Bundle, given: ScorerOptions) -> Path:
             ort.__version__,
         )
     )
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        # In a container: no HOME, and a user id without a name.
+        return None
     return home / "classifact" / f"tuned-{hashlib.sha256(key.encode()).hexdigest()[:24]}.json"
 
 
@@ -173,6 +186,6 @@ def _shown(tuned: Tuned) -> str:
     )
 
 
-def summary(tuned: Tuned, path: Path) -> dict[str, Any]:
-    """The settings as JSON, and where they are kept."""
-    return {**asdict(tuned), "cache": str(path)}
+def summary(tuned: Tuned, path: Path | None) -> dict[str, Any]:
+    """The settings as JSON, and where they are kept, if they are."""
+    return {**asdict(tuned), "cache": str(path) if path is not None and path.exists() else None}

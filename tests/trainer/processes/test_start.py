@@ -211,7 +211,7 @@ def test_figures_are_of_fp32_under_a_launch_too(one: Path, tmp_path: Path) -> No
 def test_a_machine_that_does_not_tell_of_its_cores(
     monkeypatch: pytest.MonkeyPatch, cores: int | None, expected: str | None
 ) -> None:
-    """Where the number of cores is not told, Accelerate's launcher, which would divide it, is given a number of threads;
+    """Where the number of cores is not told, Accelerate's launcher, which would divide it, gets a number of threads;
     elsewhere it chooses for itself.
     """
     monkeypatch.delenv("OMP_NUM_THREADS")
