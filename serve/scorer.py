@@ -1,4 +1,8 @@
-"""Texts to scores: one session, shared by worker threads."""
+"""The scorer as a library: rows in, labels and probabilities out.
+
+`Scorer` is the opened bundle, `Scores` (of the contract) what it says of many rows as arrays, `RowScore` what it says
+of one row that may also be bad.
+"""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,31 +36,29 @@ _WINDOW = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class ScorerOptions:
-    """How a scorer runs.
-
-    workers: threads, on GPUs of each; None: as many as use the processors, on GPUs two.
-    batch_tokens: as the manifest says where None. thresholds: of some labels, in place of the bundle's.
-    """
+    """How a scorer runs."""
 
     session: SessionOptions = field(default_factory=SessionOptions)
     workers: int | None = None
+    """Threads, on GPUs of each; None: as many as use the processors, on GPUs two."""
     batch_tokens: int | None = None
+    """Padded tokens of a batch; None: as the manifest says."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Of some labels, in place of the bundle's."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowScore:
-    """One row of `Scorer.score_iter`.
-
-    row: as it was given. labels: of single-label one name, of multi-label any number. probabilities: float32 [C].
-    reason: why the row could not be scored (a fixed word, as in a job's side file), else None; then labels is empty
-        and probabilities is None.
-    """
+    """One row of `Scorer.score_iter`, scored or not."""
 
     row: object
+    """As it was given."""
     labels: tuple[str, ...]
+    """Of single-label one name, of multi-label any number; none where the row could not be scored."""
     probabilities: NDArray[np.float32] | None
+    """float32 [C]; None where the row could not be scored."""
     reason: str | None = None
+    """Why the row could not be scored, one of the words of a job's side file; None where it was."""
 
 
 class Scorer:
@@ -72,7 +74,9 @@ class Scorer:
         self.labels = with_thresholds(bundle.contract.labels, self.thresholds)
         self.encoder = bundle.encoder()
         prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
+        # A long text costs as much to tokenize as to score, and truncation drops most of its tokens.
         self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
+        # One session for each device: ONNX Runtime's sessions are safe to share, and each holds the weights once.
         sessions = open_sessions(bundle, options.session)
         self.session = sessions[0]
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
@@ -84,6 +88,7 @@ class Scorer:
         self.workers = self._workers.count
         spec = bundle.contract.input
         self._columns = spec.columns
+        # What is given as plain text is joined already, so it is read as one column, by the same rules.
         self._plain = replace(spec, text=("text",), pair="pair" if spec.pair is not None else None)
 
     @classmethod

@@ -30,6 +30,7 @@ def bench(job: ScoreJob) -> dict[str, Any]:
     seconds are of the loop, reading and writing included, opening the bundle not. non_session_share: processor time of
     everything that is not the session, in all of the loop's.
     """
+    # A whole job, journal and all: a rate without reading and writing would promise what no job keeps.
     with tempfile.TemporaryDirectory() as folder:
         report = run(replace(job, out=Path(folder) / "scores.parquet", tuned=False))
     return {name: report[name] for name in _KEPT}

@@ -12,25 +12,27 @@ from trainer.contract.errors import GateError
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """What the golden rows show, and the bounds of each figure.
-
-    logit_difference, largest_difference: the largest of a logit and of a probability, over rows and labels, from what
-        this file gave where it was exported.
-    torch_difference: root of the mean squared difference of a logit from torch's. label_agreement: share of rows that
-        are decided as torch decides them. other_tokens: rows whose texts became other tokens than at export.
-    """
+    """What the golden rows show."""
 
     rows: int
     other_tokens: int
+    """Rows whose texts became other tokens than at export."""
     precision: str
     provider: str
     logit_difference: float
+    """The largest difference of a logit, over rows and labels, from what this file gave where it was exported."""
     largest_difference: float
+    """The same of a probability."""
     torch_difference: float
+    """Root of the mean squared difference of a logit from torch's."""
     label_agreement: float
+    """Share of rows that are decided as torch decides them, 0 to 1."""
     bounds: GoldenBounds
+    """What each figure may be."""
     instruction_set: str
+    """Of this machine."""
     validated_on: str
+    """That of the machine of the export."""
 
     @property
     def passed(self) -> bool:

@@ -26,19 +26,22 @@ _UNUSED = frozenset({"AzureExecutionProvider", "TensorrtExecutionProvider", "NvT
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What was found. providers: compiled in. sessions: provider asked for to provider really got, or the error.
-
-    problems: what is wrong; repair: the commands that mend it, in order.
-    """
+    """What was found."""
 
     installed: dict[str, str]
+    """Distributions of ONNX Runtime, with their versions. More than one is one too many."""
     version: str | None
+    """Of the package that is imported; None where none can be."""
     providers: list[str] = field(default_factory=list)
+    """Those compiled in: facts of the build, not of the machine."""
     sessions: dict[str, str] = field(default_factory=dict)
+    """A provider that was asked for to the one that a session really got, or the error."""
     instruction_set: str = ""
     processors: int = 0
     problems: list[str] = field(default_factory=list)
+    """What is wrong."""
     repair: list[str] = field(default_factory=list)
+    """The commands that mend it, in order."""
 
 
 def diagnose() -> Diagnosis:

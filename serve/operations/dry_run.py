@@ -20,19 +20,21 @@ _SAMPLE_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """A job's size and time, from a sample of its first rows. Shares are 0 to 1; rows and seconds are None where an
-    input's size is unknown. cost is in the currency of the price.
-    """
+    """A job's size and time, from a sample of its first rows. Shares are 0 to 1."""
 
     sampled_rows: int
     rejected_share: float
     tokens_per_row: float
     truncated_share: float
     padding_share: float
+    """Of the tokens that the model would compute."""
     rows_per_second: float
     rows: int | None
+    """Of all inputs; None where the size of one is unknown."""
     seconds: float | None
+    """None where `rows` is."""
     cost: float | None
+    """In the currency of the price; None where no price was given."""
 
 
 def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
@@ -80,6 +82,7 @@ def summary(found: Forecast) -> dict[str, object]:
 def _rate(scorer: Scorer, texts: list[str], pairs: list[str] | None) -> float:
     """Rows per second, over random pieces of the sample: what a long job's mixed lengths come to."""
     order = np.random.default_rng(0).permutation(len(texts)).tolist()
+    # ONNX Runtime allocates in its first run.
     scorer.logits(texts[:1], pairs and pairs[:1])
     start, done = time.perf_counter(), 0
     while done < len(texts) and time.perf_counter() - start < _SAMPLE_SECONDS:
@@ -95,5 +98,6 @@ def _rows(sources: list[Source], window: Window | None) -> int | None:
         return 0
     if window.share is None or any(source.size is None for source in sources):
         return None
+    # Rows of one file are taken to be about as long as those of another: reading all would take as long as a job.
     per_byte = len(window.records) / (window.share * (window.source.size or 1))
     return round(sum(per_byte * (source.size or 0) for source in sources))

@@ -15,13 +15,14 @@ _SHOWN = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """One text's answer. text: as it was given. labels: those it is given, of single-label one. probabilities: of each
-    label, most likely first, or of the first few.
-    """
+    """One text's answer."""
 
     text: str
+    """As it was typed."""
     labels: list[str]
+    """Those that it is given: of single-label one."""
     probabilities: dict[str, float]
+    """Of each label, most likely first; or of the first few."""
 
     def lines(self) -> list[str]:
         """For people: the text, then a line a label with its percentage, the given ones marked."""
@@ -49,6 +50,7 @@ def predict(scorer: Scorer, texts: Sequence[str], top_k: int | None = None) -> l
     columns = scorer.bundle.contract.input.columns
     rows = list(texts) if len(columns) == 1 else [_row(text, columns) for text in texts]
     scores = scorer.scores(rows)
+    # Stable, so that of equal ones the bundle's order decides and two calls print alike.
     order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k].tolist()
     names = scorer.labels.names
     return [

@@ -30,14 +30,15 @@ _MARGIN = 1.03
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """Settings and the rate that they reached. workers: of each device. arena: whether ONNX Runtime keeps freed memory
-    for the next batch.
-    """
+    """Settings and the rate that they reached."""
 
     batch_tokens: int
     workers: int
+    """Threads of each device."""
     threads: int
+    """Threads inside one run."""
     arena: bool
+    """Whether ONNX Runtime keeps freed memory for the next batch."""
     tokens_per_second: float
 
     def options(self, given: ScorerOptions) -> ScorerOptions:

@@ -13,14 +13,16 @@ from trainer.contract.encoding import Encoded, Ints, TextEncoder, budget_batches
 class Plan:
     """N rows of a window as batches over its U different texts.
 
-    encoded: the U texts. batches: row numbers of `encoded`, each batch within the budget; longest rows first, so that
-        the work that ends a window is small. source[n] is the text of row n, [N].
     A pure function of the texts: dynamic int8 scores depend on which rows share a batch, and must not depend on time.
     """
 
     encoded: Encoded
+    """The U texts."""
     batches: list[Ints]
+    """Rows of `encoded`, each batch within the budget; longest rows first, so that the work that ends a window is
+    small."""
     source: Ints
+    """[N]; `source[n]` is the text of row n."""
 
     @property
     def padded_tokens(self) -> int:

@@ -45,18 +45,18 @@ class OutOfMemoryError(RunError):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """What a session is asked to be.
-
-    precision: "auto", "fp32", "int8" or "fp16". device: "auto", "cpu", "cuda", "cuda:1" or, for a session on each,
-        "cuda:0,1".
-    threads: intra-op threads of one run. arena: whether ONNX Runtime keeps freed memory for the next batch.
-    """
+    """What a session is asked to be."""
 
     precision: str = "auto"
+    """auto, fp32, int8 or fp16."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or, for a session on each, cuda:0,1."""
     allow_cpu_fallback: bool = False
+    """Whether a session that gets the processor instead of the device is accepted."""
     threads: int = 1
+    """Threads inside one run. Workers that each run a batch of their own use the processors better."""
     arena: bool = True
+    """Whether ONNX Runtime keeps freed memory for the next batch."""
 
 
 class Session:

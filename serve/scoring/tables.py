@@ -63,9 +63,11 @@ def score_table(
     spec.require(given, "the table")
     names = ScoreColumns.of(scorer.labels, prefix, probabilities=probabilities)
     reasons = f"{prefix}error" if on_error == "null" else None
+    # A column that is replaced without a word may be the labels that the scores are to be compared with.
     clash = next((name for name in (*names.names, reasons) if name in given), None)
     if clash is not None:
         raise InputError(f"the table has a column {clash!r} already", do='say prefix="model_", or drop the column')
+    # Columns that do not make the text are not converted.
     values = [_values(table, name, name_of_library) for name in spec.columns]
     rows = (dict(zip(spec.columns, row, strict=True)) for row in zip(*values, strict=True))
     scored = list(scorer.score_iter(rows))
@@ -87,6 +89,7 @@ def library(value: object) -> str | None:
 def _values(table: Any, name: str, name_of_library: str) -> list[object]:
     """A column as Python's values, None where it is null."""
     column = table[name]
+    # pandas spells a null as None, NaN, NaT or NA, by the column's type.
     if name_of_library == "pandas":
         plain: list[object] = column.astype(object).where(column.notna(), None).tolist()
         return plain
@@ -131,6 +134,7 @@ def _score_columns(scorer: "Scorer", scored: Sequence["RowScore"], names: Any) -
 
 def _with_pandas(table: Any, columns: dict[str, tuple[str, list[Any]]]) -> Any:
     """As `table.assign`, with the table's index; null numbers are NaN."""
+    # By `assign`, which takes values by position: an index may hold repeats.
     return table.assign(
         **{
             name: np.array([np.nan if value is None else value for value in values], dtype=np.float32)
@@ -143,6 +147,7 @@ def _with_pandas(table: Any, columns: dict[str, tuple[str, list[Any]]]) -> Any:
 
 def _with_polars(table: Any, columns: dict[str, tuple[str, list[Any]]]) -> Any:
     pl = sys.modules["polars"]
+    # Types are said, so that a column of nulls alone has the type of any other.
     kinds = {"text": pl.String, "float": pl.Float32, "texts": pl.List(pl.String), "floats": pl.List(pl.Float32)}
     return table.with_columns([pl.Series(name, values, dtype=kinds[kind]) for name, (kind, values) in columns.items()])
 
