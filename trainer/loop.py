@@ -77,7 +77,8 @@ def fit(job: Fit, progress: Progress) -> Progress:
             rate = learning_rate(stage.optimizer, progress.step - before, stage.epochs * batches)
             set_learning_rate(job.trained.optimizer, rate)
             tokens, result = step(job, plan[number], progress)
-            progress = replace(progress, batch=number + 1, step=progress.step + 1, tokens=tokens)
+            halved = tokens if tokens < stage.batch.tokens else None
+            progress = replace(progress, batch=number + 1, step=progress.step + 1, tokens=halved)
             place = {
                 "stage": progress.stage + 1,
                 "epoch": progress.epoch + 1,
@@ -115,7 +116,7 @@ def step(job: Fit, batch: Ints, progress: Progress) -> tuple[int, StepResult]:
 
     Running out of memory halves the micro-batches and tries again; gives the token budget that fitted.
     """
-    tokens = progress.tokens or job.stage.batch.tokens
+    tokens = min(progress.tokens or job.stage.batch.tokens, job.stage.batch.tokens)
     while True:
         try:
             return tokens, attempt(job, batch, progress, tokens)

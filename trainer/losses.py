@@ -36,7 +36,11 @@ class Loss:
             target = labels.float() * (1 - smooth) + smooth / 2
             each = functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
             right = torch.where(labels.bool(), logits.sigmoid(), (-logits).sigmoid())
-        return ((1 - right) ** self._part.focal * each).sum() if self._part.focal else each.sum()
+        if not self._part.focal:
+            return each.sum()
+        # At 0 a power below 1 has no slope, and its NaN would reach every weight.
+        wrong = (1 - right).clamp_min(torch.finfo(torch.float32).tiny)
+        return (wrong**self._part.focal * each).sum()
 
     def normaliser(self, labels: Labels) -> float:
         """What the total of a whole optimizer batch is divided by: weights of its rows, or its rows times labels."""

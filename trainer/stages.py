@@ -14,8 +14,11 @@ from transformers import PreTrainedModel
 from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
-from trainer.data.splits import Splits, prepare, refuse_known
+from trainer.data.splits import Splits, drop_stored, prepare, refuse_known
+from trainer.data.stored import StoredRows
+from trainer.data.tokens import tokenized
 from trainer.frozen.prefix import PrefixJob, without_prefix
+from trainer.frozen.states import drop_states
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
 from trainer.network.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
@@ -27,7 +30,7 @@ from trainer.processes.fsdp import is_sharded, split_copy
 from trainer.processes.start import described, facts, start_accelerator
 from trainer.processes.trained import Trained
 from trainer.recipes.recipe import Recipe, Stage
-from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer
+from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer, take_over
 from trainer.run_folder.keeper import Keeper, Progress, StopRequest
 from trainer.run_folder.track import Track, Watch
 from trainer.run_folder.trackers import tracking
@@ -77,9 +80,11 @@ def train(job: TrainJob) -> dict[str, Any]:
         track.say(f"{job.out} is finished; nothing to do")
         return done
     with sole_writer(job.out, accelerator), StopRequest().listening() as stop:
+        for change in take_over(job.recipe, job.out, accelerator):
+            track.say(f"changed since the run began: {change}")
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
-            splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first)
+            splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first, track.say)
             run = _open(job, accelerator, splits[0], track, stop)
         progress = run.keeper.load_progress() or Progress()
         track.rewind(progress.step)
@@ -91,13 +96,21 @@ def train(job: TrainJob) -> dict[str, Any]:
                     progress = Progress(stage=number, step=progress.step)
                 if not progress.stage_done:
                     progress = _run_stage(run, splits[number], progress)
-    return finish(job.out, accelerator, steps=progress.step, refit=job.refit, splits=splits[-1])
+    done = finish(job.out, accelerator, steps=progress.step, refit=job.refit, splits=splits[-1])
+    if accelerator.is_main_process:
+        drop_stored(job.out / "splits")
+        shutil.rmtree(job.out / CACHE, ignore_errors=True)
+    return done
 
 
 def prepare_splits(
-    recipe: Recipe, out: Path, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+    recipe: Recipe,
+    out: Path,
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[Splits]:
-    """The rows of each stage, saved in the run `out`. turn: makes several processes come one after another.
+    """The rows of each stage, saved in the run `out`. turn: makes the first of several processes read them and the
+    others wait; say: a line on how far it is.
 
     The last stage's lie in `splits/`, those of an earlier one with other data in `splits/stage_N/`.
     """
@@ -110,7 +123,7 @@ def prepare_splits(
             continue
         folder = out / "splits" if part == parts[-1] else out / "splits" / f"stage_{number + 1}"
         with turn():
-            found.append(prepare(recipe, part, folder, found[0].space if found else None))
+            found.append(prepare(recipe, part, folder, found[0].space if found else None, say))
         for before, earlier in enumerate(found[:-1], 1):
             _refuse_learnt(earlier, before, found[-1], number + 1)
     return found
@@ -190,7 +203,8 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     if number > 0 and not resumed:
         load_weights(network, run.keeper.ranked(number - 1)[0].path)
     sizes = shape(network, stage, (run.recipe.seed, number))
-    train, validation = EncodedRows.of(splits.train, run.encoder), EncodedRows.of(splits.validation, run.encoder)
+    with run.accelerator.main_process_first():
+        train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
     # Before the frozen layers run, and before anything wraps the network.
@@ -233,8 +247,14 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
     trained.close()
     detach(run.classifier.network)
     if run.accelerator.is_main_process:
-        shutil.rmtree(run.keeper.run / CACHE, ignore_errors=True)
+        drop_states(run.keeper.run / CACHE)
     return progress
+
+
+def _encoded(run: Run, rows: StoredRows) -> EncodedRows:
+    return EncodedRows(
+        rows=rows, encoded=tokenized(rows, run.encoder, run.cache or run.keeper.run / CACHE, run.track.say)
+    )
 
 
 def shape(network: PreTrainedModel, stage: Stage, key: tuple[int, int]) -> Sizes:

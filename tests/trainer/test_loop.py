@@ -89,6 +89,52 @@ def test_resume_with_another_recipe_names_the_difference(whole: Path) -> None:
     assert "seed: now 7, then 42" in str(error.value)
 
 
+def stopped_at(step: int, recipe: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train until a signal comes after this step."""
+    plain = Track.step
+
+    def step_then_signal(self: Track, place: dict[str, int], values: dict[str, float], tokens: int) -> None:
+        plain(self, place, values, tokens)
+        if place["step"] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Track, "step", step_then_signal)
+        with pytest.raises(loop.Interrupted, match="--resume"):
+            fit(recipe, out)
+
+
+def test_what_changes_no_statistics_may_change_on_a_resume(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an interruption a smaller token budget, another name and more checkpoints to keep are taken over, told, and
+    written into the run's recipe; the micro-batches get smaller, and the steps stay the same.
+    """
+    stopped_at(3, whole / "recipe.yaml", tmp_path / "run", monkeypatch)
+    changes = ("stages.0.batch.tokens=30", "name=other", "select.keep=9", "stages.0.gradient_checkpointing=true")
+    recipe = load(whole / "recipe.yaml", changes)
+    sizes: list[int] = []
+    plain = loop.micro_batches
+    monkeypatch.setattr(loop, "micro_batches", lambda *given, **named: sizes.append(given[2]) or plain(*given, **named))
+    train(TrainJob(recipe=recipe, out=tmp_path / "run", resume=True, quiet=True))
+    assert set(sizes) == {30}
+    assert load(tmp_path / "run" / "recipe.yaml") == recipe
+    found, expected = (runs.log(run, "step") for run in (tmp_path / "run", whole / "run"))
+    # The drawn dropout is another where micro-batches are; the rows, their order and the rates are the same.
+    for key in ("step", "batch", "batches", "learning_rate"):
+        assert [line[key] for line in found] == [line[key] for line in expected]
+
+
+def test_a_resume_tells_what_changed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each value that differs from the run's first start is a line."""
+    stopped_at(1, whole / "recipe.yaml", tmp_path / "run", monkeypatch)
+    recipe = load(whole / "recipe.yaml", ("stages.0.batch.tokens=48",))
+    train(TrainJob(recipe=recipe, out=tmp_path / "run", resume=True))
+    assert "changed since the run began: stages.0.batch.tokens: now 48, then 64" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stop_at", [1, 8, 13])
 def test_a_signal_saves_and_resume_ends_with_the_same_weights(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
@@ -96,17 +142,7 @@ def test_a_signal_saves_and_resume_ends_with_the_same_weights(
     """SIGTERM in the middle of an epoch or at its end saves; the resumed run's last weights and log equal the whole
     run's.
     """
-    step = Track.step
-
-    def step_then_signal(self: Track, place: dict[str, int], values: dict[str, float], tokens: int) -> None:
-        step(self, place, values, tokens)
-        if place["step"] == stop_at:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Track, "step", step_then_signal)
-        with pytest.raises(loop.Interrupted, match="--resume"):
-            fit(whole / "recipe.yaml", tmp_path / "run")
+    stopped_at(stop_at, whole / "recipe.yaml", tmp_path / "run", monkeypatch)
     assert not (tmp_path / "run" / "metrics.json").exists()
     fit(whole / "recipe.yaml", tmp_path / "run", resume=True)
     assert runs.final_weights(tmp_path / "run") == runs.final_weights(whole / "run")

@@ -73,3 +73,14 @@ def test_given_weights_are_by_name() -> None:
     with pytest.raises(InputError, match="not a label") as error:
         Loss(LossPart(weights={"nuero": 2.0}), space, np.array([0, 1]))
     assert "did you mean 'neuro'?" in str(error.value)
+
+
+@pytest.mark.parametrize("space", [SINGLE, MULTI])
+@pytest.mark.parametrize("focal", [0.5, 1.0, 2.0])
+def test_a_focal_loss_has_a_slope_where_a_row_is_quite_right(space: LabelSpace, focal: float) -> None:
+    """A row whose probability reads 1 adds nothing, and its gradient is 0 and not NaN."""
+    labels = np.array([0]) if space is SINGLE else np.array([[True, False, False]])
+    logits = torch.tensor([[200.0, -200.0, -200.0]], requires_grad=True)
+    Loss(LossPart(focal=focal), space, labels).total(logits, torch.from_numpy(labels)).backward()
+    assert logits.grad is not None
+    assert torch.equal(logits.grad, torch.zeros(1, 3))

@@ -12,8 +12,9 @@ from trainer.checks.findings import Facts, Finding
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
+from trainer.data.columns import Columns
 from trainer.data.gather import Gathered, divide, gather
-from trainer.data.rows import labelled
+from trainer.data.rows import Row, RowsRead
 from trainer.data.splits import refuse_unlearnable
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
@@ -156,8 +157,9 @@ def _facts(
     recipe: Recipe, data: DataPart, space: LabelSpace | None
 ) -> tuple[Facts | None, dict[str, int], list[Finding]]:
     """The rows of a part with their splits, records read by file, and what is wrong with reading and dividing them."""
+    rows: list[Row] = []
     try:
-        gathered = gather(recipe, data, space, keep=True)
+        gathered = gather(recipe, data, space, take=rows.append, keep=True)
     except InputError as error:
         return None, {}, [_refused("cannot_read", error)]
     read = {file: count for part in gathered.given.values() for file, count in part.read.items()}
@@ -166,33 +168,31 @@ def _facts(
         space = space or gathered.space(recipe.labels)
     except InputError as error:
         return None, read, [*findings, _refused("labels", error)]
-    gathered = _labelled_rows(gathered, space)
-    rows = gathered.rows
+    gathered, rows = _labelled_rows(gathered, rows, space)
     if not rows:
         return None, read, findings
-    places = divide(gathered, space, recipe.seed)
+    places = divide(gathered, space, recipe.seed, [row.whole for row in rows])
     splits = ["train"] * len(rows)
     for name, chosen in places.items():
-        for place in chosen:
+        for place in chosen.tolist():
             splits[place] = name
     try:
-        parts = {name: labelled([rows[place] for place in chosen], space) for name, chosen in places.items()}
-        refuse_unlearnable(parts, space, gathered.where)
+        labels = {name: gathered.columns.label_ids(space, chosen) for name, chosen in places.items()}
+        refuse_unlearnable(labels, space, gathered.where)
     except InputError as error:
         findings.append(_refused("split", error))
     return Facts(recipe=recipe, gathered=gathered, space=space, rows=rows, splits=splits), read, findings
 
 
-def _labelled_rows(gathered: Gathered, space: LabelSpace) -> Gathered:
+def _labelled_rows(gathered: Gathered, rows: list[Row], space: LabelSpace) -> tuple[Gathered, list[Row]]:
     """Without rows whose labels are none: they are a finding already, and all other checks go on."""
-    names = set(space.names)
-    return dataclasses.replace(
-        gathered,
-        given={
-            name: dataclasses.replace(part, rows=[row for row in part.rows if names.issuperset(row.labels)])
-            for name, part in gathered.given.items()
-        },
-    )
+    names, given, kept, start = set(space.names), dict[str, RowsRead](), list[Row](), 0
+    for name, part in gathered.given.items():
+        good = [row for row in rows[start : start + part.rows] if names.issuperset(row.labels)]
+        start += part.rows
+        given[name] = dataclasses.replace(part, rows=len(good))
+        kept += good
+    return dataclasses.replace(gathered, given=given, columns=Columns.of(kept)), kept
 
 
 def _refused(check: str, error: InputError) -> Finding:

@@ -20,15 +20,13 @@ _REPAIR = {
 def unreadable(gathered: Gathered) -> Iterator[Finding]:
     """Records that training would refuse, by their reason, and spellings that are no labels."""
     for part in gathered.given.values():
-        by_reason = defaultdict(list)
-        for problem in part.problems:
-            by_reason[problem.reason].append(problem)
-        for reason, problems in by_reason.items():
+        for reason, count in part.problems.counts.items():
+            problems = part.problems.of(reason)
             yield Finding(
                 severity="error",
                 check=reason,
-                what=f"{share(len(problems), sum(part.read.values()))} records cannot be read: {problems[0].what}",
-                count=len(problems),
+                what=f"{share(count, sum(part.read.values()))} records cannot be read: {problems[0].what}",
+                count=count,
                 examples=shown(f"{problem.place}: {problem.what}" for problem in problems),
                 do=_REPAIR.get(reason, "repair the rows"),
             )

@@ -6,6 +6,7 @@ Shapes: N rows, B rows of a batch, T tokens of its longest row.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -85,7 +86,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.cut)
 
-    @property
+    @cached_property
     def lengths(self) -> Ints:
         """Tokens of each row, special tokens included, [N]."""
         return np.diff(self.offsets)
@@ -166,6 +167,10 @@ class TextEncoder:
                 do="restore the file from its source",
             ) from error
         return cls(tokenizer, policy)
+
+    def signature(self) -> str:
+        """What the token ids of a text depend on, as text: the tokenizer and the policy."""
+        return f"{self._tokenizer.to_str()}\n{self.policy}"
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
         """Texts (and the second texts of pairs) to token ids with special tokens, cut by the policy.

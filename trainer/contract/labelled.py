@@ -3,7 +3,7 @@ measured on.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +25,10 @@ class LabelledRows:
     """
 
     ids: NDArray[np.int64]
-    texts: list[str]
-    pairs: list[str] | None
+    texts: Sequence[str]
+    pairs: Sequence[str] | None
     labels: NDArray[np.int64] | NDArray[np.bool_]
-    places: list[str]
+    places: Sequence[str]
 
     def __post_init__(self) -> None:
         if self.pairs is not None and len(self.pairs) != len(self.texts):
@@ -59,7 +59,7 @@ class LabelledRows:
 
     def save(self, path: Path, space: LabelSpace) -> None:
         """Write one JSON object a line: id, place, text, pair (where there is one) and label names."""
-        pairs = self.pairs if self.pairs is not None else [None] * len(self)
+        pairs: Sequence[str | None] = self.pairs if self.pairs is not None else [None] * len(self)
         with atomic_file(path) as file:
             for number, place, text, pair, names in zip(
                 self.ids.tolist(), self.places, self.texts, pairs, self.label_names(space), strict=True

@@ -11,7 +11,40 @@ from typing import Any, TypeVar, cast
 from trainer.contract.errors import nearest
 
 T = TypeVar("T")
+_BOUNDS = "bounds"
 _KIND_NAMES: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What numbers a field takes, or each number of its list or mapping. None: no bound on that side."""
+
+    least: float | None = None
+    """The smallest number."""
+    above: float | None = None
+    """Every number is larger than this."""
+    most: float | None = None
+    """The largest number."""
+    below: float | None = None
+    """Every number is smaller than this."""
+
+    def hold(self, number: float) -> bool:
+        """Whether a number lies within them."""
+        return (
+            (self.least is None or number >= self.least)
+            and (self.above is None or number > self.above)
+            and (self.most is None or number <= self.most)
+            and (self.below is None or number < self.below)
+        )
+
+    def __str__(self) -> str:
+        words = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+        return " and ".join(f"{word} {bound:g}" for word, bound in words.items() if bound is not None)
+
+
+def bounded(default: Any = dataclasses.MISSING, **bounds: float) -> Any:
+    """A dataclass field whose numbers have bounds (see `Bounds`), which `bind` checks."""
+    return dataclasses.field(default=default, metadata={_BOUNDS: Bounds(**bounds)})
 
 
 def bind(
@@ -23,8 +56,8 @@ def bind(
     `given` holds values of fields that are not read from `data`.
 
     Knows str, int, float (finite, also as text: 2e-5), bool, None, Literal, `tuple[X, ...]`, `dict[str, X]`, Any,
-    unions (the first kind that fits) and nested dataclasses. A single value stands for a tuple of one. ValueError
-    from `__post_init__` becomes a problem of that part.
+    unions (the first kind that fits) and nested dataclasses. A single value stands for a tuple of one. A number outside
+    the bounds of its field (see `bounded`) is a problem, and so is a ValueError from `__post_init__`.
     """
     if not isinstance(data, dict):
         problems.append(f"{key or 'the file'}: expected keys and values, found {_shown(data)}")
@@ -41,6 +74,8 @@ def bind(
     for name, field in fields.items():
         if name in data:
             values[name] = _value(hints[name], data[name], problems, _join(key, name))
+            if _BOUNDS in field.metadata:
+                _check_bounds(field.metadata[_BOUNDS], values[name], problems, _join(key, name))
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             problems.append(f"{_join(key, name)}: missing")
     if len(problems) > before:
@@ -50,6 +85,17 @@ def bind(
     except ValueError as error:
         problems.append(f"{key + ': ' if key else ''}{error}")
         return None
+
+
+def _check_bounds(bounds: Bounds, value: object, problems: list[str], key: str) -> None:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _check_bounds(bounds, item, problems, _join(key, name))
+    elif isinstance(value, tuple):
+        for place, item in enumerate(value):
+            _check_bounds(bounds, item, problems, f"{key}[{place}]")
+    elif isinstance(value, int | float) and not isinstance(value, bool) and not bounds.hold(value):
+        problems.append(f"{key}: expected {bounds}, found {_shown(value)}")
 
 
 def _value(kind: Any, data: object, problems: list[str], key: str) -> Any:

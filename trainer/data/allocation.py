@@ -1,57 +1,55 @@
 """Which rows go into which split: shares, label balance, and rows that must stay together."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace
-from trainer.data.rows import Row, labelled
+from trainer.data.columns import Columns, Ints
 from trainer.data.similar import clusters
 from trainer.data.tied import units
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How rows are cut. shares: of each split but "train", in the order of time.
 
-    taken: texts of evaluation files; rows equal to them stay in training, where the summary counts them.
-    stratify: the labels whose shares are kept. similar: nearly equal texts stay together too.
+    taken: keys of the rows of evaluation files; rows equal to them stay in training, where the summary counts them.
+    stratify: the labels whose shares are kept. wholes: each row's texts, where nearly equal ones stay together too.
     by_time: by `Row.time`, and then neither by labels nor by chance.
     """
 
     shares: dict[str, float]
-    taken: set[tuple[str, str | None]]
+    taken: NDArray[np.uint64]
     stratify: LabelSpace | None
     seed: int
     by_time: bool
-    similar: bool
+    wholes: Sequence[str] | None = None
 
 
-def cut(rows: list[Row], plan: Plan) -> dict[str, list[int]]:
-    """Places in `rows` of each split that is cut, and of "train", which gets the rest; each in the order of `rows`.
+def cut(columns: Columns, stop: int, plan: Plan) -> dict[str, Ints]:
+    """Places of the first `stop` rows in each split that is cut, and in "train", which gets the rest; in order.
 
     Exact repeats and rows of one group stay together.
     """
-    free = [place for place, row in enumerate(rows) if row.key not in plan.taken]
-    chosen_rows = [rows[place] for place in free]
-    keys: list[list[Hashable]] = [[row.key for row in chosen_rows], [row.group for row in chosen_rows]]
-    if plan.similar:
-        keys.append([*clusters([row.whole for row in chosen_rows]).tolist()])
+    of = np.zeros(stop, dtype=np.int64)
+    free = np.flatnonzero(~np.isin(columns.keys[:stop], plan.taken))
+    groups = columns.groups[free]
+    keys: list[list[Hashable]] = [[*np.unique(columns.keys[free], return_inverse=True)[1].tolist()]]
+    if (groups >= 0).any():
+        keys.append([None if group < 0 else group for group in groups.tolist()])
+    if plan.wholes is not None:
+        keys.append([*clusters([plan.wholes[place] for place in free.tolist()]).tolist()])
     unit = units(len(free), keys)
     shares = np.array([1 - sum(plan.shares.values()), *plan.shares.values()])
     if plan.by_time:
-        chosen = _by_time(np.array([row.time for row in chosen_rows], dtype=np.float64), unit, shares)
+        chosen = _by_time(columns.times[free], unit, shares)
     else:
-        chosen = allocate(_counts(chosen_rows, unit, plan.stratify), shares, np.random.default_rng(plan.seed))
-    of = dict(zip(free, chosen[unit].tolist(), strict=True))
-    names = ["train", *plan.shares]
-    return {
-        name: [place for place in range(len(rows)) if of.get(place, 0) == number] for number, name in enumerate(names)
-    }
+        chosen = allocate(*_kinds(columns, free, unit, plan.stratify), shares, np.random.default_rng(plan.seed))
+    of[free] = chosen[unit]
+    return {name: np.flatnonzero(of == number) for number, name in enumerate(["train", *plan.shares])}
 
 
 def _by_time(times: NDArray[np.float64], unit: Ints, shares: NDArray[np.float64]) -> Ints:
@@ -70,48 +68,63 @@ def _by_time(times: NDArray[np.float64], unit: Ints, shares: NDArray[np.float64]
     return chosen
 
 
-def _counts(rows: list[Row], unit: Ints, space: LabelSpace | None) -> NDArray[np.float64]:
-    """[U, C + 1]: rows of each label in each unit, and its rows; [U, 1] without labels."""
-    labels = np.zeros((len(rows), 0), dtype=np.bool_)
+def _kinds(columns: Columns, rows: Ints, unit: Ints, space: LabelSpace | None) -> tuple[NDArray[np.float64], Ints]:
+    """The counts of `allocate`, one line for all units that are alike, [K, C + 1], and the line of each unit, [U].
+
+    Most units are one row, so there are about as many lines as combinations of labels, however many rows there are.
+    """
+    labels = columns.labels[rows] if space is not None else np.zeros(len(rows), dtype=np.int64)
+    one = np.zeros((len(columns.combinations), 0), dtype=np.bool_)
     if space is not None:
-        ids = labelled(rows, space).labels
-        labels = np.eye(len(space), dtype=np.bool_)[ids] if space.kind == "single" else ids.astype(np.bool_)
-    counts = np.zeros((int(unit.max(initial=-1)) + 1, labels.shape[1] + 1))
-    np.add.at(counts, unit, np.column_stack([labels, np.ones(len(rows), dtype=np.bool_)]).astype(np.float64))
-    return counts
+        ids = space.ids(columns.combinations)
+        one = np.eye(len(space), dtype=np.bool_)[ids] if space.kind == "single" else ids.astype(np.bool_)
+    order = np.argsort(unit, kind="stable")
+    starts = np.flatnonzero(np.diff(unit[order], prepend=-1))
+    kind = labels[order][starts]
+    known: dict[tuple[int, ...], int] = {}
+    sizes = np.diff(starts, append=len(order))
+    for place in np.flatnonzero(sizes > 1).tolist():
+        members = labels[order[starts[place] : starts[place] + sizes[place]]]
+        kind[place] = len(one) + known.setdefault(tuple(np.sort(members).tolist()), len(known))
+    counts = np.concatenate([one.astype(np.float64), *([one[list(key)].sum(axis=0)] for key in known)])
+    return np.column_stack([counts, [1.0] * len(one) + [float(len(key)) for key in known]]), kind
 
 
-def allocate(counts: NDArray[np.floating], shares: Ints | NDArray[np.floating], generator: np.random.Generator) -> Ints:
+def allocate(
+    counts: NDArray[np.floating], kind: Ints, shares: NDArray[np.floating], generator: np.random.Generator
+) -> Ints:
     """The split of each unit, [U]: iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
 
-    counts: [U, C + 1], how many rows of a unit have each label, and in the last column how many rows it has; without
-    labels (C = 0) only the sizes are balanced. shares: [S], summing to 1.
+    counts: [K, C + 1], how many rows of a kind of unit have each label, and in the last column how many rows it has;
+    without labels (C = 0) only the sizes are balanced. kind: of each unit, [U]. shares: [S], summing to 1.
 
     The rarest label is dealt out first, each unit to the split that lacks most of that label, ties to the one that
     lacks most rows, then at random. Large units come first, so that small ones can even out what they leave. For one
     label a row this is the usual stratified split. A label with too few rows for every split goes to the splits with
     the larger shares.
     """
-    wanted = counts.sum(axis=0) * np.asarray(shares, dtype=np.float64)[:, None]
-    chosen = np.full(len(counts), -1, dtype=np.int64)
-    order = generator.permutation(len(counts))
-    order = order[np.argsort(-counts[order, -1], kind="stable")]
-    for label in _rarest_first(counts):
-        for unit in order[(chosen[order] < 0) & (counts[order, label] > 0)]:
+    totals = np.bincount(kind, minlength=len(counts)) @ counts
+    # Plain lists: a million units are dealt out one by one, and each is a few numbers.
+    wanted = [(totals * share).tolist() for share in np.asarray(shares, dtype=np.float64)]
+    spent = [[(label, float(line[label])) for label in np.flatnonzero(line)] for line in counts]
+    chosen = np.full(len(kind), -1, dtype=np.int64)
+    order = generator.permutation(len(kind))
+    order = order[np.argsort(-counts[kind[order], -1], kind="stable")]
+    for label in [*np.argsort(totals[:-1], kind="stable").tolist(), len(totals) - 1]:
+        open_units = order[(chosen[order] < 0) & (counts[kind[order], label] > 0)]
+        for unit, own in zip(open_units.tolist(), kind[open_units].tolist(), strict=True):
             split = _neediest(wanted, label, generator)
             chosen[unit] = split
-            wanted[split] -= counts[unit]
+            for other, count in spent[own]:
+                wanted[split][other] -= count
     return chosen
 
 
-def _rarest_first(counts: NDArray[np.floating]) -> list[int]:
-    """Labels by their number of rows, then the sizes, which every unit has."""
-    totals = counts[:, :-1].sum(axis=0)
-    return [*np.argsort(totals, kind="stable").tolist(), counts.shape[1] - 1]
-
-
-def _neediest(wanted: NDArray[np.floating], label: int, generator: np.random.Generator) -> int:
-    best = np.flatnonzero(wanted[:, label] >= wanted[:, label].max() - 1e-9)
-    if len(best) > 1:
-        best = best[wanted[best, -1] >= wanted[best, -1].max() - 1e-9]
-    return int(best[0] if len(best) == 1 else generator.choice(best))
+def _neediest(wanted: list[list[float]], label: int, generator: np.random.Generator) -> int:
+    best = list(range(len(wanted)))
+    for column in (label, -1):
+        most = max(wanted[split][column] for split in best) - 1e-9
+        best = [split for split in best if wanted[split][column] >= most]
+        if len(best) == 1:
+            return best[0]
+    return int(generator.choice(best))

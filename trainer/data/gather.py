@@ -1,5 +1,6 @@
 """All rows of a recipe's data, and the split that each belongs to."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.data.allocation import Plan, cut
+from trainer.data.columns import Columns, Ints
 from trainer.data.label_cells import LabelReader
 from trainer.data.rows import Row, RowReader, RowsRead
 from trainer.recipes.data_part import DataPart, Source
@@ -17,16 +19,15 @@ NAMES = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The rows of the files given for each split. names: of the labels, given or found in the training rows."""
+    """The rows of the files given for each split, training rows first.
+
+    columns: of all rows, in the order of their ids. names: of the labels, given or found in the training rows.
+    """
 
     data: DataPart
     given: dict[str, RowsRead]
+    columns: Columns
     names: tuple[str, ...]
-
-    @property
-    def rows(self) -> list[Row]:
-        """The rows of all files, in the order of their ids."""
-        return [row for read in self.given.values() for row in read.rows]
 
     @property
     def where(self) -> str:
@@ -48,8 +49,18 @@ class Gathered:
             ) from None
 
 
-def gather(recipe: Recipe, data: DataPart, space: LabelSpace | None = None, *, keep: bool = False) -> Gathered:
-    """Read every file that `data` names, training rows first. space: the labels of an earlier stage.
+def gather(
+    recipe: Recipe,
+    data: DataPart,
+    space: LabelSpace | None = None,
+    *,
+    take: Callable[[Row], None],
+    keep: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Gathered:
+    """Read every file that `data` names, training rows first, and hand each row to `take`.
+
+    space: the labels of an earlier stage. keep: whether rows keep their records. say: a line on how far it is.
 
     Raises InputError as `RowReader.read` does; what is wrong with single rows is in each part, to be refused.
     """
@@ -60,6 +71,12 @@ def gather(recipe: Recipe, data: DataPart, space: LabelSpace | None = None, *, k
     }
     names = space.names if space is not None else recipe.labels.names or recipe.labels.columns
     given: dict[str, RowsRead] = {}
+    columns = Columns()
+
+    def taken(row: Row) -> None:
+        columns.add(row)
+        take(row)
+
     for name, part in sources.items():
         if part is not None:
             reader = RowReader(
@@ -70,11 +87,10 @@ def gather(recipe: Recipe, data: DataPart, space: LabelSpace | None = None, *, k
                 cut=name == "train",
                 keep=keep,
             )
-            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()))
+            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()), taken, say)
             _refuse_shared(given, name)
-            found = {label for row in given[name].rows for label in row.labels} - set(reader.labels.unknown)
-            names = names or tuple(sorted(found))
-    return Gathered(data=data, given=given, names=names or ())
+            names = names or tuple(sorted(columns.names() - set(reader.labels.unknown)))
+    return Gathered(data=data, given=given, columns=columns, names=names or ())
 
 
 def _refuse_shared(given: dict[str, RowsRead], name: str) -> None:
@@ -89,31 +105,33 @@ def _refuse_shared(given: dict[str, RowsRead], name: str) -> None:
             )
 
 
-def divide(gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, list[int]]:
-    """Places in `gathered.rows` of each split: given files as they are, the rest cut from the rows of `train`."""
+def divide(gathered: Gathered, space: LabelSpace, seed: int, wholes: Sequence[str]) -> dict[str, Ints]:
+    """Places in `gathered.columns` of each split, in rising order: given files as they are, the rest cut from the rows
+    of `train`. wholes: the texts of those rows.
+    """
     start = 0
-    places: dict[str, list[int]] = {}
+    places: dict[str, Ints] = {}
     for name, part in gathered.given.items():
-        places[name] = list(range(start, start + len(part.rows)))
-        start += len(part.rows)
-    split = gathered.data.split
+        places[name] = np.arange(start, start + part.rows)
+        start += part.rows
+    split, stop = gathered.data.split, gathered.given["train"].rows
     plan = Plan(
         shares=shares(gathered.data),
-        taken={row.key for name, part in gathered.given.items() if name != "train" for row in part.rows},
+        taken=gathered.columns.keys[stop:],
         stratify=space if split.stratify else None,
         seed=split.seed if split.seed is not None else seed,
         by_time=split.time is not None,
-        similar=split.similar,
+        wholes=wholes if split.similar else None,
     )
-    places |= cut(gathered.given["train"].rows, plan)
+    places |= cut(gathered.columns, stop, plan)
     return {name: _some(places[name], gathered.data.limit, plan.seed) for name in NAMES if name in places}
 
 
-def _some(places: list[int], limit: int | None, seed: int) -> list[int]:
+def _some(places: Ints, limit: int | None, seed: int) -> Ints:
     """At most `limit` of them, in their order."""
     if limit is None or len(places) <= limit:
         return places
-    return sorted(int(place) for place in np.random.default_rng(seed).choice(places, limit, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(places, limit, replace=False))
 
 
 def shares(data: DataPart) -> dict[str, float]:

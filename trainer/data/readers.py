@@ -8,21 +8,21 @@ from pathlib import Path
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.records import Record
-from trainer.data.file_formats import read_file
+from trainer.data.file_formats import format_of, read_file
 from trainer.data.hub_rows import read_dataset
 from trainer.recipes.data_part import Source
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecords:
-    """The records of one file under the recipe's column names, broken ones among them.
+    """The records of one file under the recipe's column names, broken ones among them, to be read once.
 
-    columns: every column that a record has; none where all records are broken.
+    tabular: whether all records have the same columns; objects of JSON need not.
     """
 
     file: str
-    columns: tuple[str, ...]
-    records: list[Record]
+    records: Iterator[Record]
+    tabular: bool
 
 
 def read_source(source: Source) -> Iterator[FileRecords]:
@@ -32,21 +32,39 @@ def read_source(source: Source) -> Iterator[FileRecords]:
     without rows.
     """
     if source.dataset is not None:
-        yield _checked(f"{source.dataset}[{source.split}]", list(read_dataset(source)), source)
-    for name in _files(source):
-        yield _checked(name, list(read_file(Path(name), source)), source)
+        name = f"{source.dataset}[{source.split}]"
+        yield _file(name, read_dataset(source), source, tabular=True)
+    for name in files_of(source):
+        tabular = format_of(Path(name), source.format) not in ("json", "jsonl")
+        yield _file(name, read_file(Path(name), source), source, tabular=tabular)
 
 
-def _checked(name: str, records: list[Record], source: Source) -> FileRecords:
-    if not records:
+def _file(name: str, records: Iterator[Record], source: Source, *, tabular: bool) -> FileRecords:
+    records = _some(records, name)
+    if source.rename or source.constant:
+        records = _renamed(records, source, name, tabular=tabular)
+    return FileRecords(file=name, records=records, tabular=tabular)
+
+
+def _some(records: Iterator[Record], name: str) -> Iterator[Record]:
+    """The records. Raises InputError where there are none."""
+    first = next(records, None)
+    if first is None:
         raise InputError("the file holds no rows", where=name, do="check the path, or take the file out of the recipe")
-    # Records of JSON may each have other columns; those of a table have the same, and are one key here.
-    kinds = dict.fromkeys(tuple(record.values) for record in records if record.values is not None)
-    columns = tuple(dict.fromkeys(column for kind in kinds for column in kind))
-    return _renamed(FileRecords(file=name, columns=columns, records=records), source)
+    yield first
+    yield from records
 
 
-def _files(source: Source) -> list[str]:
+def seen(source: Source) -> list[list[str | int]]:
+    """The source's files as they are now: name, size and time of each. A name on the hub stands for itself."""
+    folder = Path(source.dataset) if source.dataset is not None else None
+    inside = [] if folder is None or not folder.is_dir() else [path for path in folder.rglob("*") if path.is_file()]
+    files = sorted(map(str, inside)) if source.dataset is not None else files_of(source)
+    return [[name, status.st_size, status.st_mtime_ns] for name in files for status in [Path(name).stat()]]
+
+
+def files_of(source: Source) -> list[str]:
+    """The files that a source names, in order."""
     found: list[str] = []
     for name in source.files:
         # A file whose name holds brackets or stars is itself; anything else with them is a pattern.
@@ -84,34 +102,39 @@ def _neighbours(name: str) -> str:
     return f"the folder holds {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
 
 
-def _renamed(read: FileRecords, source: Source) -> FileRecords:
-    if not source.rename and not source.constant:
-        return read
-    missing = [column for column in source.rename if column not in read.columns]
-    if missing and read.columns:
+def _renamed(records: Iterator[Record], source: Source, file: str, *, tabular: bool) -> Iterator[Record]:
+    named: dict[tuple[str, ...], list[str]] = {}
+    for record in records:
+        if record.values is None:
+            yield record
+            continue
+        columns = tuple(record.values)
+        if columns not in named:
+            named[columns] = [source.rename.get(name, name) for name in columns]
+            _refuse_same([*named[columns], *source.constant], columns, file)
+            if tabular:
+                _refuse_missing(source, columns, file)
+        values = dict(zip(named[columns], record.values.values(), strict=True)) | source.constant
+        yield Record(line=record.line, values=values)
+    _refuse_missing(source, tuple(dict.fromkeys(column for columns in named for column in columns)), file)
+
+
+def _refuse_missing(source: Source, columns: tuple[str, ...], file: str) -> None:
+    missing = [column for column in source.rename if column not in columns]
+    if missing and columns:
         raise InputError(
             f"no column {missing[0]!r} to rename",
-            where=read.file,
-            found=", ".join(map(repr, read.columns)),
-            do=nearest(missing[0], read.columns) or "mend `rename:` of this source",
+            where=file,
+            found=", ".join(map(repr, columns)),
+            do=nearest(missing[0], columns) or "mend `rename:` of this source",
         )
-    named = [*(source.rename.get(name, name) for name in read.columns), *source.constant]
-    columns = tuple(dict.fromkeys(named))
-    if len(columns) < len(named):
-        twice = next(name for name in columns if named.count(name) > 1)
+
+
+def _refuse_same(named: list[str], columns: tuple[str, ...], file: str) -> None:
+    if len(set(named)) < len(named):
         raise InputError(
-            f"two columns would be called {twice!r}",
-            where=read.file,
-            found=", ".join(map(repr, read.columns)),
+            f"two columns would be called {next(name for name in named if named.count(name) > 1)!r}",
+            where=file,
+            found=", ".join(map(repr, columns)),
             do="mend `rename:` and `constant:` of this source, or rename the file's own column away",
         )
-    records = [
-        record
-        if record.values is None
-        else Record(
-            line=record.line,
-            values={source.rename.get(name, name): value for name, value in record.values.items()} | source.constant,
-        )
-        for record in read.records
-    ]
-    return FileRecords(file=read.file, columns=columns, records=records)

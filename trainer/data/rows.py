@@ -1,19 +1,16 @@
 """Labelled files to rows: every row accounted for, every problem of the files at once."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
-
-import numpy as np
 
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.inputs import InputSpec
-from trainer.contract.labelled import LabelledRows
-from trainer.contract.labels import LabelSpace
 from trainer.contract.records import Record
 from trainer.data.label_cells import LabelReader
-from trainer.data.readers import FileRecords, read_source
+from trainer.data.pace import Pace
+from trainer.data.readers import read_source
 from trainer.data.times import TimeReader
 from trainer.recipes.data_part import Source, SplitPart
 
@@ -60,27 +57,50 @@ class Problem(NamedTuple):
     what: str
 
 
+@dataclass
+class Problems:
+    """Records that are no rows: how many for each reason, and the first few of each."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    shown: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.counts.total()
+
+    def add(self, problem: Problem) -> None:
+        """Note one: a file that is wrong in every row must not fill the memory with it."""
+        self.counts[problem.reason] += 1
+        if self.counts[problem.reason] <= SHOWN:
+            self.shown.append(problem)
+
+    def of(self, reason: str) -> list[Problem]:
+        """The first few of one reason."""
+        return [problem for problem in self.shown if problem.reason == reason]
+
+
 @dataclass(frozen=True, kw_only=True)
 class RowsRead:
-    """The rows of some sources. read: records met in each file; dropped: of those, left out for a null text.
+    """What reading some sources came to. rows: how many there are; read: records met in each file; dropped: of those,
+    left out for a null text.
 
     problems: records that are no rows. labels: what read the labels, and the spellings that are none.
     """
 
-    rows: list[Row]
+    rows: int
     read: dict[str, int]
     dropped: dict[str, int]
-    problems: list[Problem]
+    problems: Problems
     labels: LabelReader
 
     def refuse(self) -> None:
         """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
         if self.problems:
-            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in self.problems[:SHOWN])
+            first = self.problems.shown
+            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in first[:SHOWN])
             more = f"; and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
             raise InputError(
                 "a row cannot be read" if len(self.problems) == 1 else f"{len(self.problems)} rows cannot be read",
-                where=self.problems[0].place,
+                where=first[0].place,
                 found=shown + more,
                 do="repair the rows; a null text may also be dropped or read as empty (input.on_null)",
             )
@@ -101,28 +121,42 @@ class RowReader:
     cut: bool = True
     keep: bool = False
 
-    def read(self, sources: tuple[Source, ...], first_id: int) -> RowsRead:
-        """Read all sources in order; ids count from `first_id`.
+    def read(
+        self, sources: tuple[Source, ...], first_id: int, take: Callable[[Row], None], say: Callable[[str], None]
+    ) -> RowsRead:
+        """Read all sources in order and hand each row to `take`; ids count from `first_id`. say: how far it is.
 
         Raises InputError: what `read_source` raises, and a missing column.
         """
-        rows: list[Row] = []
-        problems: list[Problem] = []
+        rows = 0
+        problems = Problems()
+        pace = Pace(say, "reading")
         read: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         times = None if self.split.time is None else TimeReader(self.split.time, self.split.time_format)
         for file in (file for source in sources for file in read_source(source)):
-            self._require_columns(file)
-            for number, record in enumerate(file.records, first_id + read.total()):
+            # Objects of JSON may each have other columns; records of a table have the same, and are one key here.
+            kinds: dict[tuple[str, ...], None] = {}
+            for record in file.records:
+                if record.values is not None and (kind := tuple(record.values)) not in kinds:
+                    kinds[kind] = None
+                    if file.tabular:
+                        self._require_columns(file.file, kind)
                 place = f"{file.file}:{record.line}"
                 try:
-                    rows.append(self._row(number, place, record, times))
+                    take(self._row(first_id + read.total(), place, record, times))
+                    rows += 1
                 except BadRow as error:
                     if error.reason == "null_text" and self.input.on_null == "drop":
                         dropped[file.file] += 1
                     else:
-                        problems.append(Problem(place, error.reason, error.what))
-            read[file.file] += len(file.records)
+                        problems.add(Problem(place, error.reason, error.what))
+                read[file.file] += 1
+                # Asking the clock for each row would cost as much as a row does.
+                if rows % 1024 == 0:
+                    pace.done(rows)
+            self._require_columns(file.file, tuple(dict.fromkeys(column for kind in kinds for column in kind)))
+        pace.end(rows)
         return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped), problems=problems, labels=self.labels)
 
     def _row(self, number: int, place: str, record: Record, times: TimeReader | None) -> Row:
@@ -139,24 +173,27 @@ class RowReader:
             pair=pair,
             labels=self.labels.read(values, place),
             group=group or None,
-            time=times.read(values.get(times.column)) if times is not None and times.column in values else None,
+            # Files that are given for evaluation need no times; of rows that are cut one without has no place in order.
+            time=times.read(values.get(times.column))
+            if times is not None and (self.cut or times.column in values)
+            else None,
             values=values if self.keep else None,
         )
 
-    def _require_columns(self, file: FileRecords) -> None:
-        if not file.columns:
+    def _require_columns(self, file: str, columns: tuple[str, ...]) -> None:
+        if not columns:
             return
-        wrong_delimiter = len(file.columns) == 1 and any(mark in file.columns[0] for mark in ";\t|,")
+        wrong_delimiter = len(columns) == 1 and any(mark in columns[0] for mark in ";\t|,")
         for key, column in self._columns():
-            if column not in file.columns:
+            if column not in columns:
                 raise InputError(
                     f"no column {column!r}",
-                    where=file.file,
-                    found=", ".join(map(repr, file.columns)),
+                    where=file,
+                    found=", ".join(map(repr, columns)),
                     expected=f"the column that {key} names",
                     do="the header is one column: set `delimiter:`"
                     if wrong_delimiter
-                    else nearest(column, file.columns) or f"name the column under {key}, or `rename:` the file's",
+                    else nearest(column, columns) or f"name the column under {key}, or `rename:` the file's",
                 )
 
     def _columns(self) -> Iterator[tuple[str, str]]:
@@ -169,15 +206,3 @@ class RowReader:
             yield "data.split.group", self.split.group
         if self.cut and self.split.time is not None:
             yield "data.split.time", self.split.time
-
-
-def labelled(rows: list[Row], space: LabelSpace) -> LabelledRows:
-    """Rows as arrays. Raises InputError where a label is not one of the space."""
-    pairs = [row.pair for row in rows if row.pair is not None]
-    return LabelledRows(
-        ids=np.array([row.id for row in rows], dtype=np.int64),
-        texts=[row.text for row in rows],
-        pairs=pairs or None,
-        labels=space.ids(row.labels for row in rows),
-        places=[row.place for row in rows],
-    )

@@ -1,11 +1,14 @@
 """The splits of a run: read or cut once, saved in the run, and the same rows ever after.
 
 splits/  splits.json (the summary)  train.jsonl (ids and places)  validation.jsonl  test.jsonl (whole rows)
+splits/rows/  the rows as this run's processes read them, until the run is finished (see `stored.py`)
 """
 
+import dataclasses
 import hashlib
 import json
-from collections import Counter
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import atomic_file, read_json, write_json
+from trainer.contract.files import atomic_file, atomic_folder, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.data.columns import Columns, Ints, wholes
 from trainer.data.gather import Gathered, divide, gather, shares
-from trainer.data.rows import Row, labelled
+from trainer.data.readers import seen
+from trainer.data.stored import STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
@@ -28,6 +33,9 @@ KNOWN = "also_in_train.json"
 SHOWN = 5
 # The least that an export is proved with.
 HELD = 32
+_SOURCE = "source.json"
+Say = Callable[[str], None]
+Labels = NDArray[np.int64] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,43 +47,83 @@ class Splits:
     """
 
     space: LabelSpace
-    train: LabelledRows
-    validation: LabelledRows
-    test: LabelledRows | None
+    train: StoredRows
+    validation: StoredRows
+    test: StoredRows | None
     summary: dict[str, Any]
 
 
-def prepare(recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None) -> Splits:
+def prepare(
+    recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None, say: Say = lambda _: None
+) -> Splits:
     """Read the rows that `data` names, and make the splits or take those saved in `folder`; save them there.
 
-    space: the labels of an earlier stage, which these rows must fit.
+    Rows that an earlier call has stored are not read again where their files have not changed, so of several processes
+    only the first one reads. space: the labels of an earlier stage, which these rows must fit.
 
     Raises InputError: see `RowReader.read`; one class only; a split without rows; validation rows equal to test rows;
     rows that are not those that the saved splits were made of.
     """
-    gathered = gather(recipe, data, space)
+    store, source = folder / STORE, _source(recipe, data, space)
+    if not (_is_stored(store, source) and (folder / SUMMARY).exists()):
+        shutil.rmtree(store, ignore_errors=True)
+        with atomic_folder(store) as partial:
+            _read(recipe, data, folder, partial, space, say)
+            write_json(partial / _SOURCE, source)
+    summary = read_json(folder / SUMMARY)
+    rows = {name: StoredRows.open(store, name) for name in summary["splits"]}
+    return Splits(
+        space=space or _space(summary, recipe),
+        train=rows["train"],
+        validation=rows["validation"],
+        test=rows.get("test"),
+        summary=summary,
+    )
+
+
+def _source(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> dict[str, Any]:
+    """What stored rows depend on, as JSON gives it back: the recipe's word, and each file's size and time."""
+    parts = {
+        "data": dataclasses.asdict(data),
+        "input": dataclasses.asdict(recipe.input.spec()),
+        "labels": dataclasses.asdict(recipe.labels),
+        "space": None if space is None else space.names,
+        "files": [seen(one) for part in (data.train, data.validation, data.test) if part is not None for one in part],
+    }
+    return dict(json.loads(json.dumps(parts)))
+
+
+def _is_stored(store: Path, source: dict[str, Any]) -> bool:
+    return (store / _SOURCE).exists() and read_json(store / _SOURCE) == source
+
+
+def _space(summary: dict[str, Any], recipe: Recipe) -> LabelSpace:
+    return LabelSpace(names=tuple(summary["labels"]), kind=summary["kind"], positive=recipe.labels.positive)
+
+
+def _read(recipe: Recipe, data: DataPart, folder: Path, store: Path, space: LabelSpace | None, say: Say) -> None:
+    """Read all rows into `store`, and make the splits in `folder` or find the rows of those that are there."""
+    writer = TableWriter(store / TABLE, pairs=recipe.input.pair is not None)
+    try:
+        gathered = gather(recipe, data, space, take=writer.add, say=say)
+    finally:
+        writer.close()
     for part in gathered.given.values():
         part.refuse()
     space = space or gathered.space(recipe.labels)
-    rows = gathered.rows
-    summary = read_json(folder / SUMMARY) if (folder / SUMMARY).exists() else None
-    places = divide(gathered, space, recipe.seed) if summary is None else _saved_places(folder, summary, rows)
-    splits = {name: labelled([rows[place] for place in places[name]], space) for name in places}
+    columns, saved = gathered.columns, (folder / SUMMARY).exists()
+    texts = [*wholes(*open_table(store, len(columns)))] if data.split.similar and not saved else []
+    summary = read_json(folder / SUMMARY) if saved else None
+    places = divide(gathered, space, recipe.seed, texts) if summary is None else _saved_places(folder, summary, columns)
+    store_splits(store, columns, places, space)
+    splits = {name: StoredRows.open(store, name) for name in places}
     if summary is not None:
         _check_fingerprint(summary, _fingerprint(splits, space), folder)
-    else:
-        refuse_unlearnable(splits, space, gathered.where)
-        if "test" in splits:
-            refuse_known(splits["validation"], splits["test"], "validation rows", "test rows")
-        summary = _summary(splits, gathered, space, recipe.seed)
-        _save(folder, splits, summary, space)
-    return Splits(
-        space=space,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits.get("test"),
-        summary=summary,
-    )
+        return
+    refuse_unlearnable({name: rows.labels for name, rows in splits.items()}, space, gathered.where)
+    if "test" in splits:
+        refuse_known(splits["validation"], splits["test"], "validation rows", "test rows")
+    _save(folder, splits, _summary(splits, gathered, space, recipe.seed), space)
 
 
 def join_validation(splits: Splits, folder: Path, seed: int) -> None:
@@ -86,7 +134,7 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
     """
     train, validation = splits.train, splits.validation
     held = min(len(validation) // 2, max(HELD, len(validation) // 5))
-    unit = units(len(validation), [_keys(validation)])
+    unit = units(len(validation), [validation.keys.tolist()])
     order = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
     # Whole sets of equal rows, in random order, until there are enough.
     chosen = np.argsort(order[unit], kind="stable")
@@ -94,21 +142,22 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
     while last < len(chosen) and unit[chosen[last]] == unit[chosen[last - 1]]:
         last += 1
     kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
-    joined = LabelledRows(
-        ids=np.concatenate([train.ids, moved.ids]),
-        texts=train.texts + moved.texts,
-        pairs=None if train.pairs is None or moved.pairs is None else train.pairs + moved.pairs,
-        labels=np.concatenate([train.labels, moved.labels]),
-        places=train.places + moved.places,
-    )
-    found = {"train": joined, "validation": kept} | ({} if splits.test is None else {"test": splits.test})
+    found = {"train": train.joined(moved), "validation": kept} | ({} if splits.test is None else {"test": splits.test})
     summary = splits.summary | {
         "fingerprint": _fingerprint(found, splits.space),
         "splits": _sizes(found, splits.space),
         "train_rows_in": {name: len(known) for name, known in _known(found).items()},
         "refit": {"joined": len(moved), "held": len(kept)},
     }
+    for name, rows in found.items():
+        rows.store(folder / STORE, name)
     _save(folder, found, summary, splits.space)
+
+
+def drop_stored(folder: Path) -> None:
+    """Remove what a finished run needs no more: the rows as its processes read them."""
+    for store in (folder / STORE, *folder.glob(f"stage_*/{STORE}")):
+        shutil.rmtree(store, ignore_errors=True)
 
 
 def open_split(folder: Path, name: str, space: LabelSpace) -> LabelledRows:
@@ -130,11 +179,11 @@ def also_in_train(folder: Path, name: str) -> NDArray[np.int64]:
     return np.array(noted.get(name, []), dtype=np.int64)
 
 
-def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where: str) -> None:
+def refuse_unlearnable(labels: dict[str, Labels], space: LabelSpace, where: str) -> None:
     """Raise InputError where splits cannot be learnt from or measured on: one class only, no rows, a label that no
-    training row has.
+    training row has. labels: of each split's rows.
     """
-    totals = {name: _label_counts(rows, space) for name, rows in splits.items()}
+    totals = {name: label_counts(rows, space) for name, rows in labels.items()}
     present = [name for name, count in totals["train"].items() if count]
     if space.kind == "single" and len(present) == 1:
         raise InputError(
@@ -144,12 +193,12 @@ def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where
             expected="two labels or more",
             do="check labels.column and the files",
         )
-    for name, rows in splits.items():
+    for name, rows in labels.items():
         if not len(rows):
             raise InputError(
                 f"the {name} split has no rows",
                 where=where,
-                found=", ".join(f"{other} {len(part)}" for other, part in splits.items()),
+                found=", ".join(f"{other} {len(part)}" for other, part in labels.items()),
                 do="give more rows or groups, a larger share, or files of its own for the split",
             )
     unlearnt = [
@@ -164,67 +213,65 @@ def refuse_unlearnable(splits: dict[str, LabelledRows], space: LabelSpace, where
         )
 
 
-def refuse_known(known: LabelledRows, held: LabelledRows, of_known: str, of_held: str) -> None:
+def refuse_known(known: StoredRows, held: StoredRows, of_known: str, of_held: str) -> None:
     """Raise InputError where held-out rows stand word by word among rows that chose or trained the model: their figures
     would be of memory. of_known, of_held: what the rows are, in words.
     """
-    places = dict(zip(_keys(known), known.places, strict=True))
-    both = [f"{places[key]} = {place}" for key, place in zip(_keys(held), held.places, strict=True) if key in places]
-    if both:
-        raise InputError(
-            f"{len(both)} of the {of_held} stand among the {of_known}",
-            where=both[0].rpartition(" = ")[2],
-            found="; ".join(both[:SHOWN]) + (f"; and {len(both) - SHOWN} more" if len(both) > SHOWN else ""),
-            do="take them out of one of the files",
-        )
+    places = np.flatnonzero(np.isin(held.keys, known.keys)).tolist()
+    if not places:
+        return
+    keys = known.keys.tolist()
+    both = [f"{known.places[keys.index(int(held.keys[place]))]} = {held.places[place]}" for place in places[:SHOWN]]
+    raise InputError(
+        f"{len(places)} of the {of_held} stand among the {of_known}",
+        where=held.places[places[0]],
+        found="; ".join(both) + (f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""),
+        do="take them out of one of the files",
+    )
 
 
-def _keys(rows: LabelledRows) -> list[tuple[str, str | None]]:
-    pairs: list[str | None] = [*rows.pairs] if rows.pairs is not None else [None] * len(rows)
-    return list(zip(rows.texts, pairs, strict=True))
+def label_counts(labels: Labels, space: LabelSpace) -> dict[str, int]:
+    """Rows of each label."""
+    counts = labels.sum(axis=0) if space.kind == "multi" else np.bincount(labels.astype(np.int64), minlength=len(space))
+    return dict(zip(space.names, counts.tolist(), strict=True))
 
 
-def _known(splits: dict[str, LabelledRows]) -> dict[str, list[int]]:
+def _known(splits: dict[str, StoredRows]) -> dict[str, list[int]]:
     """Ids of each held-out split's rows that stand in train: what a figure of them says of memory."""
-    learnt = set(_keys(splits["train"]))
     return {
-        name: [number for number, key in zip(rows.ids.tolist(), _keys(rows), strict=True) if key in learnt]
+        name: rows.ids[np.isin(rows.keys, splits["train"].keys)].tolist()
         for name, rows in splits.items()
         if name != "train"
     }
 
 
-def _label_counts(rows: LabelledRows, space: LabelSpace) -> dict[str, int]:
-    counts = Counter(name for names in rows.label_names(space) for name in names)
-    return {name: counts[name] for name in space.names}
+def _sizes(splits: dict[str, StoredRows], space: LabelSpace) -> dict[str, Any]:
+    return {name: {"rows": len(part), "labels": label_counts(part.labels, space)} for name, part in splits.items()}
 
 
-def _sizes(splits: dict[str, LabelledRows], space: LabelSpace) -> dict[str, Any]:
-    return {name: {"rows": len(part), "labels": _label_counts(part, space)} for name, part in splits.items()}
-
-
-def _fingerprint(splits: dict[str, LabelledRows], space: LabelSpace) -> str:
+def _fingerprint(splits: dict[str, StoredRows], space: LabelSpace) -> str:
     """SHA-256 over the label names and every row's split, id, texts and labels; where the files lie does not matter."""
     digest = hashlib.sha256(json.dumps([space.kind, space.names]).encode())
     for name, rows in splits.items():
-        for row in zip([name] * len(rows), rows.ids.tolist(), _keys(rows), rows.label_names(space), strict=True):
-            digest.update(json.dumps(row).encode())
+        digest.update(f"{name} {len(rows)}".encode())
+        for array in (rows.ids, rows.keys, rows.labels):
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, Any]:
-    keys = {name: _keys(rows) for name, rows in splits.items()}
+def _summary(splits: dict[str, StoredRows], gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, Any]:
+    keys = {name: rows.keys for name, rows in splits.items()}
     cut, split = shares(gathered.data), gathered.data.split
     files = {file: count for part in gathered.given.values() for file, count in part.read.items()}
     dropped = {file: count for part in gathered.given.values() for file, count in part.dropped.items()}
-    rows = [key for name in keys for key in keys[name]]
+    rows = np.concatenate([*keys.values()])
     return {
         "fingerprint": _fingerprint(splits, space),
         "labels": list(space.names),
         "kind": space.kind,
         "rows_read": sum(files.values()),
         "nulls_dropped": sum(dropped.values()),
-        "exact_repeats": len(rows) - len(set(rows)),
+        "exact_repeats": len(rows) - len(np.unique(rows)),
         "splits": _sizes(splits, space),
         "train_rows_in": {name: len(known) for name, known in _known(splits).items()},
         "made": {
@@ -242,7 +289,7 @@ def _summary(splits: dict[str, LabelledRows], gathered: Gathered, space: LabelSp
     }
 
 
-def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any], space: LabelSpace) -> None:
+def _save(folder: Path, splits: dict[str, StoredRows], summary: dict[str, Any], space: LabelSpace) -> None:
     """Write all files, the summary last: where it stands, the others are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in splits.items():
@@ -255,14 +302,14 @@ def _save(folder: Path, splits: dict[str, LabelledRows], summary: dict[str, Any]
     write_json(folder / SUMMARY, summary)
 
 
-def _saved_places(folder: Path, summary: dict[str, Any], rows: list[Row]) -> dict[str, list[int]]:
-    """Places in `rows` of those that the saved splits name by id."""
-    place = {row.id: number for number, row in enumerate(rows)}
-    saved: dict[str, list[int]] = {}
+def _saved_places(folder: Path, summary: dict[str, Any], columns: Columns) -> dict[str, Ints]:
+    """Places in `columns` of the rows that the saved splits name by id."""
+    saved: dict[str, Ints] = {}
     for name in summary["splits"]:
-        ids = [json.loads(line)["id"] for line in (folder / f"{name}.jsonl").read_bytes().splitlines()]
+        with (folder / f"{name}.jsonl").open("rb") as file:
+            ids = np.array([json.loads(line)["id"] for line in file], dtype=np.int64)
         # A row that is gone is left out here, and the fingerprint tells.
-        saved[name] = [place[number] for number in ids if number in place]
+        saved[name] = np.flatnonzero(np.isin(columns.ids, ids))
     return saved
 
 

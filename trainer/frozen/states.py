@@ -67,6 +67,12 @@ class FrozenStates:
         return states.view(torch.bfloat16) if self.dtype == torch.bfloat16 else states
 
 
+def drop_states(folder: Path) -> None:
+    """Remove the files of states of a stage that is done."""
+    for path in folder.glob("*.states"):
+        path.unlink()
+
+
 def digest(settings: object, weights: Iterable[tuple[str, torch.Tensor]], encoded: Encoded) -> str:
     """A name for the states that these weights make of these rows. The token ids are those after truncation, so its
     limit and side are in them.

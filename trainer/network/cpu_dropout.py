@@ -6,10 +6,12 @@ dropped is cleared by its bits, and attention runs a few rows at a time, while t
 
 Within `quick_dropout` every `dropout` and `scaled_dot_product_attention` of any network is ours. Draws come from
 torch's own generator, so `torch.manual_seed` and gradient checkpointing hold as before, and the number of threads
-changes nothing.
+changes nothing. Where a network of yours does not get along with it, CLASSIFACT_QUICK_DROPOUT=0 in the environment
+leaves torch's own in place.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from torch.nn import functional
 LEVELS = 1 << 16
 # Attention weights that one piece of work holds: more fall out of the cache.
 PIECE = 1 << 21
+SWITCH = "CLASSIFACT_QUICK_DROPOUT"
 _HALF = (torch.bfloat16, torch.float16)
 _TORCHS_DROPOUT = functional.dropout
 _TORCHS_ATTENTION = functional.scaled_dot_product_attention
@@ -33,7 +36,7 @@ def quick_dropout(device: torch.device) -> Iterator[None]:
     For the whole process, which must not run networks in other threads meanwhile. Torch's function modes would not do:
     they are off in the backward pass, where gradient checkpointing runs layers once more.
     """
-    if device.type != "cpu":
+    if device.type != "cpu" or os.environ.get(SWITCH) == "0":
         yield
         return
     functional.dropout, functional.scaled_dot_product_attention = _dropout, _attention
@@ -60,8 +63,10 @@ def _attention(
 ) -> Any:
     scale = named.get("scale") or query.shape[-1] ** -0.5
     other_kind = bool(more) or named.get("is_causal") or named.get("enable_gqa") or query.dim() != 4
-    learned_bias = attn_mask is not None and attn_mask.requires_grad
-    if other_kind or learned_bias or not _possible(query, dropout_p):
+    # A mask of fewer dimensions, and keys of another batch or other heads, are spread in ways that torch knows.
+    other_shape = key.shape[:2] != query.shape[:2] or value.shape[:3] != key.shape[:3]
+    other_mask = attn_mask is not None and (attn_mask.requires_grad or attn_mask.dim() != 4)
+    if other_kind or other_shape or other_mask or not _possible(query, dropout_p):
         return _TORCHS_ATTENTION(query, key, value, attn_mask, dropout_p, *more, **named)
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.get_autocast_dtype("cpu")) for part in (query, key, value))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trainer.contract.schema import bounded
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -55,17 +57,17 @@ class SplitPart:
         strptime takes it, where times are not ISO 8601. seed: the recipe's where None.
     """
 
-    validation: float = 0.1
-    test: float = 0.0
+    validation: float = bounded(0.1, least=0, below=1)
+    test: float = bounded(0.0, least=0, below=1)
     stratify: bool = True
     group: str | None = None
     similar: bool = False
     time: str | None = None
     time_format: str | None = None
-    seed: int | None = None
+    seed: int | None = bounded(None, least=0, below=2**63)
 
     def __post_init__(self) -> None:
-        if min(self.validation, self.test) < 0 or self.validation + self.test >= 1:
+        if self.validation + self.test >= 1:
             raise ValueError(f"expected shares that leave rows to train on, found {self.validation} and {self.test}")
         if self.group is not None and self.time is not None:
             raise ValueError("expected group or time: a group may lie on both sides of a moment")
@@ -84,11 +86,9 @@ class DataPart:
     validation: tuple[Source, ...] | None = None
     test: tuple[Source, ...] | None = None
     split: SplitPart = field(default_factory=SplitPart)
-    limit: int | None = None
+    limit: int | None = bounded(None, least=2)
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 2:
-            raise ValueError(f"limit: expected at least 2 rows, found {self.limit}")
         if not self.train:
             raise ValueError("train: expected at least one source")
         if self.validation is None and self.split.validation == 0:

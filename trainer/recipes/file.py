@@ -1,6 +1,7 @@
 """A recipe's YAML: read with every problem at once, changed by `--set a.b=c`, written back resolved."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,22 @@ from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
 
+_MERGE = "tag:yaml.org,2002:merge"
+# What changes no statistics may change on a resume: how much memory a step takes, what is kept, who is told, and where
+# the rows lie, which are compared themselves. A training run reads no `sweep`.
+_FREE = re.compile(
+    r"(name|tracking|sweep|select\.keep|model\.sha256)(\..+)?"
+    r"|stages\.\d+\.(batch\.tokens|gradient_checkpointing|freeze\.cache)"
+    r"|(stages\.\d+\.)?data\.(train|validation|test)\.\d+\.files(\..+)?"
+)
+
 
 def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe and apply `a.b=c` settings. File names become absolute ones.
 
     Raises InputError where there is no such file, RecipeError with every problem otherwise.
     """
-    content = _read_yaml(path)
-    problems: list[str] = []
+    content, problems = _read_yaml(path)
     for setting in settings:
         _apply(content, setting, problems)
     return _with_absolute_files(_bind(content, problems, path), path.parent)
@@ -57,6 +66,11 @@ def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
     return [] if ours == theirs else [f"{key}: now {ours!r}, then {theirs!r}"]
 
 
+def is_free(difference: str) -> bool:
+    """Whether a difference that `differences` tells may stand between a run and what is resumed."""
+    return _FREE.fullmatch(difference.partition(": ")[0]) is not None
+
+
 def _bind(content: Any, problems: list[str], where: object) -> Recipe:
     recipe = schema.bind(Recipe, content, problems)
     if recipe is None or problems:
@@ -65,10 +79,10 @@ def _bind(content: Any, problems: list[str], where: object) -> Recipe:
     return recipe
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> tuple[Any, list[str]]:
+    """A recipe's content, and what is wrong with its keys."""
     try:
-        text = path.read_text(encoding="utf-8")
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 -- _Loader is a SafeLoader
+        return _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("there is no such recipe", where=path, do="check the path") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
@@ -77,11 +91,28 @@ def _read_yaml(path: Path) -> Any:
         ) from None
 
 
+def _parse(text: str) -> tuple[Any, list[str]]:
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data(), loader.problems
+    finally:
+        loader.dispose()
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, refusing repeated keys: of two, the first would be lost without a word."""
+    """PyYAML's safe loader, refusing repeated keys: of two, the first would be lost without a word.
+
+    Keys are text. problems: the keys that YAML reads as something else than what is written.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.problems: list[str] = []
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping as SafeLoader does, after looking for repeats."""
+        """Build a mapping as SafeLoader does, after looking for repeats and for keys that are not what they look
+        like.
+        """
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
@@ -89,15 +120,23 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
             seen.add(key.value)
+            read = self.construct_object(key, deep=True)
+            if isinstance(key, yaml.ScalarNode) and str(read).casefold() != key.value.casefold() and key.tag != _MERGE:
+                self.problems.append(
+                    f"line {key.start_mark.line + 1}: YAML reads the key {key.value} as {read!r}; "
+                    f"put {key.value!r} in quotes"
+                )
         return super().construct_mapping(node, deep)
 
 
 def _apply(content: Any, setting: str, problems: list[str]) -> None:
     """Put one `a.b=c` into the tree; a number is a place in a list."""
     path, equals, text = setting.partition("=")
+    value: Any = None
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
+        value, found = _parse(text)
+        problems += [f"--set {setting}: {problem}" for problem in found]
+    except (yaml.YAMLError, RecursionError):
         equals = ""
     if not equals:
         problems.append(f"--set {setting}: expected a.b=value, with a YAML value")

@@ -12,6 +12,7 @@ from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.metrics import METRICS
+from trainer.contract.schema import bounded
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.sweep_part import SweepPart
 
@@ -29,7 +30,7 @@ class ModelPart:
 
     name: str
     sha256: str | None = None
-    dropout: float | None = None
+    dropout: float | None = bounded(None, least=0, below=1)
     head: Literal["keep", "new", "auto"] = "auto"
 
 
@@ -95,36 +96,31 @@ class BatchPart:
     (memory).
     """
 
-    rows: int = 32
-    tokens: int = 4096
-
-    def __post_init__(self) -> None:
-        if self.rows < 1 or self.tokens < 1:
-            raise ValueError("expected rows and tokens of at least 1")
+    rows: int = bounded(32, least=1)
+    tokens: int = bounded(4096, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerPart:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101). warmup: a share of the stage's steps below 1, else
-    steps. layer_decay: what each layer's learning rate is multiplied by, from the one above it.
+    steps. clip_norm: the gradient's largest norm; null for no bound. layer_decay: what each layer's learning rate is
+    multiplied by, from the one above it.
     """
 
-    learning_rate: float = 2.0e-5
-    weight_decay: float = 0.01
-    betas: tuple[float, ...] = (0.9, 0.999)
-    epsilon: float = 1.0e-8
-    warmup: float = 0.1
+    learning_rate: float = bounded(2.0e-5, above=0)
+    weight_decay: float = bounded(0.01, least=0)
+    betas: tuple[float, ...] = bounded((0.9, 0.999), least=0, below=1)
+    epsilon: float = bounded(1.0e-8, above=0)
+    warmup: float = bounded(0.1, least=0)
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    clip_norm: float | None = 1.0
-    layer_decay: float = 1.0
+    clip_norm: float | None = bounded(1.0, above=0)
+    layer_decay: float = bounded(1.0, above=0, most=1)
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate: expected a positive number, found {self.learning_rate}")
-        if self.warmup < 0 or len(self.betas) != 2:
-            raise ValueError("expected a warmup of at least 0 and two betas")
-        if not 0 < self.layer_decay <= 1:
-            raise ValueError(f"layer_decay: expected above 0 and at most 1, found {self.layer_decay}")
+        if len(self.betas) != 2:
+            raise ValueError(f"betas: expected two numbers, found {list(self.betas)}")
+        if self.warmup > 1 and not self.warmup.is_integer():
+            raise ValueError(f"warmup: expected a share below 1 or whole steps, found {self.warmup}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +133,9 @@ class LossPart:
     focal: gamma of the focal loss, which plays down rows that are right already (Lin et al. 2017, arXiv 1708.02002).
     """
 
-    weights: Literal["balanced"] | dict[str, float] | None = None
-    label_smoothing: float = 0.0
-    focal: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1 or self.focal < 0:
-            raise ValueError("expected label_smoothing from 0 to below 1, and focal of at least 0")
+    weights: Literal["balanced"] | dict[str, float] | None = bounded(None, above=0)
+    label_smoothing: float = bounded(0.0, least=0, below=1)
+    focal: float = bounded(0.0, least=0)
 
 
 def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
@@ -163,13 +155,11 @@ class FreezePart:
     """
 
     embeddings: bool = False
-    keep_last_layers: int | None = None
+    keep_last_layers: int | None = bounded(None, least=0)
     patterns: tuple[str, ...] = ()
     cache: bool = True
 
     def __post_init__(self) -> None:
-        if self.keep_last_layers is not None and self.keep_last_layers < 0:
-            raise ValueError(f"keep_last_layers: expected at least 0, found {self.keep_last_layers}")
         _check_patterns("patterns", self.patterns)
 
 
@@ -181,14 +171,12 @@ class LoraPart:
         of the ends of the linear layers' names; all of the encoder's layers that are not frozen where not given.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: int = bounded(8, least=1)
+    alpha: float = bounded(16.0, above=0)
+    dropout: float = bounded(0.0, least=0, below=1)
     targets: tuple[str, ...] = (".*",)
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or not 0 <= self.dropout < 1:
-            raise ValueError("expected a rank of at least 1, and a dropout from 0 to below 1")
         _check_patterns("targets", self.targets)
 
 
@@ -196,8 +184,8 @@ class LoraPart:
 class EarlyStoppingPart:
     """Stop a stage after `patience` evaluations in a row without a gain of more than `min_delta`."""
 
-    patience: int = 3
-    min_delta: float = 0.0
+    patience: int = bounded(3, least=1)
+    min_delta: float = bounded(0.0, least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +196,7 @@ class Stage:
         layers again in the backward pass instead of keeping what they need for it: less memory, about a third slower.
     """
 
-    epochs: int = 3
+    epochs: int = bounded(3, least=1)
     data: DataPart | None = None
     batch: BatchPart = field(default_factory=BatchPart)
     optimizer: OptimizerPart = field(default_factory=OptimizerPart)
@@ -217,11 +205,7 @@ class Stage:
     lora: LoraPart | None = None
     gradient_checkpointing: bool = False
     early_stopping: EarlyStoppingPart | None = None
-    evaluate_every: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or (self.evaluate_every is not None and self.evaluate_every < 1):
-            raise ValueError("expected epochs and evaluate_every of at least 1")
+    evaluate_every: int | None = bounded(None, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,14 +213,12 @@ class SelectPart:
     """metric: what makes a checkpoint the best, on validation. keep: how many of the best stay on disk."""
 
     metric: str = "f1_macro"
-    keep: int = 2
+    keep: int = bounded(2, least=1)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             hint = nearest(self.metric, METRICS) or f"metrics: {', '.join(METRICS)}"
             raise ValueError(f"metric: unknown metric {self.metric!r}; {hint}")
-        if self.keep < 1:
-            raise ValueError(f"keep: expected at least 1, found {self.keep}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +230,7 @@ class Recipe:
     input: InputPart
     labels: LabelsPart
     name: str = "classifier"
-    seed: int = 42
+    seed: int = bounded(42, least=0, below=2**63)
     stages: tuple[Stage, ...] = (Stage(),)
     select: SelectPart = field(default_factory=SelectPart)
     tracking: tuple[str, ...] = ()

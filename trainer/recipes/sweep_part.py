@@ -1,10 +1,11 @@
 """The recipe's `sweep` part: what a search may change, and how it looks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.contract.errors import nearest
 from trainer.contract.metrics import METRICS
+from trainer.contract.schema import bounded
 
 # A value of these would change the rows that trials are measured on, or what their figures mean.
 _FIXED = ("data", "labels", "name", "select", "sweep", "tracking")
@@ -21,7 +22,7 @@ class Dimension:
 
     low: int | float | None = None
     high: int | float | None = None
-    step: int | float | None = None
+    step: int | float | None = bounded(None, above=0)
     log: bool = False
     choices: tuple[Any, ...] | None = None
 
@@ -35,8 +36,6 @@ class Dimension:
             raise ValueError("expected choices, or low and a high that is not below it")
         elif self.log and (self.low <= 0 or self.step is not None):
             raise ValueError("log: expected a low above 0 and no step")
-        elif self.step is not None and self.step <= 0:
-            raise ValueError(f"step: expected a positive number, found {self.step}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +54,17 @@ class SweepPart:
     """
 
     space: dict[str, Dimension]
-    trials: int = 20
+    trials: int = bounded(20, least=1)
     sampler: Literal["tpe", "random", "grid"] = "tpe"
     pruner: Literal["median", "halving", "none"] = "median"
-    startup: int | None = None
+    startup: int | None = bounded(None, least=1)
     metric: str | None = None
-    seeds: tuple[int, ...] = field(default=())
+    seeds: tuple[int, ...] = bounded((), least=0, below=2**63)
     refit: bool = False
 
     def __post_init__(self) -> None:
-        if not self.space or self.trials < 1 or (self.startup is not None and self.startup < 1):
-            raise ValueError("expected a space of at least one setting, and trials and startup of at least 1")
+        if not self.space:
+            raise ValueError("space: expected at least one setting")
         if self.metric is not None and self.metric not in METRICS:
             hint = nearest(self.metric, METRICS) or f"metrics: {', '.join(METRICS)}"
             raise ValueError(f"metric: unknown metric {self.metric!r}; {hint}")

@@ -15,12 +15,14 @@ from trainer.contract.figures import read_figures, write_figures
 from trainer.contract.files import refuse_existing, remove_partials
 from trainer.contract.locks import hold
 from trainer.data.splits import Splits
-from trainer.recipes.file import differences, load, save
+from trainer.recipes.file import differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.track import LAUNCH, METRICS_FILE
 
 METRICS = "metrics.json"
 RECIPE = "recipe.yaml"
+# Hidden, and of the name that a first file's remains have, so that an output with nothing else in it counts as free.
+LOCK = f".{RECIPE}.lock"
 
 
 def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerator) -> dict[str, Any] | None:
@@ -40,7 +42,7 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
             save(recipe, saved)
         if accelerator.is_main_process:
             (out / "checkpoints").mkdir(exist_ok=True)
-        other = differences(recipe.plain(), load(saved).plain())
+        other = [text for text in differences(recipe.plain(), load(saved).plain()) if not is_free(text)]
         if other:
             raise InputError(
                 "the run was made by another recipe",
@@ -77,7 +79,19 @@ def sole_writer(out: Path, accelerator: Accelerator) -> AbstractContextManager[N
 
     Raises InputError where another one is in it.
     """
-    return locked(out / "recipe.yaml", wait=False) if accelerator.is_main_process else nullcontext()
+    # A file of its own: the recipe's is replaced by a resume that changes it, and a lock stays with the old one.
+    return locked(out / LOCK, wait=False) if accelerator.is_main_process else nullcontext()
+
+
+def take_over(recipe: Recipe, out: Path, accelerator: Accelerator) -> list[str]:
+    """Make `recipe` the run's where it differs in what `open_run` lets differ; gives the differences. Only the sole
+    writer may call it.
+    """
+    changes = differences(recipe.plain(), load(out / RECIPE).plain())
+    accelerator.wait_for_everyone()
+    if changes and accelerator.is_main_process:
+        save(recipe, out / RECIPE)
+    return changes
 
 
 @contextmanager
@@ -94,7 +108,8 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
             and not (out / METRICS_FILE).exists()
             and not any((out / "checkpoints").iterdir())
         ):
-            (out / "recipe.yaml").unlink(missing_ok=True)
+            for name in (RECIPE, LOCK):
+                (out / name).unlink(missing_ok=True)
             (out / "checkpoints").rmdir()
             shutil.rmtree(out / "splits", ignore_errors=True)
             with suppress(OSError):

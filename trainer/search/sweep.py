@@ -19,7 +19,8 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.figures import weights
 from trainer.contract.files import read_json, refuse_existing, write_json
-from trainer.recipes.file import changed, differences, load, save
+from trainer.data.splits import drop_stored
+from trainer.recipes.file import changed, differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
 from trainer.run_folder.folder import locked
@@ -109,7 +110,7 @@ def _open_folder(job: SweepJob) -> None:
     now, then = job.recipe.plain(), load(saved).plain()
     # A search may go on for longer than was first asked for.
     then["sweep"]["trials"] = now["sweep"]["trials"]
-    other = differences(now, then)
+    other = [text for text in differences(now, then) if text.startswith("sweep") or not is_free(text)]
     if other:
         raise InputError(
             "the search was started with another recipe",
@@ -120,7 +121,7 @@ def _open_folder(job: SweepJob) -> None:
 
 
 def _prepare(work: Search) -> None:
-    prepare_splits(work.base, work.job.out)
+    prepare_splits(work.base, work.job.out, say=work.say)
     search.fill(work.study, work.part, work.space, work.base.seed)
     ended = len(search.ended(work.study))
     total = search.budget(work.part, work.space)
@@ -262,4 +263,5 @@ def _finish(work: Search) -> dict[str, Any]:
         if result != written:
             write_json(out / RESULT, result)
     shutil.rmtree(out / "cache", ignore_errors=True)
+    drop_stored(out / "splits")
     return result

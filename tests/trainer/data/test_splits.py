@@ -51,11 +51,11 @@ def test_changed_rows_do_not_fit_saved_splits(tmp_path: Path, change: tuple[str,
     """A changed label or text and a lost row are noticed, and the saved splits stay as they are."""
     file = write(tmp_path, balanced(100))
     made(tmp_path, {"train": {"files": file}})
-    before = {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()}
+    before = {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir() if path.is_file()}
     write(tmp_path, balanced(100).replace(*change))
     with pytest.raises(InputError, match="not those that the saved splits were made of"):
         made(tmp_path, {"train": {"files": file}})
-    assert {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir()} == before
+    assert {path.name: path.read_bytes() for path in (tmp_path / "splits").iterdir() if path.is_file()} == before
 
 
 def test_moved_files_fit_saved_splits(tmp_path: Path) -> None:
@@ -305,5 +305,5 @@ def test_rows_that_share_a_key_share_a_unit(keys: list[tuple[int, int]]) -> None
 def test_every_unit_is_allocated_once(rows: list[list[bool]], seed: int) -> None:
     """Every unit, also one without labels, gets one of the splits."""
     counts = np.column_stack([np.array(rows, dtype=float), np.ones(len(rows))])
-    chosen = allocate(counts, np.array([0.7, 0.1, 0.2]), np.random.default_rng(seed))
+    chosen = allocate(counts, np.arange(len(rows)), np.array([0.7, 0.1, 0.2]), np.random.default_rng(seed))
     assert set(chosen.tolist()) <= {0, 1, 2}

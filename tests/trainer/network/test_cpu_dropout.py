@@ -177,3 +177,31 @@ def test_another_device_keeps_its_own() -> None:
     torch.manual_seed(2)
     with quick_dropout(torch.device("cuda")):
         assert torch.equal(functional.dropout(torch.ones(100), 0.5), expected)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (2, 5, 7), (1, 7)])
+def test_a_mask_of_fewer_dimensions_is_left_to_torch(shape: tuple[int, ...]) -> None:
+    """A mask that torch spreads over rows and heads gives torch's own result, and no error."""
+    query, key, value = parts(torch.float32)
+    mask = torch.zeros(shape)
+
+    def drawn(quick: bool) -> torch.Tensor:
+        torch.manual_seed(5)
+        with quick_dropout(CPU) if quick else nullcontext():
+            found: torch.Tensor = functional.scaled_dot_product_attention(query, key, value, mask, 0.3)
+        return found
+
+    assert torch.equal(drawn(quick=True), drawn(quick=False))
+
+
+def test_the_environment_leaves_torchs_own_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the switch at 0 the draws are torch's; without it they are not."""
+
+    def drawn(quick: bool) -> torch.Tensor:
+        torch.manual_seed(5)
+        with quick_dropout(CPU) if quick else nullcontext():
+            return functional.dropout(torch.ones(1000), 0.3)
+
+    assert not torch.equal(drawn(quick=True), drawn(quick=False))
+    monkeypatch.setenv(dropout.SWITCH, "0")
+    assert torch.equal(drawn(quick=True), drawn(quick=False))

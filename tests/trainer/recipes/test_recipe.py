@@ -112,7 +112,22 @@ def test_a_missing_recipe_is_an_input_error(tmp_path: Path) -> None:
         ("data", {"train": {"files": "a.csv"}, "split": {"validation": 0.6, "test": 0.4}}, "leave rows to train on"),
         ("stages", [], "at least one"),
         ("stages", [{"epochs": 0}], "at least 1"),
-        ("stages", [{"optimizer": {"learning_rate": -1}}], "positive number"),
+        ("stages", [{"optimizer": {"learning_rate": -1}}], "learning_rate: expected above 0, found -1"),
+        ("stages", [{"optimizer": {"clip_norm": 0}}], "clip_norm: expected above 0, found 0"),
+        ("stages", [{"optimizer": {"betas": [0.9, 5]}}], "betas[1]: expected at least 0 and below 1, found 5"),
+        ("stages", [{"optimizer": {"epsilon": 0}}], "epsilon: expected above 0, found 0"),
+        ("stages", [{"optimizer": {"weight_decay": -0.1}}], "weight_decay: expected at least 0"),
+        ("stages", [{"optimizer": {"warmup": 1.5}}], "warmup: expected a share below 1 or whole steps"),
+        ("stages", [{"loss": {"weights": {"a": 0}}}], "loss.weights.a: expected above 0, found 0"),
+        ("stages", [{"loss": {"weights": {"a": 2, "b": -1}}}], "loss.weights.b: expected above 0, found -1"),
+        ("stages", [{"early_stopping": {"patience": 0}}], "patience: expected at least 1, found 0"),
+        ("stages", [{"early_stopping": {"min_delta": -1}}], "min_delta: expected at least 0"),
+        ("stages", [{"lora": {"alpha": 0}}], "alpha: expected above 0"),
+        ("stages", [{"evaluate_every": 0}], "evaluate_every: expected at least 1"),
+        ("model", {"name": "m", "dropout": 7}, "model.dropout: expected at least 0 and below 1, found 7"),
+        ("seed", -1, "seed: expected at least 0"),
+        ("data", {"train": {"files": "a.csv"}, "split": {"seed": -1}}, "split.seed: expected at least 0"),
+        ("sweep", {"space": {"seed": {"choices": [1]}}, "seeds": [-1], "trials": 0}, "sweep.seeds[0]: expected"),
         ("stages", [{"loss": {"label_smoothing": 1}}], "label_smoothing"),
         ("select", {"keep": 0}, "at least 1"),
     ],
@@ -120,6 +135,32 @@ def test_a_missing_recipe_is_an_input_error(tmp_path: Path) -> None:
 def test_values_out_of_range_are_refused(tmp_path: Path, part: str, value: object, message: str) -> None:
     """Numbers that cannot work are found when the recipe is read, not an hour later."""
     assert message in problems(written(tmp_path, {**LEAST, part: value}))
+
+
+def test_numbers_out_of_bounds_are_told_with_all_other_problems(tmp_path: Path) -> None:
+    """Bounds belong to the fields: numbers of several parts and a misspelt key are told in one go."""
+    content = {**LEAST, "seed": -1, "stages": [{"epochs": 0, "batch": {"rows": 0, "tokens": 0}, "epoch": 3}]}
+    text = problems(written(tmp_path, content))
+    for part in ("5 problems", "seed:", "stages[0].epochs:", "batch.rows:", "batch.tokens:", "epoch: unknown key"):
+        assert part in text
+
+
+@pytest.mark.parametrize("key", ["no", "yes", "on", "~", "010", "1_000", "1.50"])
+def test_a_key_that_yaml_reads_otherwise_wants_quotes(tmp_path: Path, key: str) -> None:
+    """Keys are text: one that YAML takes for a boolean, nothing or another number is told with its line, in
+    the file and in a setting.
+    """
+    text = yaml.safe_dump(LEAST)
+    told = problems(written(tmp_path, f"{text}sweep: {{space: {{{key}: {{choices: [1]}}}}}}\n"))
+    assert f"put '{key}' in quotes" in told
+    assert f"line {text.count(chr(10)) + 1}: " in told
+    assert f"put '{key}' in quotes" in problems(written(tmp_path, text), f"labels.mapping={{{key}: a}}")
+
+
+def test_plain_numbers_as_keys_stay_text(tmp_path: Path) -> None:
+    """0 and True are what they look like, with and without quotes."""
+    path = written(tmp_path, {**LEAST, "labels": {"column": "l", "mapping": {0: "a", "1": "b", True: "c"}}})
+    assert load(path).labels.mapping == {"0": "a", "1": "b", "True": "c"}
 
 
 def test_a_metric_of_one_label_is_refused_for_multi_label(tmp_path: Path) -> None:

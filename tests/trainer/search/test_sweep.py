@@ -247,7 +247,7 @@ def test_an_unknown_dimension_gets_the_nearest_name(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as error:
         run(recipe, tmp_path / "out")
     assert "did you mean 'learning_rate'?" in str(error.value)
-    assert "expected epochs" in str(error.value)
+    assert "epochs: expected at least 1, found 0" in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
