@@ -14,8 +14,8 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.data.columns import Columns
 from trainer.data.gather import Gathered, divide, gather
+from trainer.data.refusals import refuse_unlearnable, refuse_unmeasurable
 from trainer.data.rows import Row, RowsRead
-from trainer.data.splits import refuse_unlearnable
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
 
@@ -179,6 +179,7 @@ def _facts(
     try:
         labels = {name: gathered.columns.label_ids(space, chosen) for name, chosen in places.items()}
         refuse_unlearnable(labels, space, gathered.where)
+        refuse_unmeasurable(labels["validation"], space, recipe.metrics, gathered.where)
     except InputError as error:
         findings.append(_refused("split", error))
     return Facts(recipe=recipe, gathered=gathered, space=space, rows=rows, splits=splits), read, findings

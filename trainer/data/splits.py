@@ -23,6 +23,7 @@ from trainer.contract.labels import LabelSpace
 from trainer.data.columns import Columns, Ints, wholes
 from trainer.data.gather import Gathered, divide, gather, shares
 from trainer.data.readers import seen
+from trainer.data.refusals import label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
 from trainer.data.stored import STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
@@ -30,12 +31,10 @@ from trainer.recipes.recipe import Recipe
 
 SUMMARY = "splits.json"
 KNOWN = "also_in_train.json"
-SHOWN = 5
 # The least that an export is proved with.
 HELD = 32
 _SOURCE = "source.json"
 Say = Callable[[str], None]
-Labels = NDArray[np.int64] | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +120,7 @@ def _read(recipe: Recipe, data: DataPart, folder: Path, store: Path, space: Labe
         _check_fingerprint(summary, _fingerprint(splits, space), folder)
         return
     refuse_unlearnable({name: rows.labels for name, rows in splits.items()}, space, gathered.where)
+    refuse_unmeasurable(splits["validation"].labels, space, recipe.metrics, gathered.where)
     if "test" in splits:
         refuse_known(splits["validation"], splits["test"], "validation rows", "test rows")
     _save(folder, splits, _summary(splits, gathered, space, recipe.seed), space)
@@ -177,63 +177,6 @@ def also_in_train(folder: Path, name: str) -> NDArray[np.int64]:
     """Ids of a saved split's rows that stand word by word among the training rows; none where nothing was noted."""
     noted = read_json(folder / KNOWN) if (folder / KNOWN).exists() else {}
     return np.array(noted.get(name, []), dtype=np.int64)
-
-
-def refuse_unlearnable(labels: dict[str, Labels], space: LabelSpace, where: str) -> None:
-    """Raise InputError where splits cannot be learnt from or measured on: one class only, no rows, a label that no
-    training row has. labels: of each split's rows.
-    """
-    totals = {name: label_counts(rows, space) for name, rows in labels.items()}
-    present = [name for name, count in totals["train"].items() if count]
-    if space.kind == "single" and len(present) == 1:
-        raise InputError(
-            "the training rows have one class only",
-            where=where,
-            found=f"only {present[0]!r}",
-            expected="two labels or more",
-            do="check labels.column and the files",
-        )
-    for name, rows in labels.items():
-        if not len(rows):
-            raise InputError(
-                f"the {name} split has no rows",
-                where=where,
-                found=", ".join(f"{other} {len(part)}" for other, part in labels.items()),
-                do="give more rows or groups, a larger share, or files of its own for the split",
-            )
-    unlearnt = [
-        name for name in space.names if not totals["train"][name] and any(total[name] for total in totals.values())
-    ]
-    if unlearnt:
-        raise InputError(
-            "labels stand in no training row",
-            where=where,
-            found=", ".join(map(repr, unlearnt)),
-            do="give more rows of them, or split otherwise (another seed, no group)",
-        )
-
-
-def refuse_known(known: StoredRows, held: StoredRows, of_known: str, of_held: str) -> None:
-    """Raise InputError where held-out rows stand word by word among rows that chose or trained the model: their figures
-    would be of memory. of_known, of_held: what the rows are, in words.
-    """
-    places = np.flatnonzero(np.isin(held.keys, known.keys)).tolist()
-    if not places:
-        return
-    keys = known.keys.tolist()
-    both = [f"{known.places[keys.index(int(held.keys[place]))]} = {held.places[place]}" for place in places[:SHOWN]]
-    raise InputError(
-        f"{len(places)} of the {of_held} stand among the {of_known}",
-        where=held.places[places[0]],
-        found="; ".join(both) + (f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""),
-        do="take them out of one of the files",
-    )
-
-
-def label_counts(labels: Labels, space: LabelSpace) -> dict[str, int]:
-    """Rows of each label."""
-    counts = labels.sum(axis=0) if space.kind == "multi" else np.bincount(labels.astype(np.int64), minlength=len(space))
-    return dict(zip(space.names, counts.tolist(), strict=True))
 
 
 def _known(splits: dict[str, StoredRows]) -> dict[str, list[int]]:

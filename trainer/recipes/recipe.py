@@ -245,6 +245,12 @@ class Recipe:
                     f"{key}.metric: {metric} is of one label; use f1_micro or f1_macro for multi-label rows"
                 )
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """The metrics that choose, by the key that names each."""
+        own = {"select.metric": self.select.metric}
+        return own if self.sweep is None or self.sweep.metric is None else own | {"sweep.metric": self.sweep.metric}
+
     def plain(self) -> dict[str, Any]:
         """The recipe as JSON-like values: what the run keeps, and what a resume is compared with."""
         return {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
