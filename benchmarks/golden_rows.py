@@ -97,13 +97,15 @@ def main() -> None:
     noise = np.random.default_rng(0).normal(0, 0.5, own.shape).astype(np.float32)
     found |= {"torch": torch, "halved": own / 2, "tripled": own * 3, "noise of 0.5": own + noise}
     labels = bundle.contract.labels
-    decisions = labels.decode(own)
+    decisions, truth = labels.decode(own), labels.decode(torch)
     for name, logits in found.items():
         difference = np.abs(logits - own)
-        changed = round((1 - decisions.agreement(labels.decode(logits))) * len(rows))
+        scores = labels.decode(logits)
+        changed = round((1 - decisions.agreement(scores)) * len(rows))
         print(
-            f"{name:<20} largest {difference.max():.6f}  rms {np.sqrt(np.square(difference).mean()):.6f}  "
-            f"decided otherwise {changed}"
+            f"{name:<20} largest {difference.max():.6f}  rms {np.sqrt(np.square(difference).mean()):.6f}  decided "
+            f"otherwise {changed}  as torch {truth.agreement(scores):.3f}",
+            flush=True,
         )
 
 
