@@ -116,6 +116,10 @@ class ExportManifest:
     versions: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
     test_metrics: dict[str, Any] | None = None
+    constant: dict[str, Any] | None = None
+    """What the best answer that does not look at the text is worth on the validation rows, and whether the model beats
+    it: see trainer/contract/constant.py.
+    """
     unproven: dict[str, str] = field(default_factory=dict)
 
 

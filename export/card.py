@@ -21,13 +21,13 @@ A {kind} text classifier ({model_type}), exported by Classifact. It decides betw
 
 ## What it was accepted on
 
-Each file was compared with the torch model in fp32 on {rows:,} validation rows of all lengths.
+Each file was compared with the torch model in fp32 on {rows:,} validation rows of all lengths{which}.
 
 | file | size | same decision | largest probability difference | {metric} | drop [95 % interval] |
 |---|--:|--:|--:|--:|--:|
 {table}
 
-torch in fp32: {metric} {torch_value:.4f} on these rows. {tested}
+torch in fp32: {metric} {torch_value:.4f} on these rows. {constant}{tested}
 
 ## How to use it
 
@@ -64,11 +64,38 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         metric=parity.metric,
         torch_value=parity.torch_value,
         table="\n".join(_row(graph) for graph in manifest.graphs.values()),
-        tested="Figures on test rows are in `manifest.json` under `test_metrics`."
-        if manifest.test_metrics
-        else "It was not evaluated on test rows before it was exported.",
+        which=_which(manifest),
+        constant=_constant(manifest),
+        tested=_tested(manifest),
     )
     path.write_text(text, encoding="utf-8")
+
+
+def _which(manifest: ExportManifest) -> str:
+    """What is special about the validation rows."""
+    refit, known = manifest.training.get("refit"), manifest.training.get("train_rows_in", {}).get("validation", 0)
+    told = f", held back when {refit['joined']:,} others were trained on" if refit else ""
+    return told + (f" ({known:,} of the validation rows also stand in the training rows)" if known else "")
+
+
+def _constant(manifest: ExportManifest) -> str:
+    """What one answer for all rows is worth, so that the figure above it means something."""
+    found = manifest.constant
+    if found is None:
+        return ""
+    if not found["beaten"]:
+        return "**It has learnt nothing: one answer for all rows is as good.** "
+    if found["value"] is None or found["metric"] == "loss":
+        return f"The label shares alone have a loss of {found['loss']:.4f}. "
+    return f"One answer for all rows: {found['metric']} {found['value']:.4f}. "
+
+
+def _tested(manifest: ExportManifest) -> str:
+    if not manifest.test_metrics:
+        return "It was not evaluated on test rows before it was exported."
+    known = manifest.test_metrics.get("also_in_train", {}).get("rows", 0)
+    told = f" {known:,} of the test rows also stand in the training rows." if known else ""
+    return f"Figures on test rows are in `manifest.json` under `test_metrics`.{told}"
 
 
 def _input(manifest: ExportManifest) -> str:

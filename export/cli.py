@@ -81,6 +81,7 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=True,
     help="Race the graphs on this machine, to keep what is faster and say by how much.",
 )
+@click.option("--anyway", is_flag=True, help="Export a model that has learnt nothing too.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
 def export_command(**options: Any) -> None:

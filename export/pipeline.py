@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from export.bundle import ExportManifest, hash_files, write_manifest
@@ -13,10 +13,11 @@ from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.progress import Progress
 from export.proof.measure import Measure
-from export.proof.parity import Bounds, Truth
+from export.proof.parity import Bounds, Truth, nothing_learnt
 from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
+from trainer.contract.constant import Constant
 from trainer.contract.files import atomic_folder, read_json, write_json
 from trainer.opening.tokenizer import clean_settings
 
@@ -56,6 +57,8 @@ class ExportJob:
     packing: bool = False
     timing: bool = True
     quiet: bool = False
+    anyway: bool = False
+    """Whether to export a model that is no better than one answer for all rows."""
 
     def graph_job(self) -> GraphJob:
         """What files to make. int8's probabilities may move: its decisions and its metric count."""
@@ -70,7 +73,8 @@ class ExportJob:
 def export(job: ExportJob) -> ExportManifest:
     """Export a run's best checkpoint to a bundle at `job.out`, which appears whole or not at all.
 
-    Raises InputError and ArtifactError for a run that cannot be exported, GateError where a file fails its gate.
+    Raises InputError and ArtifactError for a run that cannot be exported, GateError where a file fails its gate or
+    the model has learnt nothing.
     """
     progress = Progress(quiet=job.quiet)
     with atomic_folder(job.out) as folder:
@@ -82,6 +86,10 @@ def export(job: ExportJob) -> ExportManifest:
             logits = reference_logits(source.checkpoint.path, sample, tick)
         contract = source.checkpoint.contract
         truth = Truth.of(logits, sample.rows.labels, contract.labels, source.checkpoint.metric)
+        constant = Constant.of(sample.rows.labels, contract.labels, truth.metric)
+        learnt = truth.beats(constant)
+        if not learnt and not job.anyway:
+            raise nothing_learnt(truth, constant)
         measure = Measure(sample=sample, truth=truth, progress=progress, timing=job.timing)
         graphs = write_graphs(job.graph_job(), source, measure, folder)
         _write_config(source, folder)
@@ -96,6 +104,7 @@ def export(job: ExportJob) -> ExportManifest:
             versions=_versions(),
             training=source.training,
             test_metrics=source.test_metrics,
+            constant={**asdict(constant), "beaten": learnt},
             unproven={packing.FILE: packing.NOTE} if job.packing else {},
         )
         write_card(folder / "README.md", manifest)

@@ -42,6 +42,10 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
         figures = "  ".join(f"{name} {shown(value)}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
+        if not (result["constant"] or {}).get("beaten", True):
+            from trainer.contract.constant import REMEDY
+
+            click.echo(f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}")
         click.echo(json_line({"run": str(out), **result}))
 
 
@@ -154,7 +158,7 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 
     result = measure(MeasureJob(run=run, split=split, tokens=tokens))
     click.echo(table(result))
-    told = ("split", "checkpoint", "rows", "metrics", "also_in_train")
+    told = ("split", "checkpoint", "rows", "metrics", "constant", "also_in_train")
     click.echo(json_line({"run": str(run), **{name: result[name] for name in told}}))
 
 

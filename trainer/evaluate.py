@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.constant import REMEDY, Constant
 from trainer.contract.figures import weights, write_figures
 from trainer.contract.files import atomic_file, json_line, sha256
 from trainer.contract.labelled import LabelledRows
@@ -52,13 +53,19 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
+    constant = Constant.of(rows.labels, space, checkpoint.metric)
+    figures = _figures(scores, rows.labels, space)
     result = {
         "split": job.split,
         "checkpoint": checkpoint.path.name,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
         "metric": checkpoint.metric,
-        "metrics": _figures(scores, rows.labels, space),
+        "metrics": figures,
+        "constant": {
+            **asdict(constant),
+            "beaten": constant.beaten_by({name: figure["value"] for name, figure in figures.items()}),
+        },
         "also_in_train": _also_in_train(job, rows, scores, space),
         "per_class": per_class(scores, rows.labels, space),
         "confusion": confusion(scores, rows.labels, space).tolist(),
@@ -78,6 +85,8 @@ def table(result: dict[str, Any]) -> str:
         f"checkpoint {result['checkpoint']}",
         *_lines(result["metrics"]),
     ]
+    if not result["constant"]["beaten"]:
+        lines.append(f"the model has learnt nothing: one answer for all rows is as good; {REMEDY}")
     if known["rows"]:
         count, rows = known["rows"], result["rows"]
         lines.append(

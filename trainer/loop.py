@@ -6,7 +6,7 @@ process runs its share in micro-batches that fit in memory, and the loss is divi
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from trainer.batches import MicroBatch, micro_batches, plan_epoch
+from trainer.contract.constant import LEAST_GAIN, REMEDY, Constant
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.labels import LabelSpace
@@ -28,6 +29,9 @@ from trainer.processes.trained import Trained
 from trainer.recipes.recipe import Recipe, Stage
 from trainer.run_folder.keeper import Interrupted, Keeper, Progress, StopRequest, goodness
 from trainer.run_folder.track import Track
+
+# In shorter epochs the loss of a quarter says nothing.
+LEAST_BATCHES = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,7 @@ def fit(job: Fit, progress: Progress) -> Progress:
     batches = math.ceil(len(lengths) / stage.batch.rows)
     before = progress.step - progress.epoch * batches - progress.batch
     job.track.start(stage.epochs * batches, progress.step - before)
+    losses: list[float] = []
     while progress.epoch < stage.epochs and not progress.stage_done:
         plan = plan_epoch(lengths, stage.batch.rows, (job.recipe.seed, progress.stage, progress.epoch))
         for number in range(progress.batch, batches):
@@ -88,6 +93,9 @@ def fit(job: Fit, progress: Progress) -> Progress:
             }
             values = {"loss": result.loss, "learning_rate": rate, "gradient_norm": result.norm}
             job.track.step(place, values, result.tokens)
+            if progress.epoch == 0:
+                losses.append(result.loss)
+                warn_early(job, losses, number + 1, batches)
             last = number + 1 == batches
             due = last or (stage.evaluate_every is not None and (progress.step - before) % stage.evaluate_every == 0)
             if due or result.stop:
@@ -190,7 +198,12 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
         epoch = progress.epoch + progress.batch / place["batches"]
         job.keeper.save_checkpoint(job.classifier, progress, epoch, value)
     job.accelerator.wait_for_everyone()
-    job.track.evaluation(place, metrics, f"(best {metric})" if better else "")
+    constant = Constant.of(job.validation.rows.labels, job.space, metric)
+    learnt = constant.beaten_by(metrics)
+    notes = [f"(best {metric})"] * better + [f"no better than one answer for all rows ({constant.said()})"] * (
+        not learnt
+    )
+    job.track.evaluation(place, metrics, " ".join(notes), {**asdict(constant), "beaten": learnt})
     poor = 0 if better else progress.poor + 1
     if patience and poor >= patience.patience:
         job.track.say(f"no gain in {poor} evaluations: the stage stops early")
@@ -200,6 +213,21 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
         poor=poor,
         stage_done=patience is not None and poor >= patience.patience,
     )
+
+
+def warn_early(job: Fit, losses: list[float], done: int, batches: int) -> None:
+    """Say while there is time, half way and three quarters through the first epoch, that the loss stands where the
+    label shares alone bring it: such a network gives every row one answer, and seldom leaves it.
+    """
+    window = batches // 4
+    if batches < LEAST_BATCHES or len(losses) < window or done not in (batches // 2, 3 * batches // 4):
+        return
+    mean, shares = float(np.mean(losses[-window:])), job.loss.of_shares()
+    if mean > (1 - LEAST_GAIN) * shares:
+        job.track.say(
+            f"warning: the loss of the last {window} steps, {mean:.4f}, is still that of the label shares alone "
+            f"({shares:.4f}): the network gives every row the same answer; stop and {REMEDY}"
+        )
 
 
 def gather_weights(job: Fit) -> None:

@@ -19,11 +19,17 @@ class Loss:
     def __init__(self, part: LossPart, space: LabelSpace, labels: Labels) -> None:
         self._part = part
         self._multi = space.kind == "multi"
+        self._rows = len(labels)
+        self._counts = _counts(labels, space)
         weights = _weights(part, space, labels)
         self._weights = None if weights is None else torch.tensor(weights, dtype=torch.float32)
 
     def total(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The sum of the rows' losses, in fp32. logits [B, C]; labels int64 [B], or bool [B, C] for multi-label."""
+        return self._each(logits, labels).sum()
+
+    def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each row, [B], or for multi-label of each row's labels, [B, C]."""
         logits = logits.float()
         weights = None if self._weights is None else self._weights.to(logits.device)
         if not self._multi:
@@ -37,10 +43,39 @@ class Loss:
             each = functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
             right = torch.where(labels.bool(), logits.sigmoid(), (-logits).sigmoid())
         if not self._part.focal:
-            return each.sum()
+            return each
         # At 0 a power below 1 has no slope, and its NaN would reach every weight.
         wrong = (1 - right).clamp_min(torch.finfo(torch.float32).tiny)
-        return (wrong**self._part.focal * each).sum()
+        return wrong**self._part.focal * each
+
+    def constant(self) -> Tensor:
+        """The logits [C] that are best where every row gets the same ones: the log-odds of the training rows' label
+        shares (their logarithms for single labels), as weights and label smoothing bend them. The focal factor is left
+        out: it has no closed form (Lin et al. 2017, section 4.1, start from the shares too).
+        """
+        # A label without a row, or one of every row, has no finite log-odds: half a row stands for what was not seen.
+        counts = torch.from_numpy(self._counts).double().clamp(0.5, self._rows - 0.5)
+        weights = torch.ones_like(counts) if self._weights is None else self._weights.double()
+        smooth = self._part.label_smoothing
+        if self._multi:
+            positive = counts * (1 - smooth) + self._rows * smooth / 2
+            return (weights * positive / (self._rows - positive)).log().float()
+        mass = (1 - smooth) * weights * counts + smooth / len(counts) * weights * self._rows
+        return (mass / mass.sum()).log().float()
+
+    def of_shares(self) -> float:
+        """The mean loss of the training rows where every row gets the `constant` logits: what a network that has
+        learnt nothing but the label shares comes to.
+        """
+        size = len(self._counts)
+        counts = torch.from_numpy(self._counts).double()
+        if self._multi:
+            both = torch.tensor([[True], [False]]).expand(2, size)
+            each = self._each(self.constant().expand(2, size), both).double()
+            return float((each * torch.stack([counts, self._rows - counts])).sum() / (self._rows * size))
+        each = self._each(self.constant().expand(size, size), torch.arange(size)).double()
+        weights = torch.ones_like(counts) if self._weights is None else self._weights.double()
+        return float((each * counts).sum() / (weights * counts).sum())
 
     def normaliser(self, labels: Labels) -> float:
         """What the total of a whole optimizer batch is divided by: weights of its rows, or its rows times labels."""
@@ -64,6 +99,12 @@ def _weights(part: LossPart, space: LabelSpace, labels: Labels) -> NDArray[np.fl
                     do=nearest(name, space.names),
                 )
         return np.array([part.weights.get(name, 1.0) for name in space.names])
-    counts = labels.sum(axis=0) if space.kind == "multi" else np.bincount(labels.astype(np.int64), minlength=len(space))
-    counts = np.maximum(counts, 1)
+    counts = np.maximum(_counts(labels, space), 1)
     return (len(labels) - counts) / counts if space.kind == "multi" else len(labels) / (len(space) * counts)
+
+
+def _counts(labels: Labels, space: LabelSpace) -> NDArray[np.int64]:
+    """Rows of each label, [C]."""
+    if space.kind == "multi":
+        return np.asarray(labels.sum(axis=0), dtype=np.int64)
+    return np.bincount(labels.astype(np.int64), minlength=len(space)).astype(np.int64)

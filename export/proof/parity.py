@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Parity
 from trainer.contract import metrics
+from trainer.contract.constant import REMEDY, Constant
 from trainer.contract.errors import ArtifactError, GateError
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.resample import Interval, resampled
@@ -56,6 +57,11 @@ class Truth:
         """The metric of some scores of these rows."""
         return metrics.compute(self.metric, scores, self.labels, self.space)
 
+    def beats(self, constant: Constant) -> bool:
+        """Whether torch's scores are better than one answer for all rows."""
+        loss = metrics.compute("loss", self.scores, self.labels, self.space)
+        return constant.beaten_by({self.metric: self.value(self.scores), "loss": loss})
+
     def compare(self, logits: NDArray[np.float32]) -> Parity:
         """How a file's logits [N, C] compare. Raises GateError where any is not finite."""
         if not np.isfinite(logits).all():
@@ -87,6 +93,18 @@ class Truth:
             resampled([self.metric], each, self.labels, self.space)[self.metric] for each in (self.scores, scores)
         )
         return Interval.of(sign * (self.value(self.scores) - self.value(scores)), sign * (torch - file))
+
+
+def nothing_learnt(truth: Truth, constant: Constant) -> GateError:
+    """The error of a model whose every answer may be the same: each file of it would agree with it."""
+    loss = metrics.compute("loss", truth.scores, truth.labels, truth.space)
+    return GateError(
+        "the model has learnt nothing: no bundle was written",
+        where=f"{len(truth.labels)} validation rows",
+        found=f"{truth.metric} {metrics.shown(truth.value(truth.scores))}, loss {metrics.shown(loss)}",
+        expected=f"better than one answer for all rows ({constant.said()})",
+        do=f"train again: {REMEDY}; or export it --anyway",
+    )
 
 
 def failures(parity: Parity, bounds: Bounds) -> list[str]:

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import load_file, save_file
 
 from export import cli
 from export import precisions as graphs
@@ -177,8 +178,6 @@ def test_weights_that_do_not_fill_the_network(run: Path, tmp_path: Path) -> None
     """A checkpoint without a head is refused: transformers would fill it with random numbers."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     checkpoint = Source.open(copy).checkpoint
-    from safetensors.numpy import load_file, save_file  # noqa: PLC0415
-
     weights = load_file(checkpoint.path / "model.safetensors")
     weights.pop("classifier.weight")
     save_file(weights, checkpoint.path / "model.safetensors", metadata={"format": "pt"})
@@ -276,3 +275,25 @@ def test_int8_alone(run: Path, tmp_path: Path) -> None:
     export(job)
     assert list(Bundle.open(tmp_path / "b").manifest.graphs) == ["int8"]
     assert leftovers(tmp_path / "b" / "onnx") == ["model_quantized.onnx"]
+
+
+def test_a_model_that_has_learnt_nothing_is_not_exported(run: Path, tmp_path: Path) -> None:
+    """A head that gives every row the same answer agrees with its every file: it is refused with what that answer is
+    worth, and exported --anyway with a card and a manifest that tell.
+    """
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    checkpoint = Source.open(copy).checkpoint
+    weights = load_file(checkpoint.path / "model.safetensors")
+    weights["classifier.weight"][:] = 0
+    save_file(weights, checkpoint.path / "model.safetensors", metadata={"format": "pt"})
+    checkpoint.save()
+    arguments = [str(copy), "--out", str(tmp_path / "bundle"), "--quiet", "--no-timing", "--precision", "fp32"]
+    refused = CliRunner().invoke(export_command, arguments)
+    assert refused.exit_code == 3
+    assert "the model has learnt nothing" in refused.stderr
+    assert "--anyway" in refused.stderr
+    assert leftovers(tmp_path) == ["run"]
+    taken = CliRunner().invoke(export_command, [*arguments, "--anyway"])
+    assert taken.exit_code == 0, taken.stderr
+    assert (Bundle.open(tmp_path / "bundle").manifest.constant or {})["beaten"] is False
+    assert "It has learnt nothing" in (tmp_path / "bundle" / "README.md").read_text()

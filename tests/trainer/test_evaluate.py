@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
@@ -178,3 +179,31 @@ def test_figures_of_other_weights_do_not_end_a_resume(run: Path, tmp_path: Path)
     (copy / "best.json").write_text(json.dumps(best | {"checkpoint": other}))
     with pytest.raises(ArtifactError, match="not of this checkpoint"):
         train(TrainJob(recipe=load(run.parent / "recipe.yaml"), out=copy, resume=True, quiet=True))
+
+
+def test_a_run_that_learns_nothing_says_so_early_and_in_the_end(tmp_path: Path) -> None:
+    """Labels that the texts say nothing of: half way through the first epoch, at each evaluation, at the end and from
+    `evaluate` comes a plain warning with what to try.
+    """
+    stages = [{"epochs": 1, "batch": {"rows": 4}, "optimizer": {"learning_rate": 1e-3}}]
+    recipe = runs.write_recipe(tmp_path, rows=300, stages=stages, select={"metric": "f1_macro"})
+    texts = [line.partition(",")[0] for line in (tmp_path / "rows.csv").read_text().splitlines()[1:]]
+    labels = np.random.default_rng(0).choice(["ham", "spam"], len(texts), p=[0.8, 0.2])
+    lines = ["text,label", *(f"{text},{label}" for text, label in zip(texts, labels, strict=True))]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    arguments = ["--config", str(recipe), "--out", str(tmp_path / "run")]
+    trained = CliRunner().invoke(launched, arguments)
+    assert trained.exit_code == 0, trained.stderr
+    assert "is still that of the label shares alone" in trained.stderr
+    assert "no better than one answer for all rows (always giving" in trained.stderr
+    assert "the run has learnt nothing" in trained.stdout
+    assert json.loads(trained.stdout.splitlines()[-1])["constant"]["beaten"] is False
+    measured = CliRunner().invoke(main, ["evaluate", str(tmp_path / "run")])
+    assert "the model has learnt nothing" in measured.stdout
+    assert json.loads(measured.stdout.splitlines()[-1])["constant"]["beaten"] is False
+
+
+def test_a_run_that_learns_is_not_warned(run: Path) -> None:
+    """The tiny run beats one answer for all rows, on validation and on test."""
+    assert json.loads((run / "metrics.json").read_text())["constant"]["beaten"] is True
+    assert measure(MeasureJob(run=run))["constant"]["beaten"] is True

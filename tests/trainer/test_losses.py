@@ -84,3 +84,39 @@ def test_a_focal_loss_has_a_slope_where_a_row_is_quite_right(space: LabelSpace, 
     Loss(LossPart(focal=focal), space, labels).total(logits, torch.from_numpy(labels)).backward()
     assert logits.grad is not None
     assert torch.equal(logits.grad, torch.zeros(1, 3))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        LossPart(),
+        LossPart(weights="balanced"),
+        LossPart(weights={"b": 4.0}),
+        LossPart(label_smoothing=0.1),
+        LossPart(weights="balanced", label_smoothing=0.2),
+    ],
+)
+@pytest.mark.parametrize(("space", "labels"), [(SINGLE, LABELS), (MULTI, FLAGS)])
+def test_no_other_constant_has_a_smaller_loss(part: LossPart, space: LabelSpace, labels: np.ndarray) -> None:
+    """The constant logits are the minimum over all constants: a search by gradient from there finds none lower."""
+    loss = Loss(part, space, labels)
+    logits = loss.constant().clone().requires_grad_()
+    found = loss.total(logits.expand(len(labels), 3), torch.from_numpy(labels)) / loss.normaliser(labels)
+    assert float(found.detach()) == pytest.approx(loss.of_shares(), rel=1e-5)
+    (gradient,) = torch.autograd.grad(found, logits)
+    assert float(gradient.abs().max()) < 1e-5
+
+
+def test_the_loss_of_the_shares_has_the_focal_factor() -> None:
+    """With a focal factor the loss of the label shares is the mean over the rows, factor included."""
+    loss = Loss(LossPart(focal=2.0), SINGLE, LABELS)
+    expected = mean(loss, loss.constant().expand(6, 3), LABELS)
+    assert loss.of_shares() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_label_that_every_row_has_keeps_finite_logits() -> None:
+    """Labels of all rows, or of none, start at large and finite log-odds."""
+    flags = np.tile([True, False, True], (10, 1))
+    found = Loss(LossPart(), MULTI, flags).constant()
+    assert torch.isfinite(found).all()
+    assert found[0] > 2 > -2 > found[1]

@@ -150,7 +150,10 @@ class Weighed:
             # A float32 that reads 1 stands for anything above 1 - 2**-25: no more is held against a wrong label.
             low, high = np.maximum(probabilities, tiny), np.maximum(1 - probabilities, 2.0**-25)
             each = -np.log(np.where(self.labels.astype(np.bool_), low, high)).mean(axis=1)
-        return np.asarray((self.weights @ each.astype(self.weights.dtype)).astype(np.float64) / self.counts.rows)
+        return np.asarray(
+            (self.weights @ each.astype(self.weights.dtype)).astype(np.float64)
+            / self.weights.sum(axis=1, dtype=np.float64)
+        )
 
 
 def per_class(scores: Scores, labels: Labels, space: LabelSpace) -> list[dict[str, float | int | str]]:

@@ -130,7 +130,8 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, spli
     )
     figures = [line for line in lines if line["kind"] == "evaluation" and line["step"] == best.step]
     launched = [line for line in lines if line["kind"] == LAUNCH]
-    place = {"kind", "stage", "epoch", "step", "batch", "batches"}
+    measured = figures[-1] if figures else {}
+    place = {"kind", "stage", "epoch", "step", "batch", "batches", "constant"}
     result = {
         "checkpoint": best.path.name,
         "metric": best.metric,
@@ -143,7 +144,8 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, spli
         "also_in_train": splits.summary.get("train_rows_in", {}),
         # Where the steps after each were taken, and in which precision; several where the run was resumed.
         "launches": [{name: value for name, value in line.items() if name != "kind"} for line in launched],
-        "validation": {name: value for name, value in (figures[-1] if figures else {}).items() if name not in place},
+        "validation": {name: value for name, value in measured.items() if name not in place},
+        "constant": measured.get("constant"),
     }
     if accelerator.is_main_process:
         write_figures(out / METRICS, result, best)

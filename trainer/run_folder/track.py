@@ -86,9 +86,9 @@ class Track:
         else:
             self.say(f"stage {place['stage']} step {place['step']} {line}")
 
-    def evaluation(self, place: dict[str, int], metrics: dict[str, float], note: str) -> None:
-        """Record an evaluation on validation."""
-        self._write({"kind": "evaluation", **place, **metrics}, place["step"])
+    def evaluation(self, place: dict[str, int], metrics: dict[str, float], note: str, constant: dict[str, Any]) -> None:
+        """Record an evaluation on validation. constant: what one answer for all rows is worth there."""
+        self._write({"kind": "evaluation", **place, **metrics, "constant": constant}, place["step"])
         shown = " ".join(f"{name} {figure(value)}" for name, value in metrics.items())
         self.say(f"stage {place['stage']} epoch {place['epoch']} step {place['step']} validation: {shown} {note}")
         # What an evaluation takes is not a step's.
