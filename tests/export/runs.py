@@ -72,7 +72,7 @@ def with_decisions(checkpoint: Checkpoint, rows: LabelledRows) -> LabelledRows:
     encoder = checkpoint.encoder()
     encoded = encoder.encode(rows.texts)
     batches = [encoder.pad(encoded, np.array([row])) for row in range(len(rows))]
-    logits = np.concatenate(torch_logits(load_model(checkpoint.path), batches, lambda _rows: None))
+    logits = np.concatenate(torch_logits(open_network(checkpoint.path), batches, lambda _rows: None))
     kept = np.arange(len(rows)) % 5 == 0
     kept = kept if rows.labels.ndim == 1 else kept[:, None]
     labels = np.where(kept, rows.labels, checkpoint.contract.labels.decode(logits).decisions)
