@@ -109,14 +109,15 @@ def score(**options: Any) -> None:
 
 
 @main.command(context_settings=HELP)
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out")
 @show_errors
-def merge(out: Path) -> None:
+def merge(out: str) -> None:
     """Join the shards of OUT into OUT.
 
     OUT.shard-1-of-N to -N-of-N become the bytes that one undivided job would have written.
+    At a URL the shares' parts are one set already, and it is checked to be whole.
     """
-    from serve.journal.shards import merge as run_merge
+    from serve.journal.output import merge as run_merge
 
     report = run_merge(out)
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")

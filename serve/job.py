@@ -109,7 +109,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                 windows = peeked or read_windows(sources, bundle.contract.input.columns, job.reading.window, start)
                 progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
                 with (
-                    _engine(job, sources, stage, output.share(windows), start) as engine,
+                    _engine(job, sources, stage, output.share(windows, sink.state), start) as engine,
                     served(job.metrics_port, lambda: sink.state),
                 ):
                     pipeline = Pipeline(

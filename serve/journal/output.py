@@ -6,10 +6,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
+from serve.journal.earlier import earlier_job, finished_report, require_free
 from serve.journal.remote import RemoteFolder, RemoteParts
+from serve.journal.remote_merge import merge_parts
 from serve.journal.shards import FrameFormat, ShardJournal, shard_path, share_of
+from serve.journal.shards import merge as merge_files
 from serve.journal.state import Scored, State, Target
-from serve.journal.work_folder import Journal, earlier_job, finished_report, require_free
+from serve.journal.store import Store
+from serve.journal.work_folder import Journal
+from serve.reading.redact import redacted
 from serve.reading.windows import Window
 from serve.writing.stream import StreamSink
 from serve.writing.text_out import Format
@@ -73,8 +78,8 @@ class Output(Protocol):
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         """Begin a job, or go on with the one that was interrupted. Raises InputError as `require_free`."""
 
-    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
-        """Those windows that are scored for this output."""
+    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:
+        """Those windows that are scored for this output, of all from where `state` is on."""
 
 
 def open_output(wanted: Destination) -> Output:
@@ -82,16 +87,21 @@ def open_output(wanted: Destination) -> Output:
     stream, remote = str(wanted.out) == "-", "://" in str(wanted.out)
     if stream and wanted.resume:
         raise InputError("standard output cannot be resumed", do="name a file with --out")
-    if ((stream or wanted.shard) and wanted.part_rows is not None) or (stream and wanted.shard):
-        raise InputError("standard output, --shard and --part-rows exclude each other", do="choose one of them")
+    if stream and (wanted.shard or wanted.part_rows is not None):
+        raise InputError("standard output takes neither --shard nor --part-rows", do="name a file with --out")
+    if not remote and wanted.shard and wanted.part_rows is not None:
+        raise InputError(
+            "--shard and --part-rows exclude each other for a file",
+            do="leave out --part-rows, or say a URL: a share is then every N-th part",
+        )
     if stream:
         return _Stream(wanted)
     if not remote:
         return _Share(wanted, wanted.shard) if wanted.shard else _File(wanted, Path(wanted.out))
-    if wanted.part_rows is None or wanted.shard:
+    if wanted.part_rows is None:
         raise InputError(
-            "an object store can neither append nor rename, which a single file and a share need to be exactly once",
-            where=wanted.out,
+            "an object store can neither append nor rename, which a single file needs to be exactly once",
+            where=redacted(str(wanted.out)),
             do="say --part-rows N for a folder of parts, or score into a local file and copy it",
         )
     return _Url(wanted, wanted.part_rows)
@@ -113,7 +123,7 @@ class _Stream:
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:  # noqa: ARG002  Nothing is compared.
         return StreamSink(output, quiet=self._quiet)
 
-    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return windows
 
 
@@ -136,7 +146,7 @@ class _File:
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         return Journal.open(self._target, output, identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return windows
 
 
@@ -150,16 +160,15 @@ class _Share(_File):
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         return ShardJournal.open(self._target, FrameFormat(output.head()), identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
+    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return share_of(windows, self._shard)
 
 
 class _Url:
-    """Parts at a URL."""
+    """Parts at a URL, or a share of them."""
 
     def __init__(self, wanted: Destination, part_rows: int) -> None:
-        self._folder = RemoteFolder(str(wanted.out))
-        self._part_rows = part_rows
+        self._folder = RemoteFolder(store=Store(str(wanted.out)), part_rows=part_rows, shard=wanted.shard)
         self._resume = wanted.resume
 
     def require_free(self) -> None:
@@ -172,7 +181,12 @@ class _Url:
         return self._folder.finished_report(identity) if self._resume else None
 
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
-        return RemoteParts.open(self._folder, output, identity, part_rows=self._part_rows, resume=self._resume)
+        return RemoteParts.open(self._folder, output, identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window]) -> Iterator[Window]:
-        return windows
+    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:
+        return self._folder.windows(windows, state)
+
+
+def merge(out: Path | str) -> dict[str, Any]:
+    """Join the shares of an output, or check that they are one set at a URL; returns the report."""
+    return merge_parts(str(out)) if "://" in str(out) else merge_files(Path(out))

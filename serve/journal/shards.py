@@ -8,7 +8,7 @@ import heapq
 import json
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
@@ -91,11 +91,11 @@ def merge(out: Path) -> dict[str, Any]:
         refuse_existing(path)
     shards = _shards(out)
     reports = [_report(path) for path in shards]
-    job = _same_job(reports, shards)
+    job = same_job(reports, shards)
     for path, report in zip(shards, reports, strict=True):
         if sha256(path) != report["sha256"]:
             raise ArtifactError("a shard was changed", where=path, do="score that shard again")
-    totals: dict[str, Any] = {name: round(sum(report[name] for report in reports), 3) for name in _SUMS}
+    totals = totals_of(reports)
     errors = out.with_name(f"{out.name}.errors.jsonl")
     _join(out, shards)
     if totals["rows_rejected"]:
@@ -140,7 +140,12 @@ def _report(path: Path) -> dict[str, Any]:
     return report
 
 
-def _same_job(reports: list[dict[str, Any]], shards: list[Path]) -> dict[str, Any]:
+def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """The sums of the shares' counts."""
+    return {name: round(sum(report[name] for report in reports), 3) for name in _SUMS}
+
+
+def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dict[str, Any]:
     """What the shards have in common. Raises InputError where that is not all but their number."""
     first = {name: value for name, value in reports[0]["job"].items() if name != "shard"}
     for path, report in zip(shards, reports, strict=True):

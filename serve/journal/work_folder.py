@@ -18,11 +18,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, cast
 
+from serve.journal.earlier import noted_states, require_free
 from serve.journal.notes import append, compare, lock, note, plain, read_notes, truncate_notes
-from serve.journal.state import Scored, State, Target, work_folder
+from serve.journal.own import make_folder, open_own, remove_own
+from serve.journal.state import Scored, State, Target
 from serve.writing.text_out import Format
-from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.files import atomic_file, read_json, refuse_existing, remove_partials, sha256, write_json
+from trainer.contract.errors import ClassifactError
+from trainer.contract.files import (
+    atomic_file,
+    refuse_existing,
+    remove_partials,
+    sha256,
+    sync_folder,
+    write_json,
+)
 
 # A sync costs milliseconds; a kill costs at most this much work twice.
 COMMIT_SECONDS = 1.0
@@ -40,8 +49,8 @@ class Journal:
         self._lock = held
         self._safe = State()
         self._committed = time.monotonic()
-        self._errors = _appending(self.folder / "errors.jsonl")
-        self._log = _appending(self.folder / "journal")
+        self._errors = open_own(self.folder / "errors.jsonl")
+        self._log = open_own(self.folder / "journal")
         self._rows: IO[bytes] | None = None
 
     @classmethod
@@ -51,10 +60,9 @@ class Journal:
         Raises InputError where the output exists, another process writes it, an unfinished job is in the way, or the
         job to resume was another one.
         """
-        if target.done.exists():
-            shutil.rmtree(target.done)
+        remove_own(target.done)
         require_free(target, resume=resume)
-        target.work.mkdir(parents=True, exist_ok=True)
+        make_folder(target.work)
         journal = cls(target, output, lock(target.work, target.out))
         try:
             journal._begin(identity)
@@ -122,6 +130,8 @@ class Journal:
             "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
             "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
         }
+        # The parts must have their names on disk before the journal says that they have.
+        sync_folder(self.folder / "parts")
         # Everything is made in the work folder, so that a kill leaves nothing half-made outside it.
         write_json(self.folder / "report.json", whole)
         note(self._log, {"finished": whole})
@@ -140,6 +150,8 @@ class Journal:
             if report.exists():
                 report.replace(self._target.report)
             made.replace(self._target.out)
+        # What has its name must have it after a power loss too, before its work folder goes.
+        sync_folder(self._target.out.parent)
         # In one step, so that a half-removed folder is never taken for a job.
         self.folder.replace(self._target.done)
         shutil.rmtree(self._target.done)
@@ -147,7 +159,7 @@ class Journal:
 
     def _begin(self, identity: Mapping[str, object]) -> None:
         notes = read_notes(self.folder / "journal")
-        states = _states(notes)
+        states = noted_states(notes)
         self.finished = next((entry["finished"] for entry in notes if "finished" in entry), None)
         if self.finished is None:
             (self.folder / "parts").mkdir(exist_ok=True)
@@ -155,6 +167,7 @@ class Journal:
         if not states:
             for file in (self._errors, self._log):
                 os.truncate(file.fileno(), 0)
+            sync_folder(self.folder)
             note(self._log, {"job": dict(identity)})
             self.state = State(rows_bytes=self._open_part(0))
             # A job of no rows is whole too.
@@ -186,9 +199,12 @@ class Journal:
         """Begin a part's file; returns its bytes."""
         if self._rows is not None:
             self._rows.close()
-        self._rows = (self.folder / f"rows-{part:05d}").open("wb", buffering=0)
+        self._rows = open_own(self.folder / f"rows-{part:05d}")
+        os.truncate(self._rows.fileno(), 0)
         head = self._format.head()
         append(self._rows, head)
+        # A synced file that its folder does not name is lost with the power.
+        sync_folder(self.folder)
         return len(head)
 
     def _reopened(self) -> IO[bytes]:
@@ -200,7 +216,7 @@ class Journal:
             made.replace(rows)
         made.unlink(missing_ok=True)
         os.truncate(rows, self.state.rows_bytes)
-        return _appending(rows)
+        return open_own(rows)
 
     def _make(self, part: int) -> None:
         """Turn a part's appended rows into the part, if that is not done yet."""
@@ -209,6 +225,7 @@ class Journal:
             # Once renamed, the rows are the part.
             if rows.exists():
                 rows.replace(made)
+                sync_folder(made.parent)
             return
         if not made.exists():
             with atomic_file(made) as file:
@@ -225,49 +242,6 @@ class Journal:
                 file.close()
 
 
-def require_free(target: Target, *, resume: bool) -> None:
-    """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
-    journal = target.work / "journal"
-    states = _states(read_notes(journal)) if journal.exists() else []
-    if states and not resume:
-        raise InputError(
-            "an unfinished job for this output is here",
-            where=target.work,
-            found=f"{states[-1]['read']} rows done",
-            do="go on with it by --resume, or remove that folder to begin anew",
-        )
-    if not target.work.exists() and not (resume and earlier_job(target.out)):
-        for path in (target.out, target.errors, target.report):
-            refuse_existing(path)
-
-
-def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
-    """The report of an output that this very job made already, or None.
-
-    Raises InputError where another job made it.
-    """
-    if not target.out.exists() or not target.report.exists() or target.work.exists():
-        return None
-    if target.done.exists():
-        shutil.rmtree(target.done)
-    report = read_json(target.report)
-    if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
-        return None
-    compare(report["job"], plain(identity), target.out)
-    return report
-
-
-def earlier_job(out: Path) -> dict[str, Any] | None:
-    """The identity of the job that is under way for an output, or that made it; None where there is none."""
-    journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
-    notes = read_notes(journal) if journal.exists() else []
-    if notes:
-        return dict(notes[0]["job"])
-    found = read_json(report) if out.exists() and report.exists() else None
-    job = found.get("job") if isinstance(found, dict) else None
-    return job if isinstance(job, dict) else None
-
-
 def disk_error(error: OSError, out: Path | str) -> ClassifactError:
     """A full disk, or a store that refuses, in our form: what is safe, and how to go on."""
     return ClassifactError(
@@ -276,12 +250,3 @@ def disk_error(error: OSError, out: Path | str) -> ClassifactError:
         found=error.strerror or str(error),
         do="make room, then run the same command with --resume: what was scored is kept",
     )
-
-
-def _states(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [entry["state"] for entry in notes if "state" in entry]
-
-
-def _appending(path: Path) -> IO[bytes]:
-    """Unbuffered and appending: nothing is written later than we say, and a cut file goes on at its end."""
-    return path.open("ab", buffering=0)

@@ -28,7 +28,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -46,12 +46,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for folder, _, names in os.walk(partial):
             for name in names:
                 _sync(Path(folder) / name)
-            _sync_folder(Path(folder))
+            sync_folder(Path(folder))
         partial.replace(path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def refuse_existing(path: Path) -> None:
@@ -147,7 +147,8 @@ def _sync(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder safe: a synced file that its folder does not name yet is lost with the power."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

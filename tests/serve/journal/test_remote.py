@@ -131,8 +131,8 @@ def test_resume_and_refusals(single: Path, multi: Path, rows: Path) -> None:
 
 
 def test_single_file_at_a_url(single: Path, rows: Path, store: Any) -> None:
-    """A single file and a share are refused, and a folder of parts is named as the way."""
-    for options in ({}, {"part_rows": 50, "shard": (1, 2)}):
+    """A single file is refused, as a share of one is, and a folder of parts is named as the way."""
+    for options in ({}, {"shard": (1, 2)}):
         with pytest.raises(InputError) as error:
             score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
         assert "--part-rows" in str(error.value)

@@ -157,7 +157,7 @@ def test_resume_of_nothing_and_of_everything(single: Path, rows: Path, tmp_path:
 @pytest.fixture
 def interrupted(single: Path, rows: Path, tmp_path: Path) -> Path:
     """A job that was stopped half way."""
-    assert _dying(14, _command(single, rows, tmp_path / "out.csv", "--precision", "fp32")) == KILLED
+    assert _dying(20, _command(single, rows, tmp_path / "out.csv", "--precision", "fp32")) == KILLED
     return tmp_path / "out.csv"
 
 

@@ -1,0 +1,60 @@
+"""What an earlier job left at a local place: its output, its unfinished work, or nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from serve.journal.notes import compare, plain, read_notes
+from serve.journal.own import remove_own, require_own
+from serve.journal.state import Target, work_folder
+from trainer.contract.errors import InputError
+from trainer.contract.files import read_json, refuse_existing
+
+
+def require_free(target: Target, *, resume: bool) -> None:
+    """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
+    require_own(target.work)
+    journal = target.work / "journal"
+    states = noted_states(read_notes(journal)) if journal.exists() else []
+    if states and not resume:
+        raise InputError(
+            "an unfinished job for this output is here",
+            where=target.work,
+            found=f"{states[-1]['read']} rows done",
+            do="go on with it by --resume, or remove that folder to begin anew",
+        )
+    if not target.work.exists() and not (resume and earlier_job(target.out)):
+        for path in (target.out, target.errors, target.report):
+            refuse_existing(path)
+
+
+def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
+    """The report of an output that this very job made already, or None.
+
+    Raises InputError where another job made it.
+    """
+    if not target.out.exists() or not target.report.exists() or target.work.exists():
+        return None
+    remove_own(target.done)
+    report = read_json(target.report)
+    if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
+        return None
+    compare(report["job"], plain(identity), target.out)
+    return report
+
+
+def earlier_job(out: Path) -> dict[str, Any] | None:
+    """The identity of the job that is under way for an output, or that made it; None where there is none."""
+    require_own(work_folder(out))
+    journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
+    notes = read_notes(journal) if journal.exists() else []
+    if notes:
+        return dict(notes[0]["job"])
+    found = read_json(report) if out.exists() and report.exists() else None
+    job = found.get("job") if isinstance(found, dict) else None
+    return job if isinstance(job, dict) else None
+
+
+def noted_states(notes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How far the job was, note by note."""
+    return [entry["state"] for entry in notes if "state" in entry]
