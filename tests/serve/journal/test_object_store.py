@@ -89,7 +89,8 @@ def test_kill_and_resume(single: Path, rows: Path, bucket: str) -> None:
     # A part a window, and a kill as soon as two of them are there.
     job = subprocess.Popen(command, cwd=REPOSITORY, env=dict(os.environ), stderr=subprocess.PIPE)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        while job.poll() is None and len(_objects(f"{bucket}/out.csv")) < 3:
+        system = s3fs.S3FileSystem(use_listings_cache=False, skip_instance_cache=True)
+        while job.poll() is None and len(system.find(f"{bucket}/out.csv")) < 4:
             time.sleep(0.01)
         job.send_signal(signal.SIGKILL)
     _, complaint = job.communicate()
