@@ -91,9 +91,11 @@ class Workers:
             self._mine.session = next(sessions)
 
     def _run(self, window: Plan, batch: Ints) -> Logits:
+        session: Session = self._mine.session
+        arrays = self._encoder.pad(window.encoded, batch)
         try:
-            with self._places:
-                return self._score(window, batch)
+            with self._places, self._counted():
+                return session.run(arrays)
         except OutOfMemoryError:
             # Leaving the handler frees what the failed run still held.
             pass
@@ -101,8 +103,10 @@ class Workers:
             return self._in_halves(window, batch)
 
     def _in_halves(self, window: Plan, batch: Ints) -> Logits:
+        session: Session = self._mine.session
         try:
-            return self._score(window, batch)
+            with self._counted():
+                return session.run(self._encoder.pad(window.encoded, batch))
         except OutOfMemoryError as error:
             if len(batch) == 1:
                 error.rows = batch
@@ -124,12 +128,12 @@ class Workers:
             finally:
                 self._places.release(self.count)
 
-    def _score(self, window: Plan, batch: Ints) -> Logits:
-        arrays = self._encoder.pad(window.encoded, batch)
-        session: Session = self._mine.session
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count the thread's processor time in the block as the session's."""
         start = time.thread_time()
         try:
-            return session.run(arrays)
+            yield
         finally:
             with self._lock:
                 self._seconds += time.thread_time() - start
