@@ -1,6 +1,6 @@
 # make demo    everything from nothing to scored rows, on the shipped example
 # make test    lint, types and the whole suite        make test-all   the same with the long tests
-# make setup   only install
+# make setup   only install                   make lock       requirements.lock from constraints.txt
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -13,7 +13,7 @@ SCORES := scores/sms_spam.csv
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: demo setup test test-all lint clean
+.PHONY: demo setup test test-all lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES)
@@ -59,6 +59,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
+
+lock: $(SETUP)
+	$(BIN)/python .ci/lock.py
 
 clean:
 	rm -rf runs/sms_spam bundles/sms_spam scores/sms_spam.csv* scores/.sms_spam.csv*

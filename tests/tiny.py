@@ -15,19 +15,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.words import CORPUS
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 
-CORPUS = [
-    "win a free prize now call the number below",
-    "are you coming home for dinner tonight",
-    "the cat sat on the mat and the dog ran away",
-    "urgent your account will be closed reply stop",
-    "see you tomorrow at the office ok bye",
-    "0123456789 !?.,;:-()[]'\"",
-]
 _SIZES = {
     "hidden_size": 32,
     "num_hidden_layers": 2,
