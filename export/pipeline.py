@@ -19,6 +19,8 @@ from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
 from trainer.contract.constant import Constant
 from trainer.contract.files import atomic_folder, read_json, write_json
+from trainer.opening.checkpoint import open_network
+from trainer.opening.golden import check_golden
 from trainer.opening.tokenizer import clean_settings
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -81,9 +83,11 @@ def export(job: ExportJob) -> ExportManifest:
         with progress.step("reading the run"):
             source = Source.open(job.run)
             family = check_family(source.checkpoint.path)
+            network = open_network(source.checkpoint.path)
+            progress.say(check_golden(source.checkpoint, network))
             sample = Sample.of(source.validation, source.checkpoint.encoder())
         with progress.step(f"torch on {len(sample):,} validation rows", len(sample)) as tick:
-            logits = reference_logits(source.checkpoint.path, sample, tick)
+            logits = reference_logits(network, sample, tick)
         contract = source.checkpoint.contract
         truth = Truth.of(logits, sample.rows.labels, contract.labels, source.checkpoint.metric)
         constant = Constant.of(sample.rows.labels, contract.labels, truth.metric)

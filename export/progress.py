@@ -17,6 +17,11 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._lock = threading.Lock()
 
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        if not self._quiet:
+            print(line, file=sys.stderr)
+
     @contextmanager
     def step(self, what: str, rows: int = 0) -> Iterator[Callable[[int], None]]:
         """Announce a step and, when it ends, its seconds. Yields what to call with each number of rows done."""

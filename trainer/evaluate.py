@@ -19,7 +19,8 @@ from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.metrics import METRICS, Labels, allowed, confusion, per_class, shown
 from trainer.contract.resample import intervals
 from trainer.data.splits import also_in_train, open_split
-from trainer.network.load import open_checkpoint
+from trainer.network.load import Classifier, open_checkpoint
+from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.run_folder.folder import RECIPE
@@ -44,12 +45,14 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     """
     checkpoint = Checkpoint.best(job.run)
     checkpoint.verify()
+    classifier = open_checkpoint(checkpoint.path)
+    golden = check_golden(checkpoint, classifier.network)
     space = checkpoint.contract.labels
     rows = open_split(job.run / "splits", job.split, space)
     if job.split == "test":
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
-    data, scores = _score(checkpoint, rows, job.tokens or load(job.run / RECIPE).stages[-1].batch.tokens)
+    data, scores = _score(checkpoint, classifier, rows, job.tokens or load(job.run / RECIPE).stages[-1].batch.tokens)
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
@@ -58,6 +61,7 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     result = {
         "split": job.split,
         "checkpoint": checkpoint.path.name,
+        "golden": golden,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
         "metric": checkpoint.metric,
@@ -83,6 +87,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"{result['rows']} {result['split']} rows, {result['rows_per_second']:.0f} rows/s, "
         f"checkpoint {result['checkpoint']}",
+        result["golden"],
         *_lines(result["metrics"]),
     ]
     if not result["constant"]["beaten"]:
@@ -103,12 +108,13 @@ def _lines(metrics: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def _score(checkpoint: Checkpoint, rows: LabelledRows, tokens: int) -> tuple[EncodedRows, Scores]:
+def _score(
+    checkpoint: Checkpoint, classifier: Classifier, rows: LabelledRows, tokens: int
+) -> tuple[EncodedRows, Scores]:
     """The rows with their tokens, and what the checkpoint makes of them, in fp32. tokens: padded, of a batch."""
     # Whatever launch this may be part of.
     with patch_environment(ACCELERATE_MIXED_PRECISION="no"):
         accelerator = Accelerator()
-    classifier = open_checkpoint(checkpoint.path)
     encoder = checkpoint.encoder()
     data = EncodedRows.of(rows, encoder)
     network = accelerator.prepare(classifier.network)

@@ -11,17 +11,20 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import nn
 
 from trainer.batches import MicroBatch, micro_batches, plan_epoch
 from trainer.contract.constant import LEAST_GAIN, REMEDY, Constant
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
+from trainer.contract.golden import Golden, choose
 from trainer.contract.labels import LabelSpace
 from trainer.losses import Loss
 from trainer.network.cpu_dropout import quick_dropout
 from trainer.network.layers import train_mode
 from trainer.network.load import Classifier
+from trainer.opening.golden import make_golden
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.fsdp import is_sharded
@@ -188,7 +191,8 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
     """Measure on validation, keep the checkpoint if it is among the best, and note whether the stage should stop
     early.
     """
-    metrics = job.predictor.evaluate(job.validation, job.space).metrics
+    found = job.predictor.evaluate(job.validation, job.space)
+    metrics = found.metrics
     metric = job.recipe.select.metric
     value = metrics[metric]
     patience = job.stage.early_stopping
@@ -196,7 +200,8 @@ def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
     better = progress.best is None or goodness(metric, value) > goodness(metric, progress.best) + margin
     if job.accelerator.is_main_process:
         epoch = progress.epoch + progress.batch / place["batches"]
-        job.keeper.save_checkpoint(job.classifier, progress, epoch, value)
+        golden = golden_rows(job, found.logits)
+        job.keeper.save_checkpoint(job.classifier, golden, progress, epoch, value)
     job.accelerator.wait_for_everyone()
     constant = Constant.of(job.validation.rows.labels, job.space, metric)
     learnt = constant.beaten_by(metrics)
@@ -228,6 +233,12 @@ def warn_early(job: Fit, losses: list[float], done: int, batches: int) -> None:
             f"warning: the loss of the last {window} steps, {mean:.4f}, is still that of the label shares alone "
             f"({shares:.4f}): the network gives every row the same answer; stop and {REMEDY}"
         )
+
+
+def golden_rows(job: Fit, logits: NDArray[np.float32]) -> Golden:
+    """What the whole network makes of some validation rows in fp32. logits: of all, in the launch's precision."""
+    rows = job.validation.rows.take(choose(logits, job.validation.encoded.lengths, job.space))
+    return make_golden(job.classifier.network, job.predictor.encoder, rows.texts, rows.pairs)
 
 
 def gather_weights(job: Fit) -> None:

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from export.proof.runtime import workers
 from export.trained_run import Sample
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError
-from trainer.opening.checkpoint import open_network
 
 
 def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) -> list[NDArray[np.float32]]:
@@ -36,17 +34,16 @@ def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) 
         return list(pool.map(score, batches))
 
 
-def reference_logits(checkpoint: Path, sample: Sample, tick: Callable[[int], None]) -> NDArray[np.float32]:
+def reference_logits(network: Any, sample: Sample, tick: Callable[[int], None]) -> NDArray[np.float32]:
     """torch's logits of the sample in row order, [N, C].
 
     Raises ArtifactError where any is not finite: such a model decides nothing.
     """
-    logits = sample.in_order(torch_logits(open_network(checkpoint), sample.padded(), tick))
+    logits = sample.in_order(torch_logits(network, sample.padded(), tick))
     broken = int((~np.isfinite(logits)).any(axis=1).sum())
     if broken:
         raise ArtifactError(
             "the checkpoint gives logits that are not numbers",
-            where=checkpoint,
             found=f"{broken} of {len(sample)} validation rows",
             do="train again; the loss diverged",
         )

@@ -1,7 +1,7 @@
 """What a checkpoint folder holds, read without torch: the contract, and which checkpoint of a run is the best.
 
 checkpoints/NAME/  model.safetensors config.json tokenizer.json tokenizer_config.json special_tokens_map.json
-contract.json best.json          the name, the metric and its value
+golden.json contract.json        golden.json: logits of some rows where it was trained (see golden.py)
 """
 
 from dataclasses import asdict, dataclass
@@ -12,6 +12,7 @@ from trainer.contract import schema
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import ArtifactError
 from trainer.contract.files import inside, read_json, sha256, write_json
+from trainer.contract.golden import FILE as GOLDEN
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 
@@ -71,7 +72,7 @@ class Checkpoint:
         """Write contract.json into the folder, last of its files: it holds the hashes of those that are there."""
         content = asdict(self)
         del content["path"]
-        hashes = {name: sha256(self.path / name) for name in FILES if (self.path / name).is_file()}
+        hashes = {name: sha256(self.path / name) for name in (*FILES, GOLDEN) if (self.path / name).is_file()}
         write_json(self.path / "contract.json", {"schema": SCHEMA, **content, "sha256": hashes})
 
     def verify(self) -> None:
@@ -80,7 +81,8 @@ class Checkpoint:
         Raises ArtifactError naming the first that is missing or was changed.
         """
         recorded = read_json(self.path / "contract.json").get("sha256", {})
-        for name in FILES:
+        # Runs of earlier versions have no golden logits.
+        for name in (*FILES, *({GOLDEN} & {*recorded})):
             file = self.path / name
             if not file.is_file():
                 raise ArtifactError(

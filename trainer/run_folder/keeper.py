@@ -26,6 +26,7 @@ from trainer.contract.checkpoint import Checkpoint, Contract, from_json
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.files import atomic_folder, inside, read_json, remove_partials, write_json
+from trainer.contract.golden import Golden
 from trainer.contract.metrics import LOWER_IS_BETTER
 from trainer.network.load import Classifier
 from trainer.network.lora import plain_weights
@@ -60,7 +61,9 @@ class Keeper:
     last: bool = False
     """Whether the last checkpoint counts as the best, whatever its figure."""
 
-    def save_checkpoint(self, classifier: Classifier, progress: Progress, epoch: float, value: float) -> None:
+    def save_checkpoint(
+        self, classifier: Classifier, golden: Golden, progress: Progress, epoch: float, value: float
+    ) -> None:
         """Write a checkpoint, point best.json at the stage's best, and drop those beyond `keep`."""
         folder = self.run / "checkpoints" / f"stage{progress.stage + 1}-step{progress.step:06d}"
         # Where it exists, a run that was killed soon after wrote it: checkpoints are whole or absent, and these are the
@@ -69,6 +72,7 @@ class Keeper:
             with told_if_full(folder), atomic_folder(folder) as partial:
                 classifier.network.save_pretrained(partial, state_dict=plain_weights(classifier.network))
                 save_tokenizer(classifier, self.contract.encoding, partial)
+                golden.save(partial)
                 Checkpoint(
                     path=partial,
                     contract=self.contract,

@@ -16,6 +16,7 @@ from export.proof.measure import Measure
 from export.proof.parity import Bounds, Truth, failures
 from export.proof.reference import reference_logits
 from export.trained_run import Sample, Source
+from trainer.opening.checkpoint import open_network
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def measure(run: Path) -> Measure:
     """What the search measures with."""
     source = Source.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
-    logits = reference_logits(source.checkpoint.path, sample, lambda _rows: None)
+    logits = reference_logits(open_network(source.checkpoint.path), sample, lambda _rows: None)
     truth = Truth.of(logits, sample.rows.labels, source.checkpoint.contract.labels, "accuracy")
     return Measure(sample=sample, truth=truth, progress=Progress(quiet=True), timing=False)
 

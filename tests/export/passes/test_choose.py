@@ -17,6 +17,7 @@ from export.proof.parity import Truth
 from export.proof.reference import reference_logits
 from export.proof.timing import Race
 from export.trained_run import Sample, Source
+from trainer.opening.checkpoint import open_network
 
 
 class Stopwatch(Measure):
@@ -52,7 +53,7 @@ def real_measure(run: Path) -> Measure:
     """What an export of the run measures with."""
     source = Source.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
-    logits = reference_logits(source.checkpoint.path, sample, lambda _rows: None)
+    logits = reference_logits(open_network(source.checkpoint.path), sample, lambda _rows: None)
     truth = Truth.of(logits, sample.rows.labels, source.checkpoint.contract.labels, "accuracy")
     return Measure(sample=sample, truth=truth, progress=Progress(quiet=True))
 

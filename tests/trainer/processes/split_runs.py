@@ -8,6 +8,7 @@ import pytest
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
 from trainer.network.load import open_checkpoint
+from trainer.opening.golden import check_golden
 
 # AdamW's default epsilon makes whole steps of rounding where a weight has no gradient (a key's bias).
 STAGE = {
@@ -55,6 +56,7 @@ def assert_same(run: Path, one: Path) -> None:
     assert runs.weights_apart(run, one) < 1e-5
     found, expected = (Checkpoint.best(out) for out in (run, one))
     found.verify()
+    assert "golden rows: logits within" in check_golden(found, open_checkpoint(found.path).network)
     weights, others = (open_checkpoint(best.path).network.state_dict() for best in (found, expected))
     assert {name: tensor.shape for name, tensor in weights.items()} == {n: t.shape for n, t in others.items()}
     assert max(float((weights[name] - others[name]).abs().max()) for name in weights) < 1e-5
