@@ -21,7 +21,7 @@ from trainer.contract.constant import Constant
 from trainer.contract.files import atomic_folder, read_json, write_json
 from trainer.opening.checkpoint import open_network
 from trainer.opening.golden import check_golden
-from trainer.opening.tokenizer import clean_settings
+from trainer.opening.tokenizer import SETTINGS, SPECIAL, clean_settings, clean_special
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _TOOLS = (
@@ -131,9 +131,9 @@ def _write_config(source: Source, folder: Path) -> None:
     write_json(folder / "config.json", config)
     for name in _COPIED:
         shutil.copyfile(source.checkpoint.path / name, folder / name)
-    settings = read_json(folder / "tokenizer_config.json")
-    if "chat_template" in settings:
-        write_json(folder / "tokenizer_config.json", clean_settings(folder))
+    for name, clean in ((SETTINGS, clean_settings(folder)), (SPECIAL, clean_special(folder))):
+        if "chat_template" in read_json(folder / name):
+            write_json(folder / name, clean)
 
 
 def _versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from trainer.contract.errors import ArtifactError
 from trainer.opening.config import ModelConfig
 from trainer.opening.labels import label_settings
 from trainer.opening.network import fill, read_weights
+from trainer.opening.tokenizer import clean_settings
 
 
 def open_network(folder: Path) -> PreTrainedModel:
@@ -19,6 +20,8 @@ def open_network(folder: Path) -> PreTrainedModel:
     transformers would ignore, or where the weights are damaged, missing, of another shape or too many.
     """
     found = ModelConfig.read(folder)
+    # Whoever opens the network hands the tokenizer's files on, or opens them next.
+    clean_settings(folder)
     config, unknown = found.build(label_settings(Checkpoint.open(folder).contract.labels))
     if unknown:
         raise ArtifactError(

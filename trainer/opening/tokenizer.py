@@ -19,6 +19,7 @@ from trainer.contract.files import read_json, write_json
 from trainer.opening.config import ModelConfig, refuse_keys
 
 SETTINGS = "tokenizer_config.json"
+SPECIAL = "special_tokens_map.json"
 # Vocabularies: text, or the protocol buffers of sentencepiece.
 _VOCABULARIES = (
     "tokenizer.json",
@@ -85,6 +86,13 @@ def clean_settings(folder: Path) -> dict[str, Any]:
     }
 
 
+def clean_special(folder: Path) -> dict[str, Any]:
+    """special_tokens_map.json with tokens alone: whatever else stands there would become a setting."""
+    content = read_json(folder / SPECIAL)
+    tokens = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in tokens if key.endswith(("_token", "_tokens"))}
+
+
 def _fill(clean: Path, folder: Path, family: str, settings: dict[str, Any]) -> None:
     """Copy what makes a tokenizer into the folder `clean`."""
     for name in _VOCABULARIES:
@@ -93,11 +101,10 @@ def _fill(clean: Path, folder: Path, family: str, settings: dict[str, Any]) -> N
     write_json(clean / SETTINGS, settings)
     # Where no class is named, the family names it.
     write_json(clean / "config.json", {"model_type": family})
-    for name, ends in (("special_tokens_map.json", ("_token", "_tokens")), ("added_tokens.json", "")):
-        tokens = read_json(folder / name) if (folder / name).is_file() else None
-        if isinstance(tokens, dict):
-            # Whatever else stands in the map of special tokens would become a setting.
-            write_json(clean / name, {key: value for key, value in tokens.items() if key.endswith(ends)})
+    if (folder / SPECIAL).is_file():
+        write_json(clean / SPECIAL, clean_special(folder))
+    if (folder / "added_tokens.json").is_file():
+        shutil.copyfile(folder / "added_tokens.json", clean / "added_tokens.json")
 
 
 def _is_known(name: object) -> bool:
