@@ -195,7 +195,8 @@ def doctor() -> None:
 
     found = diagnose()
     print("installed:  " + (", ".join(f"{name} {version}" for name, version in found.installed.items()) or "none"))
-    print(f"machine:    {found.processors} processors, {found.instruction_set}")
+    memory = "" if found.memory_bytes is None else f", {found.memory_bytes / 1e9:.1f} GB"
+    print(f"machine:    {found.processors} processors{memory}, {found.instruction_set}")
     for asked, got in found.sessions.items():
         print(f"session:    {asked} -> {got}")
     for problem in found.problems:

@@ -7,7 +7,7 @@ from typing import Any
 
 from classifact import own_packages
 from export.bundle import instruction_set
-from trainer.contract.machine import cpu_count
+from trainer.contract.machine import cpu_count, memory_limit
 
 # Distributions that all install the one package `onnxruntime`, each over the other's files.
 _DISTRIBUTIONS = (
@@ -38,6 +38,9 @@ class Diagnosis:
     """A provider that was asked for to the one that a session really got, or the error."""
     instruction_set: str = ""
     processors: int = 0
+    """That this process may use, by its affinity and its container's quota."""
+    memory_bytes: int | None = None
+    """That this process may use, by its container's limit and the machine's size; None: not told."""
     problems: list[str] = field(default_factory=list)
     """What is wrong."""
     repair: list[str] = field(default_factory=list)
@@ -63,6 +66,7 @@ def diagnose() -> Diagnosis:
             repair=[*(repair or _reinstall([wanted], wanted)), *renaming],
             instruction_set=instruction_set(),
             processors=cpu_count(),
+            memory_bytes=memory_limit(),
         )
     providers = list(ort.get_available_providers())
     sessions = {name: _session(ort, name) for name in providers if name not in _UNUSED}
@@ -82,6 +86,7 @@ def diagnose() -> Diagnosis:
         repair=repair + renaming,
         instruction_set=instruction_set(),
         processors=cpu_count(),
+        memory_bytes=memory_limit(),
     )
 
 

@@ -67,6 +67,14 @@ def test_sound_installation() -> None:
     assert found.version == ort.__version__
 
 
+def test_a_containers_limits_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processors and memory are those that this process may use, not the machine's."""
+    monkeypatch.setattr("serve.operations.doctor.cpu_count", lambda: 3)
+    monkeypatch.setattr("serve.operations.doctor.memory_limit", lambda: 2**30)
+    found = diagnose()
+    assert (found.processors, found.memory_bytes) == (3, 2**30)
+
+
 def test_tiny_model_runs() -> None:
     """The model that is written by hand gives back its input."""
     session = ort.InferenceSession(tiny_model(), providers=["CPUExecutionProvider"])
