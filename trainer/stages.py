@@ -15,7 +15,7 @@ from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.data.refusals import refuse_known
-from trainer.data.splits import Splits, drop_stored, prepare
+from trainer.data.splits import Splits, drop_stored, prepare, told
 from trainer.data.stored import StoredRows
 from trainer.data.tokens import tokenized
 from trainer.frozen.prefix import PrefixJob, without_prefix
@@ -188,13 +188,8 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
     if run.classifier.new:
         run.track.say(f"new weights, drawn with seed {run.recipe.seed}: {', '.join(run.classifier.new)}")
     for part in {id(part): part for part in splits}.values():
-        test = f", test {len(part.test)}" if part.test is not None else ""
-        run.track.say(f"rows: train {len(part.train)}, validation {len(part.validation)}{test}")
-        for name, count in part.summary.get("train_rows_in", {}).items():
-            if count:
-                run.track.say(
-                    f"warning: {count} {name} rows also stand in the training rows: figures say what was memorised"
-                )
+        for line in told(part, run.recipe.labels):
+            run.track.say(line)
 
 
 def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:

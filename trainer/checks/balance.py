@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from trainer.checks.findings import Facts, Finding, share, shown
+from trainer.contract.metrics import ONE_LABEL
+from trainer.data.refusals import HELD
 from trainer.data.rows import Row
 
 FEW = 10
@@ -42,6 +44,29 @@ def balance(facts: Facts) -> Iterator[Finding]:
             what=f"{smallest!r} has {share(total[smallest], len(facts.rows))} rows, {largest!r} {total[largest]:,}",
             count=total[smallest],
             do="weigh the loss (loss.weights: balanced), select by an F1, and do not read accuracy",
+        )
+
+
+def measuring(facts: Facts) -> Iterator[Finding]:
+    """Validation rows that are too few to prove an export with, and a metric of one label among many."""
+    held = len(facts.of("validation"))
+    if held < HELD:
+        yield Finding(
+            severity="warning",
+            check="few_validation_rows",
+            what=f"{held} validation rows: an export is proved with at least {HELD}",
+            count=held,
+            do="give more rows, or a larger data.split.validation",
+        )
+    metric, labels = facts.recipe.select.metric, facts.recipe.labels
+    if len(facts.space) > 2 and labels.positive is None and metric in ONE_LABEL:
+        name = facts.space.names[facts.space.positive_id]
+        yield Finding(
+            severity="warning",
+            check="metric_of_one_label",
+            what=f"select.metric: {metric} is of the label {name!r} alone, the second of {len(facts.space)}",
+            count=len(facts.space),
+            do="name the label under labels.positive, or take f1_macro",
         )
 
 

@@ -16,12 +16,14 @@ from trainer.data.columns import Columns
 from trainer.data.gather import Gathered, divide, gather
 from trainer.data.refusals import refuse_unlearnable, refuse_unmeasurable
 from trainer.data.rows import Row, RowsRead
+from trainer.opening.names import find_folder
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
 
 SEVERITIES = ("error", "warning", "note")
 _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     balance.balance,
+    balance.measuring,
     balance.shift,
     balance.combinations,
     balance.order,
@@ -33,6 +35,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     damage.damage,
     lengths.endings,
     reading.quoting,
+    reading.several_labels,
     reading.spellings,
     reading.nulls,
     reading.columns,
@@ -99,7 +102,7 @@ def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintRep
     trained: dict[tuple[str, str | None], str] = {}
     for number, data in _parts(recipe):
         say(f"stage {number}: reading the rows")
-        facts, read, findings = _facts(recipe, data, space)
+        facts, read, findings = _facts(recipe, data, space, say)
         findings += extra
         space = facts.space if facts is not None else space
         rows: dict[str, int] = {}
@@ -134,13 +137,15 @@ def _parts(recipe: Recipe) -> Iterator[tuple[int, DataPart]]:
 
 
 def _encoder(recipe: Recipe) -> tuple[TextEncoder | None, list[Finding]]:
-    # Here: transformers takes seconds to import.
-    from trainer.network.load import load_tokenizer  # noqa: PLC0415
-
+    policy = recipe.input.policy()
     try:
-        tokenizer = load_tokenizer(recipe.model)
-        words = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-        return TextEncoder(words, recipe.input.policy()), []
+        file = find_folder(recipe.model.name, recipe.model.sha256)[0] / "tokenizer.json"
+        if file.is_file():
+            return TextEncoder.open(file, policy), []
+        # Only a model without that file needs transformers to make one, which takes seconds to import.
+        from trainer.network.load import load_tokenizer  # noqa: PLC0415
+
+        return TextEncoder(Tokenizer.from_str(load_tokenizer(recipe.model).backend_tokenizer.to_str()), policy), []
     except ClassifactError as error:
         return None, [
             Finding(
@@ -154,12 +159,12 @@ def _encoder(recipe: Recipe) -> tuple[TextEncoder | None, list[Finding]]:
 
 
 def _facts(
-    recipe: Recipe, data: DataPart, space: LabelSpace | None
+    recipe: Recipe, data: DataPart, space: LabelSpace | None, say: Callable[[str], None]
 ) -> tuple[Facts | None, dict[str, int], list[Finding]]:
     """The rows of a part with their splits, records read by file, and what is wrong with reading and dividing them."""
     rows: list[Row] = []
     try:
-        gathered = gather(recipe, data, space, take=rows.append, keep=True)
+        gathered = gather(recipe, data, space, take=rows.append, keep=True, say=say)
     except InputError as error:
         return None, {}, [_refused("cannot_read", error)]
     read = {file: count for part in gathered.given.values() for file, count in part.read.items()}
@@ -167,7 +172,9 @@ def _facts(
     try:
         space = space or gathered.space(recipe.labels)
     except InputError as error:
-        return None, read, [*findings, _refused("labels", error)]
+        # Without a row that can be read there are no labels either: one cause, one error.
+        own = [] if findings and not gathered.columns.names() else [_refused("labels", error)]
+        return None, read, [*findings, *own]
     gathered, rows = _labelled_rows(gathered, rows, space)
     if not rows:
         return None, read, findings

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from trainer.checks.findings import Facts, Finding, Severity, quoted, share, shown
 from trainer.contract.errors import InputError
 from trainer.data.gather import Gathered
+from trainer.data.label_cells import separator_hint
 from trainer.data.rows import Row
 
 _REPAIR = {
@@ -108,7 +109,7 @@ def nulls(facts: Facts) -> Iterator[Finding]:
         )
     counts: Counter[str] = Counter()
     first: dict[str, str] = {}
-    given = _constants(facts)
+    given = {*_constants(facts), facts.recipe.labels.column, *(facts.recipe.labels.columns or ())}
     for row in facts.rows:
         for column, value in (row.values or {}).items():
             if column not in given and (value is None or (isinstance(value, str) and not value.strip())):
@@ -163,6 +164,29 @@ def _column(rows: list[Row], column: str, check: str, what: str, severity: Sever
         examples=(place,),
         do="nothing, where it is not read; it cannot teach anything",
     )
+
+
+def several_labels(facts: Facts) -> Iterator[Finding]:
+    """Cells of several labels: a separator that nobody named, and labels named twice."""
+    hint = separator_hint(facts.recipe.labels, facts.space.names)
+    if hint:
+        yield Finding(
+            severity="warning",
+            check="separator",
+            what=hint,
+            count=len(facts.space.names),
+            do="name the separator, or list the labels under labels.names where the mark is part of a name",
+        )
+    repeated = [place for part in facts.gathered.given.values() for place in part.labels.repeated]
+    if repeated:
+        yield Finding(
+            severity="note",
+            check="repeated_labels",
+            what=f"{share(len(repeated), len(facts.rows))} cells name a label twice; it counts once",
+            count=len(repeated),
+            examples=shown(repeated),
+            do="see what was meant",
+        )
 
 
 def spellings(facts: Facts) -> Iterator[Finding]:

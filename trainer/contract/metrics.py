@@ -30,6 +30,8 @@ METRICS = (
     "mcc",
     "loss",
 )
+# Of the positive label alone.
+ONE_LABEL = ("precision", "recall", "f1")
 LOWER_IS_BETTER = frozenset({"loss"})
 
 

@@ -16,12 +16,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record, read_records
+from trainer.contract.records import Dialect, Record, read_records, refuse_repeated
 from trainer.recipes.data_part import Source
 
 _SUFFIXES = {
@@ -62,7 +61,7 @@ def read_file(path: Path, source: Source) -> Iterator[Record]:
     kind = format_of(path, source.format)
     with open_file(path) as stream:
         if kind == "parquet":
-            yield from _read_parquet(_seekable(stream))
+            yield from _read_parquet(_seekable(stream), path)
         elif kind == "xlsx":
             yield from _read_workbook(_seekable(stream), source, path)
         elif kind == "json":
@@ -130,9 +129,10 @@ def _dialect(source: Source, kind: str, path: Path) -> Dialect:
         raise InputError("the source cannot be read so", where=path, found=str(error), do="mend the recipe") from None
 
 
-def _read_parquet(stream: BinaryIO) -> Iterator[Record]:
-    """Rows of a Parquet file; a line is the row's number from 1."""
+def _read_parquet(stream: BinaryIO, path: Path) -> Iterator[Record]:
+    """Rows of a Parquet file; a line is the row's number from 1. Raises InputError for two columns of one name."""
     with pq.ParquetFile(stream) as file:
+        refuse_repeated(file.schema_arrow.names, path)
         rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
         for line, values in enumerate(rows, 1):
             yield Record(line=line, values=values)
@@ -179,6 +179,9 @@ def _skip(text: str, place: int) -> int:
 
 def _read_workbook(stream: BinaryIO, source: Source, path: Path) -> Iterator[Record]:
     """Rows of one sheet; a line is the row's number in the sheet."""
+    # Here: a third of a second to import, which no other format needs.
+    import openpyxl  # noqa: PLC0415
+
     with warnings.catch_warnings():
         # openpyxl warns of styles and extensions that it leaves out; only cells are read here.
         warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.data.allocation import Plan, cut
 from trainer.data.columns import Columns, Ints
-from trainer.data.label_cells import LabelReader
+from trainer.data.label_cells import LabelReader, ambiguous, spelled_twice
 from trainer.data.rows import Row, RowReader, RowsRead
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import LabelsPart, Recipe
@@ -35,7 +35,23 @@ class Gathered:
         return ", ".join(source.shown for source in self.data.train)
 
     def space(self, part: LabelsPart) -> LabelSpace:
-        """The labels. Raises InputError where there is only one, or the recipe asks for one that is not there."""
+        """The labels. Raises InputError where there is only one, the recipe asks for one that is not there, or two of
+        them cannot be told apart.
+        """
+        if part.names is None and (both := spelled_twice(self.names)):
+            raise InputError(
+                "two labels are one number in two spellings",
+                where=self.where,
+                found=" and ".join(map(repr, both)),
+                do="write them alike, join them under labels.mapping, or give labels.names where they differ",
+            )
+        if part.kind == "multi" and (name := ambiguous(self.names)):
+            raise InputError(
+                f"the label {name!r} reads like several others together",
+                where=self.where,
+                found=", ".join(map(repr, self.names)),
+                do="give it another name under labels.mapping, or name the separator of its cells: labels.separator",
+            )
         try:
             return LabelSpace(names=self.names, kind=part.kind, positive=part.positive)
         except ValueError as error:

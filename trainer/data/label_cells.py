@@ -2,19 +2,25 @@
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.recipes.recipe import LabelsPart
 
 SHOWN = 5
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_MARKS = "|;,"
 
 
 @dataclass
 class LabelReader:
     """Reads label cells of a recipe's rows. names: the only labels there are, or None where they are to be found.
+
+    repeated: places of cells that name one label twice.
 
     Spelling: text loses white space around it; a boolean is "True" or "False", and so are TRUE and true, unless a name
     or a key of the mapping is written so; a whole number has no decimals: 1.0 of a table of floats is "1", and so is
@@ -25,6 +31,7 @@ class LabelReader:
     names: tuple[str, ...] | None
     unknown: Counter[str] = field(default_factory=Counter)
     first_seen: dict[str, str] = field(default_factory=dict)
+    repeated: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         known = (*(self.names or ()), *self.part.mapping.values())
@@ -44,7 +51,11 @@ class LabelReader:
         spellings = (
             self._given(values) if self.part.columns is not None else self._spellings(values.get(self.columns[0]))
         )
-        return tuple(dict.fromkeys(self._name(spelling, place) for spelling in spellings))
+        names = [self._name(spelling, place) for spelling in spellings]
+        once = tuple(dict.fromkeys(names))
+        if len(once) < len(names):
+            self.repeated.append(place)
+        return once
 
     def check(self) -> None:
         """Raise InputError where spellings were met that are not labels, with how often and where first."""
@@ -95,7 +106,21 @@ class LabelReader:
         items = list(cell) if isinstance(cell, list | tuple) else [cell]
         if any(_missing(item) or not _text(item) for item in items):
             raise BadRow("null_label", f"column {self.part.column!r} holds an empty label among others")
-        return items
+        return self._of_vector(items) if len(items) > 1 and all(map(_is_flag, items)) else items
+
+    def _of_vector(self, flags: list[object]) -> list[object]:
+        """The names whose place in a list of 0 and 1 says yes; the list itself where 0 and 1 are names of labels."""
+        if {"0", "1"} & self._spelled.keys():
+            return flags
+        if self.names is not None and len(flags) == len(self.names):
+            return [name for name, flag in zip(self.names, flags, strict=True) if flag]
+        if self.names is None and len(set(flags)) == len(flags):
+            return flags
+        raise BadRow(
+            "not_label",
+            f"column {self.part.column!r} holds a list of {len(flags)} times 0 or 1: is it one for each label? Then "
+            "give all names, in their order, under labels.names",
+        )
 
     def _split(self, text: str) -> object:
         if not text:
@@ -110,6 +135,8 @@ class LabelReader:
         return text
 
     def _name(self, spelling: str, place: str) -> str:
+        if not spelling.isascii() and any("\ud800" <= character <= "\udfff" for character in spelling):
+            raise BadRow("invalid_unicode", f"the label {spelling!r} holds half of a surrogate pair")
         for form in (spelling, _boolean(spelling), spelling.removesuffix(".0")):
             if form in self._spelled:
                 return self._spelled[form]
@@ -127,6 +154,8 @@ def _missing(cell: object) -> bool:
 def _text(cell: object) -> str:
     if isinstance(cell, str):
         return cell.strip()
+    if isinstance(cell, Decimal):
+        return str(int(cell)) if cell == cell.to_integral_value() else format(cell.normalize(), "f")
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
     if isinstance(cell, bool | int | float):
@@ -137,3 +166,34 @@ def _text(cell: object) -> str:
 def _boolean(text: str) -> str:
     """TRUE, true and True are one spelling."""
     return text.capitalize() if text.lower() in ("true", "false") else text
+
+
+def _is_flag(cell: object) -> bool:
+    return isinstance(cell, int | float) and cell in (0, 1)
+
+
+def spelled_twice(names: Iterable[str]) -> tuple[str, str] | None:
+    """Two labels that are one number in two spellings ("0", "0.0"), as files of different programs have them."""
+    numbers: dict[Decimal, str] = {}
+    for name in names:
+        if _NUMBER.fullmatch(name) and numbers.setdefault(Decimal(name), name) != name:
+            return numbers[Decimal(name)], name
+    return None
+
+
+def ambiguous(names: Iterable[str]) -> str | None:
+    """A label that reads as several others together where they are joined by "|", as a CSV of scores joins them."""
+    known = set(names)
+    return next((name for name in sorted(known) if "|" in name and known.issuperset(name.split("|"))), None)
+
+
+def separator_hint(part: LabelsPart, names: Iterable[str]) -> str:
+    """What to ask where cells of several labels seem to have been read as one label each; empty where they do not."""
+    if part.kind != "multi" or part.separator is not None or part.column is None or part.names is not None:
+        return ""
+    for mark in _MARKS:
+        joined = sorted(name for name in names if mark in name.strip(mark))
+        if joined:
+            told = json.dumps(mark)
+            return f"{joined[0]!r} is read as one label; if {mark!r} parts several, say labels.separator: {told}"
+    return ""

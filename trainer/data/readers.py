@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,8 @@ class FileRecords:
     tabular: bool
 
 
-def read_source(source: Source) -> Iterator[FileRecords]:
-    """Read the files of a source in order.
+def read_source(source: Source, say: Callable[[str], None] = lambda _: None) -> Iterator[FileRecords]:
+    """Read the files of a source in order. say: what was left out.
 
     Raises InputError: what `read_file` and `read_dataset` raise, a missing file, a glob that matches nothing, a file
     without rows.
@@ -34,7 +34,7 @@ def read_source(source: Source) -> Iterator[FileRecords]:
     if source.dataset is not None:
         name = f"{source.dataset}[{source.split}]"
         yield _file(name, read_dataset(source), source, tabular=True)
-    for name in files_of(source):
+    for name in files_of(source, say):
         tabular = format_of(Path(name), source.format) not in ("json", "jsonl")
         yield _file(name, read_file(Path(name), source), source, tabular=tabular)
 
@@ -63,14 +63,19 @@ def seen(source: Source) -> list[list[str | int]]:
     return [[name, status.st_size, status.st_mtime_ns] for name in files for status in [Path(name).stat()]]
 
 
-def files_of(source: Source) -> list[str]:
-    """The files that a source names, in order."""
+def files_of(source: Source, say: Callable[[str], None] = lambda _: None) -> list[str]:
+    """The files that a source names, in order. say: what a pattern matched and was left out."""
     found: list[str] = []
     for name in source.files:
         # A file whose name holds brackets or stars is itself; anything else with them is a pattern.
         path = Path(name)
         matches = [path] if path.exists() else sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-        matches = [match for match in matches if not match.is_dir()]
+        hidden = [] if path.exists() else [match for match in matches if _is_hidden(match, path)]
+        if hidden:
+            say(
+                f"left out, their names or folders begin with . or _: {', '.join(map(str, hidden[:3]))} ({len(hidden)})"
+            )
+        matches = [match for match in matches if not match.is_dir() and match not in hidden]
         if not matches:
             pattern = glob.has_magic(name)
             raise InputError(
@@ -81,6 +86,14 @@ def files_of(source: Source) -> list[str]:
         found += map(str, matches)
     _refuse_twice(found)
     return found
+
+
+def _is_hidden(match: Path, pattern: Path) -> bool:
+    """Whether a pattern, which names nothing hidden itself, met what programs keep beside data: checkpoints, caches."""
+    plain = next((place for place, part in enumerate(pattern.parts) if glob.has_magic(part)), len(pattern.parts))
+    return not any(part.startswith((".", "_")) for part in pattern.parts[plain:]) and any(
+        part.startswith((".", "_")) for part in match.parts[plain:]
+    )
 
 
 def _refuse_twice(files: list[str]) -> None:

@@ -9,6 +9,8 @@ from trainer.contract.metrics import LOWER_IS_BETTER, compute
 from trainer.data.stored import StoredRows
 
 SHOWN = 5
+# The least that an export is proved with.
+HELD = 32
 Labels = NDArray[np.int64] | NDArray[np.bool_]
 
 

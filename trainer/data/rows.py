@@ -1,5 +1,6 @@
 """Labelled files to rows: every row accounted for, every problem of the files at once."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -134,7 +135,7 @@ class RowReader:
         read: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         times = None if self.split.time is None else TimeReader(self.split.time, self.split.time_format)
-        for file in (file for source in sources for file in read_source(source)):
+        for file in (file for source in sources for file in read_source(source, say)):
             # Objects of JSON may each have other columns; records of a table have the same, and are one key here.
             kinds: dict[tuple[str, ...], None] = {}
             for record in file.records:
@@ -183,7 +184,6 @@ class RowReader:
     def _require_columns(self, file: str, columns: tuple[str, ...]) -> None:
         if not columns:
             return
-        wrong_delimiter = len(columns) == 1 and any(mark in columns[0] for mark in ";\t|,")
         for key, column in self._columns():
             if column not in columns:
                 raise InputError(
@@ -191,9 +191,9 @@ class RowReader:
                     where=file,
                     found=", ".join(map(repr, columns)),
                     expected=f"the column that {key} names",
-                    do="the header is one column: set `delimiter:`"
-                    if wrong_delimiter
-                    else nearest(column, columns) or f"name the column under {key}, or `rename:` the file's",
+                    do=_delimiter_hint(columns)
+                    or nearest(column, columns)
+                    or f"name the column under {key}, or `rename:` the file's",
                 )
 
     def _columns(self) -> Iterator[tuple[str, str]]:
@@ -206,3 +206,14 @@ class RowReader:
             yield "data.split.group", self.split.group
         if self.cut and self.split.time is not None:
             yield "data.split.time", self.split.time
+
+
+def _delimiter_hint(columns: tuple[str, ...]) -> str:
+    """What would part a header that is one column; empty where it is none that we know."""
+    if len(columns) > 1:
+        return ""
+    head = columns[0]
+    if head.startswith("sep=") and len(head) == 5:
+        return f"the first line names the delimiter, as Excel writes it: remove it, and set `delimiter: {head[4]!r}`"
+    marks = max(";\t|,", key=head.count)
+    return f"the header is one column: set `delimiter: {json.dumps(marks)}`" if marks in head else ""

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,19 @@ from trainer.contract.errors import InputError
 from trainer.contract.files import atomic_file, atomic_folder, read_json, write_json
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.contract.metrics import ONE_LABEL
 from trainer.data.columns import Columns, Ints, wholes
 from trainer.data.gather import Gathered, divide, gather, shares
+from trainer.data.label_cells import separator_hint
 from trainer.data.readers import seen
-from trainer.data.refusals import label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
+from trainer.data.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
 from trainer.data.stored import STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
-from trainer.recipes.recipe import Recipe
+from trainer.recipes.recipe import LabelsPart, Recipe
 
 SUMMARY = "splits.json"
 KNOWN = "also_in_train.json"
-# The least that an export is proved with.
-HELD = 32
 _SOURCE = "source.json"
 Say = Callable[[str], None]
 
@@ -124,6 +124,21 @@ def _read(recipe: Recipe, data: DataPart, folder: Path, store: Path, space: Labe
     if "test" in splits:
         refuse_known(splits["validation"], splits["test"], "validation rows", "test rows")
     _save(folder, splits, _summary(splits, gathered, space, recipe.seed), space)
+
+
+def told(splits: Splits, labels: LabelsPart) -> Iterator[str]:
+    """What a person should know of the rows before training, a line each."""
+    space, held, test = splits.space, len(splits.validation), splits.test
+    yield f"rows: train {len(splits.train)}, validation {held}{'' if test is None else f', test {len(test)}'}"
+    if space.kind == "single":
+        yield f"{', '.join(ONE_LABEL)} are of the label {space.names[space.positive_id]!r}"
+    if hint := separator_hint(labels, space.names):
+        yield f"warning: {hint}"
+    if held < HELD:
+        yield f"warning: {held} validation rows; an export is proved with at least {HELD}"
+    for name, count in splits.summary.get("train_rows_in", {}).items():
+        if count:
+            yield f"warning: {count} {name} rows also stand in the training rows: figures say what was memorised"
 
 
 def join_validation(splits: Splits, folder: Path, seed: int) -> None:

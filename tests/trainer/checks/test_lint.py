@@ -52,9 +52,9 @@ def found(data: Any, model: str, labels: Any = "label", **parts: Any) -> dict[st
 
 def test_clean_rows_have_no_findings(tmp_path: Path, model: str) -> None:
     """Different texts, two even classes, nothing odd: no finding at all."""
-    given = report({"train": {"files": write(tmp_path, rows(200))}, "split": {"test": 0.2}}, model)
+    given = report({"train": {"files": write(tmp_path, rows(400))}, "split": {"test": 0.2}}, model)
     assert given.stages[0].findings == []
-    assert given.stages[0].rows == {"train": 140, "validation": 20, "test": 40}
+    assert given.stages[0].rows == {"train": 280, "validation": 40, "test": 80}
     assert "0 errors, 0 warnings, 0 notes" in render(given)
 
 

@@ -80,7 +80,7 @@ def test_a_misspelt_label_column_names_its_key(tmp_path: Path) -> None:
 
 def test_the_wrong_delimiter_is_recognised(tmp_path: Path) -> None:
     """A header that is one column with semicolons in it points at the delimiter."""
-    assert "set `delimiter:`" in error(tmp_path, ROWS.replace(",", ";"))
+    assert 'delimiter: ";"' in error(tmp_path, ROWS.replace(",", ";"))
 
 
 def test_a_column_that_no_json_object_has_is_an_error(tmp_path: Path) -> None:
