@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
 APART = {"torch"}
 PYTHONS = ("3.11", "3.12", "3.13")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_5_x86_64")
@@ -47,15 +48,25 @@ def hashes(python: str, pins: list[str]) -> dict[str, str]:
     }
 
 
+def locked() -> dict[str, set[str]]:
+    """The pins that are locked already, whose files do not change; none where the lock is of other Pythons."""
+    text = LOCK.read_text(encoding="utf-8") if LOCK.is_file() else ""
+    if not text.startswith(HEAD.format(pythons=", ".join(PYTHONS))):
+        return {}
+    lines = [line.split() for line in text.replace("\\\n", "").splitlines() if not line.startswith("#")]
+    return {line[0]: {one.removeprefix("--hash=sha256:") for one in line[1:]} for line in lines}
+
+
 def main() -> None:
-    """Write requirements.lock."""
-    pins, of = pinned(), defaultdict[str, set[str]](set)
-    for python in PYTHONS:
-        for pin, found in hashes(python, pins).items():
+    """Write requirements.lock; pins that it has keep their hashes, and only others are looked up."""
+    pins, of = pinned(), defaultdict(set, locked())
+    new = [pin for pin in pins if pin not in of]
+    for python in PYTHONS if new else ():
+        for pin, found in hashes(python, new).items():
             of[pin].add(found)
     lines = [" \\\n    ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(of[pin]))]) for pin in pins]
     text = HEAD.format(pythons=", ".join(PYTHONS)) + "\n".join(lines) + "\n"
-    (ROOT / "requirements.lock").write_text(text, encoding="utf-8")
+    LOCK.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
