@@ -57,6 +57,7 @@ def test_a_run_learns_and_leaves_what_the_design_names(whole: Path) -> None:
         "config.json",
         "contract.json",
         "model.safetensors",
+        "golden.json",
         "special_tokens_map.json",
         "tokenizer.json",
         "tokenizer_config.json",

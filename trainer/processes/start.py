@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import ProjectConfiguration, parse_flag_from_env
+from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, parse_flag_from_env
 from torch import distributed
 
 from trainer.contract.errors import ClassifactError, InputError
@@ -38,6 +38,8 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
             cpu=cpu_only,
             log_with=list(recipe.tracking) or None,
             project_config=folders,
+            # Gradients lie where they are exchanged: one copy of them less in every process.
+            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
     except ValueError as error:
         # fp16 on a CPU, for one.
