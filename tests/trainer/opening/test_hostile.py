@@ -44,7 +44,7 @@ ROADS: dict[str, Callable[[Path], object]] = {
 LATER: dict[str, Callable[[Path], object]] = {
     "evaluate": lambda run: measure(MeasureJob(run=run, split="validation")),
     "export": lambda run: export(
-        ExportJob(run=run, out=run.parent / "bundle", precisions=("fp32",), timing=False, quiet=True)
+        ExportJob(run=run, out=run.parent / "bundle", precisions=("fp32",), timing=False, anyway=True, quiet=True)
     ),
 }
 
