@@ -96,6 +96,7 @@ class GraphFile:
     speed: float | None = None
     speed_over_usual: float | None = None
     rows_per_second: float | None = None
+    max_drop: float | None = None  # The bound of the metric's drop that was asked for.
     quantization: str | None = None
     kept_in_float: tuple[str, ...] = ()
 
@@ -117,9 +118,7 @@ class ExportManifest:
     training: dict[str, Any] = field(default_factory=dict)
     test_metrics: dict[str, Any] | None = None
     constant: dict[str, Any] | None = None
-    """What the best answer that does not look at the text is worth on the validation rows, and whether the model beats
-    it: see trainer/contract/constant.py.
-    """
+    """What the best answer that does not look at the text is worth, and whether the model beats it."""
     unproven: dict[str, str] = field(default_factory=dict)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
+from export.proof.parity import shown
 from trainer.contract.inputs import InputSpec
 
 _TEMPLATE = """---
@@ -114,5 +115,6 @@ def _row(graph: GraphFile) -> str:
     parity = graph.parity
     return (
         f"| `{graph.file}` | {graph.bytes / 1e6:.1f} MB | {parity.label_agreement:.4f} | {parity.max_difference:.2g} "
-        f"| {parity.value:.4f} | {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}] |"
+        f"| {parity.value:.4f} | {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
+        + (" |" if graph.max_drop is None else f", {shown(parity, graph.max_drop)} |")
     )

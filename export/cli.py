@@ -61,7 +61,7 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=0.005,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="The most that the metric may lose to torch in fp32.",
+    help="A larger drop of the metric fails where its 95 % interval lies above zero. See --prove.",
 )
 @click.option(
     "--min-agreement",
@@ -81,6 +81,7 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=True,
     help="Race the graphs on this machine, to keep what is faster and say by how much.",
 )
+@click.option("--prove", is_flag=True, help="Fail where the drop's 95 % interval reaches above --max-drop.")
 @click.option("--anyway", is_flag=True, help="Export a model that has learnt nothing too.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
+from export.proof.parity import shown
 
 
 def table(manifest: ExportManifest) -> str:
@@ -24,6 +25,7 @@ def table(manifest: ExportManifest) -> str:
             f"{precision:<10}{graph.bytes / 1e6:>7.1f} MB{parity.label_agreement:>11.4f}{parity.max_difference:>14.2g}"
             f"{parity.p99_difference:>11.2g}{rate:>8}{speed:>7}{usual:>7}"
             f"  {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
+            + ("" if graph.max_drop is None else f" {shown(parity, graph.max_drop)}")
         )
     if any(graph.speed for graph in manifest.graphs.values()):
         lines.append(
@@ -74,7 +76,8 @@ def summary(manifest: ExportManifest) -> dict[str, object]:
     graphs = {}
     for precision, graph in manifest.graphs.items():
         entry = dataclasses.asdict(graph)
-        graphs[precision] = entry | entry.pop("parity")
+        shown = {} if graph.max_drop is None else {"proven": graph.parity.drop_high <= graph.max_drop}
+        graphs[precision] = entry | entry.pop("parity") | shown
     return {"name": manifest.name, "graphs": graphs}
 
 

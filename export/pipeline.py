@@ -59,6 +59,8 @@ class ExportJob:
     packing: bool = False
     timing: bool = True
     quiet: bool = False
+    prove: bool = False
+    """Whether a file fails where the rows do not show that its drop is within max_drop."""
     anyway: bool = False
     """Whether to export a model that is no better than one answer for all rows."""
 
@@ -69,7 +71,8 @@ class ExportJob:
             "int8": Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
             "fp16": Bounds(max_drop=self.max_drop, min_agreement=0.995, max_difference=FP16_DIFFERENCE),
         }
-        return GraphJob(bounds={name: bounds[name] for name in self.precisions}, skip=self.skip, packing=self.packing)
+        bounds = {name: replace(bounds[name], prove=self.prove) for name in self.precisions}
+        return GraphJob(bounds=bounds, skip=self.skip, packing=self.packing)
 
 
 def export(job: ExportJob) -> ExportManifest:

@@ -84,7 +84,10 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
         golden = GoldenRows.of(measure.sample, measure.truth)
         golden.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
         return {
-            precision: _entry(precision, each, folder / FILES[precision], speeds.get(precision))
+            precision: replace(
+                _entry(precision, each, folder / FILES[precision], speeds.get(precision)),
+                max_drop=job.bounds[precision].max_drop,
+            )
             for precision, each in made.items()
         }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from accelerate import Accelerator
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from trainer.contract.checkpoint import Contract
@@ -23,7 +24,7 @@ from trainer.frozen.states import drop_states
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
 from trainer.network.layers import Sizes, checkpoint_gradients, freeze, frozen_modules
-from trainer.network.load import Classifier, load_classifier, load_weights
+from trainer.network.load import Classifier, load_classifier, load_weights, start_biases
 from trainer.network.lora import attach, check_lora, detach
 from trainer.optim import build_optimizer
 from trainer.predict import EncodedRows, Predictor
@@ -92,11 +93,13 @@ def train(job: TrainJob) -> dict[str, Any]:
         _introduce(run, splits)
         track.launch(facts(accelerator), progress.step)
         with tracking(accelerator, job.recipe, job.out):
+            shares = None
             for number in range(progress.stage, len(splits)):
                 if number > progress.stage:
                     progress = Progress(stage=number, step=progress.step)
                 if not progress.stage_done:
-                    progress = _run_stage(run, splits[number], progress)
+                    progress = _run_stage(run, splits[number], progress, shares)
+                shares = _loss(job.recipe.stages[number], splits[number]).constant()
     done = finish(job.out, accelerator, steps=progress.step, refit=job.refit, splits=splits[-1])
     if accelerator.is_main_process:
         drop_stored(job.out / "splits")
@@ -192,12 +195,15 @@ def _introduce(run: Run, splits: list[Splits]) -> None:
             run.track.say(line)
 
 
-def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
-    """One stage, from its start or from the saved state."""
+def _run_stage(run: Run, splits: Splits, progress: Progress, before: Tensor | None) -> Progress:
+    """One stage, from its start or from the saved state. before: the best constant logits of the stage before it."""
     stage, network, number = run.recipe.stages[progress.stage], run.classifier.network, progress.stage
     resumed = progress.batch > 0 or progress.epoch > 0
     if number > 0 and not resumed:
         load_weights(network, run.keeper.ranked(number - 1)[0].path)
+    loss = _loss(stage, splits)
+    if not resumed and run.recipe.model.head_bias == "shares":
+        start_biases(run.classifier, loss.constant(), before)
     sizes = shape(network, stage, (run.recipe.seed, number))
     with run.accelerator.main_process_first():
         train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
@@ -230,7 +236,7 @@ def _run_stage(run: Run, splits: Splits, progress: Progress) -> Progress:
             classifier=run.classifier,
             trained=trained,
             frozen=list(frozen_modules(network)),
-            loss=Loss(stage.loss, splits.space, splits.train.labels),
+            loss=loss,
             train=train,
             validation=validation,
             predictor=predictor,
@@ -251,6 +257,10 @@ def _encoded(run: Run, rows: StoredRows) -> EncodedRows:
     return EncodedRows(
         rows=rows, encoded=tokenized(rows, run.encoder, run.cache or run.keeper.run / CACHE, run.track.say)
     )
+
+
+def _loss(stage: Stage, splits: Splits) -> Loss:
+    return Loss(stage.loss, splits.space, splits.train.labels)
 
 
 def shape(network: PreTrainedModel, stage: Stage, key: tuple[int, int]) -> Sizes:

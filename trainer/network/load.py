@@ -194,3 +194,17 @@ def _longest(network: PreTrainedModel) -> int:
         if isinstance(table, nn.Embedding) and table.padding_idx is not None:
             return table.num_embeddings - table.padding_idx - 1
     return limit
+
+
+@torch.no_grad()
+def start_biases(classifier: Classifier, shares: torch.Tensor, before: torch.Tensor | None) -> None:
+    """Put a new head's biases at the logits [C] of its training rows' label shares; where a later stage has others than
+    the stage `before` it, move them by the difference.
+    """
+    bias = classifier.network.get_submodule(classifier.head).bias
+    if not isinstance(bias, torch.Tensor):
+        return
+    if before is not None:
+        bias.add_((shares - before).to(bias.device))
+    elif f"{classifier.head}.bias" in classifier.new:
+        bias.copy_(shares)

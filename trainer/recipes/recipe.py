@@ -32,6 +32,10 @@ class ModelPart:
     sha256: str | None = None
     dropout: float | None = bounded(None, least=0, below=1)
     head: Literal["keep", "new", "auto"] = "auto"
+    head_bias: Literal["shares", "zero"] = "shares"
+    """Where a new head's biases start: at the label shares of the training rows, so that no step is spent on learning
+    them through the whole encoder (Lin et al. 2017, arXiv 1708.02002, section 4.1), or at zero.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

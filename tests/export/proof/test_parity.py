@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.proof.parity import Bounds, Truth, failures, gate
+from export.proof.parity import Bounds, Truth, failures, gate, shown
 from trainer.contract.errors import ArtifactError, GateError
 from trainer.contract.labels import LabelSpace
 
@@ -85,3 +85,26 @@ def test_undefined_metric() -> None:
     """A metric that has no value on these rows (a rank metric with one label only) is refused, not passed."""
     with pytest.raises(ArtifactError, match="roc_auc is undefined"):
         Truth.of(np.zeros((50, 2), dtype=np.float32), np.zeros(50, dtype=np.int64), SPACE, "roc_auc")
+
+
+def test_what_few_rows_do_not_show_is_told_and_not_proven() -> None:
+    """One flipped row of 200 passes the gate and fails to prove 0.005; the words say where the interval reaches."""
+    real, logits = truth()
+    logits[0] *= -1
+    parity = real.compare(logits)
+    loose = replace(BOUNDS, max_difference=1.0)
+    assert failures(parity, loose) == []
+    assert shown(parity, 0.005) == f"not shown to be within 0.005: the interval reaches {parity.drop_high:.4f}"
+    (found,) = failures(parity, replace(loose, prove=True))
+    assert "not shown to be within 0.005" in found
+
+
+@pytest.mark.parametrize(("rows", "proven"), [(32, False), (590, False), (610, True)])
+def test_no_changed_row_proves_as_much_as_there_are_rows(rows: int, proven: bool) -> None:
+    """A file whose probabilities moved and whose decisions did not has still lost up to three rows of N: 0.005 takes
+    600 rows. The very same function needs none.
+    """
+    real, logits = truth(rows=rows)
+    moved = replace(BOUNDS, max_difference=1.0, prove=True)
+    assert (failures(real.compare(logits * 0.9), moved) == []) == proven
+    assert failures(real.compare(logits), moved) == []
