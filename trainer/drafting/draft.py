@@ -1,5 +1,6 @@
 """From the files to the parts of a recipe, each with the reason for it."""
 
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,11 +8,14 @@ from typing import Any
 
 from trainer.drafting.columns import ColumnLook, is_group, is_time, summarize
 from trainer.drafting.files import Found, LabelledFile, spellings
+from trainer.drafting.sources import canonical, merged, source, text_names
 
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos|nbsp|#\d+);| #\d+;")
 _MOST_TOKENS = 512
 # A label of fewer rows may be missing from a split.
 _FEWEST = 20
+_FEW_ROWS = 2000
+_FEWEST_STEPS = 300
 
 
 @dataclass
@@ -30,14 +34,14 @@ class Draft:
 def draft(found: Found) -> Draft:
     """All parts that depend on the rows."""
     made = Draft(undecided=list(found.undecided))
-    main, title = _text_names(found.files)
-    label = _canonical(found.files, [one.labels[0] for one in found.files], "label")
+    main, title = text_names(found.files)
+    label = canonical(found.files, [one.labels[0] for one in found.files], "label")
     columns = _shared_columns(found.files)
     several = len(columns) > 1
     sources: dict[str, list[dict[str, Any]]] = {}
     for one in found.files:
-        sources.setdefault(one.role, []).append(_source(one, main, title, None if several else label))
-    made.parts["data"] = {role: _merged(sources[role]) for role in ("train", "validation", "test") if role in sources}
+        sources.setdefault(one.role, []).append(source(one, main, title, None if several else label))
+    made.parts["data"] = {role: merged(sources[role]) for role in ("train", "validation", "test") if role in sources}
     for one in found.files:
         for sentence in one.look.why:
             made.explain("data", f"{one.name}: {sentence}")
@@ -49,57 +53,8 @@ def draft(found: Found) -> Draft:
     else:
         _one_column(made, found.files, label)
     _split(made, found.files, main, title)
+    _steps(made, sum(len(one.look.records) for one in found.files if one.role == "train"))
     return made
-
-
-def _canonical(files: list[LabelledFile], names: list[str], fallback: str) -> str:
-    """One name for a column that files call differently: that of the file with the most rows, if no file gives it to
-    another column.
-    """
-    largest = max(range(len(files)), key=lambda place: len(files[place].look.records))
-    for name in (names[largest], fallback, f"the_{fallback}"):
-        if all(own == name or name not in one.columns for one, own in zip(files, names, strict=True)):
-            return name
-    return f"classifact_{fallback}"
-
-
-def _text_names(files: list[LabelledFile]) -> tuple[str, str | None]:
-    main = _canonical(files, [one.main for one in files], "text")
-    titled = [one for one in files if one.title is not None]
-    if not titled:
-        return main, None
-    return main, _canonical(titled, [str(one.title) for one in titled], "title")
-
-
-def _source(one: LabelledFile, main: str, title: str | None, label: str | None) -> dict[str, Any]:
-    source = one.look.source
-    plain: dict[str, Any] = {"files": list(source.files)}
-    if source.delimiter is not None:
-        plain["delimiter"] = source.delimiter
-    if not source.header:
-        plain |= {"header": False, "columns": list(source.columns or ())}
-    if source.quoting != "minimal":
-        plain["quoting"] = source.quoting
-    if source.encoding != "utf-8":
-        plain["encoding"] = source.encoding
-    pairs = [(one.main, main), (one.title, title), (None if one.constant else one.labels[0], label)]
-    rename = {own: name for own, name in pairs if own is not None and name is not None and own != name}
-    constant = {title: ""} if title is not None and one.title is None else {}
-    if one.constant is not None and label is not None:
-        constant[label] = one.constant
-    return plain | ({"rename": rename} if rename else {}) | ({"constant": constant} if constant else {})
-
-
-def _merged(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Files that are written alike are one source."""
-    merged: list[dict[str, Any]] = []
-    for source in sources:
-        alike = next((one for one in merged if {**one, "files": 0} == {**source, "files": 0}), None)
-        if alike is None:
-            merged.append(source)
-        else:
-            alike["files"] += source["files"]
-    return merged
 
 
 def _input(made: Draft, files: list[LabelledFile], main: str, title: str | None) -> None:
@@ -284,6 +239,16 @@ def _repeats(files: list[LabelledFile]) -> float:
     }
     texts = Counter(text for _, text in rows)
     return sum(count - 1 for count in texts.values()) / max(1, len(rows))
+
+
+def _steps(made: Draft, rows: int) -> None:
+    """Epochs and rows of a step: of few rows more epochs and smaller steps, or the network would hardly move."""
+    batch = 16 if rows < _FEW_ROWS else 32
+    epochs = min(20, max(3, math.ceil(_FEWEST_STEPS * batch / max(1, rows))))
+    made.parts["stage"] = {"epochs": epochs, "batch": {"rows": batch, "tokens": 4096}}
+    if epochs > 3:
+        made.parts["stage"]["early_stopping"] = {"patience": 5}
+        made.explain("stages", f"{rows:,} rows are few: {epochs} epochs, fewer where validation stops getting better")
 
 
 def token_limit(p95: int) -> tuple[int, str]:

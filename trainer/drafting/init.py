@@ -56,7 +56,9 @@ def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
         )
     made = draft(found)
     model = job.model or (_INSTALLED[1] if importlib.util.find_spec(_INSTALLED[0]) else _HUB)
-    made.parts["model"] = {"name": model}
+    # As in any recipe, a folder is named from where the recipe lies.
+    local = Path(model).is_dir()
+    made.parts["model"] = {"name": os.path.relpath(model, job.out.parent) if local else model}
     texts = [text for one in found.files for text in map(str, one.look.cells(one.main))]
     _lengths(made, texts[:: max(1, len(texts) // _SAMPLE)], model)
     _save(made, job.out)

@@ -29,7 +29,8 @@ def write(made: Draft, path: Path) -> str:
     lines += [*_reasons(why, "data"), *_data(parts["data"], path.parent, why)]
     lines += [*_reasons(why, "input"), f"input: {_plain(parts['input'])}"]
     lines += [*_reasons(why, "labels"), f"labels: {_plain(parts['labels'])}"]
-    lines += [*_reasons(why, "stages"), "stages:", "  - epochs: 3", "    batch: {rows: 32, tokens: 4096}"]
+    lines += [*_reasons(why, "stages"), "stages:", f"  - epochs: {parts['stage']['epochs']}"]
+    lines += [f"    {key}: {_plain(value)}" for key, value in parts["stage"].items() if key != "epochs"]
     lines += [f"    optimizer: {{learning_rate: {'1.0e-4' if small else '2.0e-5'}, warmup: 0.1}}"]
     if "loss" in parts:
         lines.append(f"    loss: {_plain(parts['loss'])}")

