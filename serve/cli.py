@@ -21,7 +21,7 @@ from serve.operations.cli import (
     running,
     tune,
 )
-from trainer.contract.errors import show_errors
+from trainer.contract.errors import GateError, show_errors
 
 
 @click.group(context_settings=HELP)
@@ -35,7 +35,7 @@ def main() -> None:
 @click.option(
     "--out",
     required=True,
-    help="A file's name (.csv, .tsv, .jsonl, .parquet), -, or with --part-rows a URL to write to.",
+    help="A file's name (.csv, .tsv, .jsonl, also .gz or .zst; .parquet), -, or with --part-rows a URL to write to.",
 )
 @click.option(
     "--out-format",
@@ -73,6 +73,7 @@ def main() -> None:
     metavar="N|P%",
     help="End the job where more rows are rejected. Default: more than 100 and more than 10 % of those read.",
 )
+@click.option("--strict", is_flag=True, help="Exit 3 where a row or a cell was rejected; the output is kept.")
 @click.option(
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
 )
@@ -90,21 +91,24 @@ def main() -> None:
 def score(**options: Any) -> None:
     """Score every row of INPUTS into one file.
 
-    INPUTS are files, globs, folders, URLs, or - for standard input; .gz and .zst too. Columns are passed through, then
-    come prediction and confidence. Rows that cannot be scored go to OUT.errors.jsonl with their line and reason.
+    INPUTS are files, globs, folders, URLs, or - for standard input, compressed or not. Columns are passed through,
+    then come prediction and confidence. Rows that cannot be scored go to OUT.errors.jsonl with their line and reason.
     """
     from serve.job import run
+    from serve.writing.rejects import told_rejects
 
     if options["dry_run"]:
         _forecast(options)
         return
     report = run(job_of(options))
-    rejected = f", {report['rows_rejected']:,} rejected ({report['errors']})" if report["rows_rejected"] else ""
+    rejected = told_rejects(report)
     # Where the rows themselves are on standard output, nothing else may be.
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
         print_result({name: value for name, value in report.items() if name != "job"})
+    if options["strict"] and rejected:
+        raise GateError(f"done, with rejects{rejected}", do="mend the input, or leave --strict out")
 
 
 @main.command(context_settings=HELP)

@@ -19,6 +19,7 @@ from serve.operations.tune import cached, tune
 from serve.pipeline import Pipeline
 from serve.reading.samples import first_texts
 from serve.reading.sources import Reading, Source, find_sources
+from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.engine import Engine, LocalEngine
@@ -73,7 +74,9 @@ class ScoreJob:
     @property
     def kind(self) -> str:
         """The output's format."""
-        return self.out_format or ("jsonl" if str(self.out) == "-" else output_format(str(self.out)))
+        if str(self.out) == "-":
+            return self.out_format or "jsonl"
+        return output_format(str(self.out), self.out_format)
 
     @property
     def destination(self) -> Destination:
@@ -90,11 +93,11 @@ def run(job: ScoreJob) -> dict[str, Any]:
     or the disk is full; then the work so far is kept for --resume.
     """
     output = open_output(job.destination)
-    sources = find_sources(job.inputs, job.reading)
+    sources = find_sources(job.inputs, job.reading, _silent if job.quiet else _say)
     _require_possible(job, sources)
     # Before the bundle is opened, tuned and proven, which takes a while.
     output.require_free()
-    bundle = Bundle.open(job.bundle)
+    bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
         if job.canary:
             prove(scorer)
@@ -158,13 +161,15 @@ def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[S
     peeked = read_windows(sources, spec.columns, job.reading.window)
     first = next(peeked, None)
     require_columns(sources, first, spec)
-    layout = make_layout(sources, first, ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities), job.kind)
+    nulls = job.on_error == "null"
+    names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls)
+    layout = make_layout(sources, first, names, job.kind)
     stage = Stage(
         scorer=scorer,
         layout=layout,
         format=make_format(job.kind, layout, labels),
         max_chars=job.reading.max_chars,
-        nulls=job.on_error == "null",
+        nulls=nulls,
     )
     once = any(source.once for source in sources)
     return stage, chain([first] if first else [], peeked) if once else None
@@ -195,6 +200,10 @@ def _is_long(job: ScoreJob, sources: list[Source]) -> bool:
 
 def _tell(line: str) -> None:
     print(f"tuning: {line.strip()}", file=sys.stderr)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _silent(_: str) -> None:
@@ -228,6 +237,7 @@ def _engine(
         nulls=stage.nulls,
         prove=prove if job.canary else None,
         identity=scorer_identity(scorer),
+        text_columns=job.reading.text_columns,
     )
     inputs = Inputs(sources=sources, columns=scorer.bundle.contract.input.columns, size=job.reading.window, start=start)
     return opened(work, inputs, address=job.ray_address, workers=job.scorer.workers)

@@ -11,10 +11,13 @@ GROUPS = {
         "columns",
         "quoting",
         "encoding",
+        "compression",
+        "text_column",
         "max_chars",
+        "limit",
         "shard",
     ),
-    "What to write": ("out", "out_format", "thresholds", "probabilities", "prefix", "part_rows"),
+    "What to write": ("out", "out_format", "keep", "thresholds", "probabilities", "prefix", "part_rows"),
     "How to run": (
         "precision",
         "device",
@@ -32,7 +35,7 @@ GROUPS = {
         "metrics_port",
         "quiet",
     ),
-    "What to do about bad rows": ("on_error", "max_errors"),
+    "What to do about bad rows": ("on_error", "max_errors", "strict"),
 }
 
 

@@ -39,11 +39,15 @@ def reading(options: Mapping[str, Any]) -> Reading:
         format=options["input_format"],
         delimiter="\t" if delimiter == "\\t" else delimiter,
         header=not options["no_header"],
-        columns=tuple(columns.split(",")) if columns is not None else None,
+        columns=_names(columns),
         quoting=options["quoting"],
         encoding=options["encoding"],
         window=options["window"],
         max_chars=options["max_chars"],
+        compression=options["compression"],
+        keep=_names(options["keep"]),
+        limit=options["limit"],
+        text_columns=_names(options["text_column"]),
     )
 
 
@@ -70,6 +74,11 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         engine=options.get("engine", "local"),
         ray_address=options.get("ray_address"),
     )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Names joined by commas; an empty text is none of them."""
+    return None if text is None else tuple(text.split(",")) if text else ()
 
 
 def _parsed(name: str, parse: Callable[[G], T], text: G | None) -> T | None:

@@ -70,7 +70,9 @@ class Pipeline:
 
     def _check_bound(self, *, last: bool) -> None:
         state = self.sink.state
-        nothing = last and self.whole and state.rejected > 0 and state.scored == 0
+        # Whoever allows all rows to be bad is told by the figures.
+        any_row = last and self.whole and self.max_errors.share < 1
+        nothing = any_row and state.rejected > 0 and state.scored == 0
         if nothing or self.max_errors.exceeded(state):
             self.sink.commit()
             raise ClassifactError(
@@ -85,14 +87,18 @@ class Pipeline:
 def _counts(state: State) -> dict[str, object]:
     """Of the whole job."""
     return {
+        "status": "done with rejects" if state.rejected or state.cells else "done",
         "rows_read": state.read,
         "rows_scored": state.scored,
         "rows_rejected": state.rejected,
         "reasons": state.reasons,
+        "cells_left_out": sum(state.cells.values()),
+        "cell_reasons": state.cells,
         "distinct_texts": state.distinct,
         "rows_cut": state.rows_cut,
         "tokens": state.tokens,
         "tokens_cut": state.tokens_cut,
+        "tokens_cut_estimated": state.tokens_cut_estimated,
         "padding_share": round(1 - state.tokens / state.padded_tokens, 4) if state.padded_tokens else 0.0,
     }
 

@@ -217,7 +217,7 @@ class RemoteParts:
             part_file = self._spool / "part"
             with part_file.open("wb") as file:
                 self._format.finish(self._spool / "rows", cast("BinaryIO", file))
-        self._put(part_file, part + Path(self._folder.store.url).suffix)
+        self._put(part_file, part + self._format.suffix)
         if (self._spool / "errors").stat().st_size:
             self._put(self._spool / "errors", f"_errors/{part}.jsonl")
         self.state = replace(self.state, part=self.state.part + self._folder.stride[1], part_rows=0)

@@ -16,7 +16,6 @@ from typing import IO, Any, BinaryIO, cast
 from serve.journal.state import Scored
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
-from serve.writing.formats import output_format
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.files import atomic_file, read_json, refuse_existing, sha256, write_json
 
@@ -26,9 +25,11 @@ _SUMS = (
     "rows_read",
     "rows_scored",
     "rows_rejected",
+    "cells_left_out",
     "rows_cut",
     "tokens",
     "tokens_cut",
+    "tokens_cut_estimated",
     "distinct_texts",
     "cpu_seconds",
 )
@@ -38,6 +39,7 @@ class FrameFormat:
     """What a shard's file begins with; its rows come framed through a `ShardJournal`."""
 
     final = True
+    suffix = ""
 
     def __init__(self, head: bytes) -> None:
         self._head = head
@@ -97,12 +99,14 @@ def merge(out: Path) -> dict[str, Any]:
             raise ArtifactError("a shard was changed", where=path, do="score that shard again")
     totals = totals_of(reports)
     errors = out.with_name(f"{out.name}.errors.jsonl")
-    _join(out, shards)
-    if totals["rows_rejected"]:
+    _join(out, shards, job["output"])
+    told = bool(totals["rows_rejected"] or totals["cells_left_out"])
+    if told:
         _join_errors(errors, shards, job)
     whole = {
+        "status": "done with rejects" if told else "done",
         "out": str(out),
-        "errors": str(errors) if totals["rows_rejected"] else None,
+        "errors": str(errors) if told else None,
         "shards": len(shards),
         **totals,
         "sha256": sha256(out),
@@ -161,12 +165,12 @@ def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dic
     return first
 
 
-def _join(out: Path, shards: list[Path]) -> None:
+def _join(out: Path, shards: list[Path], kind: str) -> None:
     """Write the shards' windows in order."""
     files: list[BinaryIO] = [path.open("rb") for path in shards]
     spool = out.with_name(f".{out.name}.merge.partial")
     try:
-        if output_format(out.name) == "parquet":
+        if kind == "parquet":
             from serve.writing.parquet_out import finish
 
             with spool.open("wb") as rows:

@@ -14,7 +14,8 @@ class Scored:
     """What a window became: bytes, and what to count.
 
     rows, errors: of the output and of the side file. number, records, ordinal: where the next window begins (input,
-    records of it, windows so far). share: of input `number`, read with this window.
+    records of it, windows so far). share: of input `number`, read with this window. reasons, cells: of rows that are
+    not scored and of cells that are left out, counted.
     """
 
     rows: bytes
@@ -30,7 +31,9 @@ class Scored:
     tokens: int
     tokens_cut: int
     padded_tokens: int
+    tokens_cut_estimated: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    cells: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +50,12 @@ class State:
     scored: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    cells: dict[str, int] = field(default_factory=dict)
     distinct: int = 0
     rows_cut: int = 0
     tokens: int = 0
     tokens_cut: int = 0
+    tokens_cut_estimated: int = 0
     padded_tokens: int = 0
     part: int = 0
     part_rows: int = 0
@@ -72,10 +77,12 @@ class State:
             scored=self.scored + scored.scored,
             rejected=self.rejected + scored.read - scored.scored,
             reasons=dict(Counter(self.reasons) + Counter(scored.reasons)),
+            cells=dict(Counter(self.cells) + Counter(scored.cells)),
             distinct=self.distinct + scored.distinct,
             rows_cut=self.rows_cut + scored.rows_cut,
             tokens=self.tokens + scored.tokens,
             tokens_cut=self.tokens_cut + scored.tokens_cut,
+            tokens_cut_estimated=self.tokens_cut_estimated + scored.tokens_cut_estimated,
             padded_tokens=self.padded_tokens + scored.padded_tokens,
             part_rows=self.part_rows + scored.read,
             rows_bytes=self.rows_bytes + len(scored.rows),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serve.reading.redact import redacted
-from serve.reading.sources import url_system
+from serve.reading.urls import url_system
 from trainer.contract.errors import ArtifactError, ClassifactError
 
 T = TypeVar("T")

@@ -125,7 +125,7 @@ class Journal:
         digests = {self._name(part): sha256(self.folder / "parts" / self._name(part)) for part in parts}
         whole = {
             "out": str(self._target.out),
-            "errors": str(self._target.errors) if self.state.rejected else None,
+            "errors": str(self._target.errors) if self.state.errors_bytes else None,
             **report,
             "sha256": digests if self._target.part_rows is not None else digests[self._name(0)],
             "errors_sha256": sha256(self.folder / "errors.jsonl") if self.state.errors_bytes else None,
@@ -234,7 +234,7 @@ class Journal:
             rows.unlink(missing_ok=True)
 
     def _name(self, part: int) -> str:
-        return f"part-{part:05d}{self._target.out.suffix}"
+        return f"part-{part:05d}{self._format.suffix}"
 
     def _close(self) -> None:
         for file in (self._rows, self._errors, self._log, self._lock):

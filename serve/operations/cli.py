@@ -54,6 +54,14 @@ def running(command: F) -> F:
 def reading(command: F) -> F:
     """Options that say how the inputs are written."""
     for option in (
+        click.option("--limit", type=click.IntRange(1), help="Read the first so many rows of the inputs."),
+        click.option("--text-column", help="Which holds the text, where the bundle calls it otherwise; several: a,b."),
+        click.option("--keep", metavar="A,B,C", help="The columns to pass through; '' for none. Default: all."),
+        click.option(
+            "--compression",
+            type=click.Choice(["none", "gzip", "bzip2", "xz", "zstd"]),
+            help="Of the inputs. Default: by each file's suffix.",
+        ),
         click.option("--max-chars", default=1_000_000, show_default=True, help="A longer text is an error row."),
         click.option("--window", default=4096, show_default=True, type=click.IntRange(1), help="Rows sorted together."),
         click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
@@ -172,9 +180,10 @@ def tune(**options: Any) -> None:
     from serve.operations.tune import tune as run_tune
     from serve.reading.samples import first_texts, golden_texts
     from serve.reading.sources import find_sources
+    from serve.reading.texts import reading_from
 
-    bundle, given = Bundle.open(options["bundle"]), scorer_options_of(options)
-    job = job_of({**options, "out": Path(), "quiet": True})
+    given, job = scorer_options_of(options), job_of({**options, "out": Path(), "quiet": True})
+    bundle = reading_from(Bundle.open(options["bundle"]), job.reading.text_columns)
     sources = find_sources(options["inputs"], job.reading)
     texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
     best = run_tune(bundle, given, texts, pairs, say=lambda line: print(line, file=sys.stderr))

@@ -11,6 +11,7 @@ from serve.journal.output import open_output
 from serve.operations.progress import duration
 from serve.reading.samples import good_texts
 from serve.reading.sources import Source, find_sources
+from serve.reading.texts import reading_from
 from serve.reading.windows import Window, read_windows
 from serve.scorer import Scorer
 from serve.writing.layout import require_columns
@@ -41,7 +42,7 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     """Read and score the first window. Raises InputError as the job would, also where its output exists."""
     open_output(job.destination).require_free()
     sources = find_sources(job.inputs, job.reading)
-    bundle = Bundle.open(job.bundle)
+    bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     spec = bundle.contract.input
     window = next(read_windows(sources, spec.columns, job.reading.window), None)
     require_columns(sources, window, spec)

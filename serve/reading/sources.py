@@ -1,36 +1,43 @@
 """What the user named as input, as a list of files (or streams) that each know their format and how to be opened."""
 
+import bz2
+import contextlib
 import gzip
+import io
+import lzma
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
+from serve.reading.expand import STDIN, expand, told
+from serve.reading.urls import file_name, open_url, url_state
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect
+from trainer.contract.formats import split_suffixes
+from trainer.contract.records import Dialect, read_records
 
-STDIN = "-"
-_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-}
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+# What is read; a workbook and a JSON array are told how to become one of these.
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
+COMPRESSIONS = ("none", "gzip", "bzip2", "xz", "zstd")
+# What the libraries raise where stored bytes are not what they should be: damaged, cut short, or something else.
+_DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How input files are written; None is what a file's suffix says.
 
-    window: the most rows that are sorted, scored and written together. max_chars: a longer text is an error row.
+    compression: "none" or one of COMPRESSIONS. window: the most rows that are sorted, scored and written together.
+    max_chars: a longer text is an error row. keep: the columns that are passed through, in this order; None: all.
+    limit: the most records that are read, of all inputs together. text_columns: those that make the text, where the
+    inputs call them otherwise than the bundle.
     """
 
     format: str | None = None
+    compression: str | None = None
     delimiter: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
@@ -38,12 +45,36 @@ class Reading:
     encoding: str = "utf-8"
     window: int = 4096
     max_chars: int = 1_000_000
+    keep: tuple[str, ...] | None = None
+    limit: int | None = None
+    text_columns: tuple[str, ...] | None = None
+
+
+_UNPACKERS: dict[str, Callable[[BinaryIO], Any]] = {
+    "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
+    "bzip2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+}
+
+
+class _Unpacked(io.BufferedReader):
+    """Closes the stored bytes with itself, which the libraries do only for files that they opened."""
+
+    def __init__(self, stream: io.RawIOBase, stored: BinaryIO) -> None:
+        super().__init__(stream)
+        self._stored = stored
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        self._stored.close()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One input. dialect is None for Parquet.
 
+    keep: the columns that are passed through; None: all. limit: the most records that are read; None: all.
     size: in bytes, as stored. modified: of a file its time of change in ns, of a URL what its file system says that
         changes with the content. Both are None for what cannot be looked at twice.
     """
@@ -51,6 +82,8 @@ class Source:
     name: str
     dialect: Dialect | None
     compression: str | None = None
+    keep: tuple[str, ...] | None = None
+    limit: int | None = None
     size: int | None = None
     modified: int | str | None = None
 
@@ -68,7 +101,7 @@ class Source:
         if self.name == STDIN:
             return sys.stdin.buffer
         if "://" in self.name:
-            return _open_url(self.name)
+            return open_url(self.name)
         try:
             return Path(self.name).open("rb")
         except OSError as error:
@@ -78,11 +111,8 @@ class Source:
 
     def unpacked(self, raw: BinaryIO) -> BinaryIO:
         """Stored bytes to bytes."""
-        if self.compression == "gzip":
-            stream = gzip.GzipFile(fileobj=raw)
-            # What GzipFile closes with itself: only a file that it opened, unless told otherwise.
-            stream.myfileobj = cast("Any", raw)
-            return cast("BinaryIO", stream)
+        if self.compression in _UNPACKERS:
+            return cast("BinaryIO", _Unpacked(_UNPACKERS[self.compression](raw), raw))
         if self.compression == "zstd":
             import pyarrow as pa
 
@@ -94,68 +124,75 @@ class Source:
         if self.size is None:
             return None, None
         if "://" in self.name:
-            return _url_state(self.name)
+            return url_state(self.name)
         status = Path(self.name).stat()
         return status.st_size, status.st_mtime_ns
 
 
-def find_sources(inputs: Sequence[str], reading: Reading) -> list[Source]:
+@contextlib.contextmanager
+def undamaged(source: Source, do: str = "restore the file") -> Iterator[None]:
+    """Raise InputError, naming the source, where its bytes are damaged while the block reads them."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(
+            "the input cannot be read to its end",
+            where=source.name,
+            found=str(error)[:300] or type(error).__name__,
+            do=do,
+        ) from error
+
+
+def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], None] = lambda _: None) -> list[Source]:
     """Every file that the inputs name, in order: files, globs, folders (sorted by name), URLs and "-".
 
-    Raises InputError where one is missing or of a format we do not read.
+    say: is told of the files of a folder or glob that are left out. Raises InputError where an input is missing or of a
+    format we do not read.
     """
-    return [_source(name, reading) for given in inputs for name in _expand(given)]
-
-
-def _expand(given: str) -> list[str]:
-    if given == STDIN:
-        return [given]
-    if "://" in given:
-        return _expand_url(given)
-    path = Path(given)
-    if path.is_file() or path.is_fifo():
-        return [given]
-    if path.is_dir():
-        found = sorted(str(item) for item in path.rglob("*") if item.is_file() and _split(item.name)[0] is not None)
-        if not found:
-            raise InputError("the folder holds no file that we read", where=given, expected=" or ".join(_FORMATS))
-        return found
-    if any(character in given for character in "*?["):
-        anchor = Path(path.anchor) if path.is_absolute() else Path()
-        pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
-        found = sorted(str(item) for item in anchor.glob(pattern) if item.is_file())
-        if found:
-            return found
-    raise InputError("there is no such input", where=given, do="check the path; quote a glob")
-
-
-def _split(name: str) -> tuple[str | None, str | None]:
-    """A file name's format and compression, None where its suffixes name none."""
-    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
-    compression = _COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    if compression:
-        suffixes.pop()
-    return (_FORMATS.get(suffixes[-1]) if suffixes else None), compression
+    names: list[str] = []
+    for given in inputs:
+        found, out = expand(given)
+        names += found
+        if out:
+            say(f"{given}: {told(out)} (hidden, or of an earlier job, or to be named)")
+    sources = [_source(name, reading) for name in names]
+    return sources if reading.limit is None else _first_rows(sources, reading.limit)
 
 
 def _source(name: str, reading: Reading) -> Source:
-    guessed, compression = _split(name)
-    kind = reading.format or guessed
+    guessed, packed = split_suffixes(file_name(name))
+    kind = _readable(name, reading.format or guessed)
+    compression = packed if reading.compression is None else reading.compression
+    size: int | None = None
+    modified: int | str | None = None
+    if "://" in name:
+        size, modified = url_state(name)
+    elif name != STDIN and Path(name).is_file():
+        status = Path(name).stat()
+        size, modified = status.st_size, status.st_mtime_ns
+    return Source(
+        name=name,
+        dialect=_dialect(kind, reading),
+        compression=None if compression == "none" else compression,
+        keep=reading.keep,
+        size=size,
+        modified=modified,
+    )
+
+
+def _readable(name: str, kind: str | None) -> str:
+    """A format that is read here. Raises InputError, with the way to one, for any other."""
+    if kind == "xlsx":
+        raise InputError("a workbook cannot be scored", where=name, do="save its sheet as CSV (UTF-8)")
     if kind is None:
         raise InputError(
             "the input's format is unknown",
             where="standard input" if name == STDIN else name,
-            expected=f"a name that ends in {', '.join(_FORMATS)} (also .gz or .zst after it)",
+            expected="a name that ends in .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet or .pq "
+            "(.gz, .bz2, .xz or .zst may follow)",
             do=f"say --format {'|'.join(FORMATS)}",
         )
-    size: int | None = None
-    modified: int | str | None = None
-    if "://" in name:
-        size, modified = _url_state(name)
-    elif name != STDIN and Path(name).is_file():
-        status = Path(name).stat()
-        size, modified = status.st_size, status.st_mtime_ns
-    return Source(name=name, dialect=_dialect(kind, reading), compression=compression, size=size, modified=modified)
+    return "jsonl" if kind == "json" else kind
 
 
 def _dialect(kind: str, reading: Reading) -> Dialect | None:
@@ -175,46 +212,27 @@ def _dialect(kind: str, reading: Reading) -> Dialect | None:
         raise InputError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
 
 
-def url_system(name: str) -> Any:
-    """The file system of a URL, and the path in it. Raises InputError where there is no driver for it."""
-    try:
-        import fsspec
-    except ImportError:
-        raise InputError("a URL needs fsspec", where=name, do="pip install fsspec") from None
-    try:
-        return fsspec.core.url_to_fs(name)
-    # Each file system has its own errors: a missing driver is an ImportError, a bad URL a ValueError.
-    except (ImportError, ValueError) as error:
-        raise InputError(
-            "the URL cannot be opened", where=name, found=str(error), do="install what it names, or mend the URL"
-        ) from None
+def _first_rows(sources: list[Source], limit: int) -> list[Source]:
+    """The sources that hold the first `limit` records: what is read before the last of them is counted."""
+    found: list[Source] = []
+    for source in sources:
+        if source.once and len(sources) > 1:
+            raise InputError("--limit cannot count the rows of a pipe", where=source.name, do="give the pipe alone")
+        found.append(replace(source, limit=limit))
+        if source.once:
+            break
+        with undamaged(source):
+            limit -= _count(source, limit)
+        if limit <= 0:
+            break
+    return found
 
 
-def _open_url(name: str) -> BinaryIO:
-    system, path = url_system(name)
-    try:
-        return cast("BinaryIO", system.open(path, "rb"))
-    except OSError as error:
-        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
+def _count(source: Source, most: int) -> int:
+    if source.dialect is None:
+        import pyarrow.parquet as pq
 
-
-def _url_state(name: str) -> tuple[int | None, str]:
-    system, path = url_system(name)
-    system.invalidate_cache()
-    try:
-        return system.info(path).get("size"), str(system.ukey(path))
-    except OSError as error:
-        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
-
-
-def _expand_url(given: str) -> list[str]:
-    system, path = url_system(given)
-    if any(character in path for character in "*?["):
-        found = sorted(system.glob(path))
-    elif system.isdir(path):
-        found = sorted(item for item in system.find(path) if _split(item)[0] is not None)
-    else:
-        return [given]
-    if not found:
-        raise InputError("there is no such input", where=given, do="check the address; quote a glob")
-    return [str(system.unstrip_protocol(item)) for item in found]
+        with source.open() as stream:
+            return min(most, int(pq.ParquetFile(stream).metadata.num_rows))
+    with contextlib.closing(read_records(source.open(), source.dialect, source.name)) as records:
+        return sum(1 for _ in islice(records, most))

@@ -1,10 +1,11 @@
 """Rows to the texts that the model reads, the bad ones told apart: once for jobs, samples and `Scorer.score_iter`."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from trainer.contract.errors import BadRow
+from export.bundle import Bundle
+from trainer.contract.errors import BadRow, InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.records import Record
 
@@ -50,3 +51,24 @@ def read_record(record: Record, spec: InputSpec, max_chars: int) -> tuple[str, s
     if longest > max_chars:
         raise BadRow("too_long", f"the text has {longest} characters, --max-chars is {max_chars}")
     return text, pair
+
+
+def reading_from(bundle: Bundle, columns: tuple[str, ...] | None) -> Bundle:
+    """The bundle, its texts taken from columns of other names, in its order; None: from those that it was trained on.
+
+    Raises InputError where there are not as many.
+    """
+    spec = bundle.contract.input
+    if columns is None:
+        return bundle
+    if len(columns) != len(spec.columns):
+        raise InputError(
+            "--text-column names another number of columns than the bundle reads",
+            found=", ".join(columns),
+            expected=f"columns for {', '.join(spec.columns)}",
+            do="name one for each, joined by commas",
+        )
+    pair = columns[-1] if spec.pair is not None else None
+    text = columns[:-1] if pair is not None else columns
+    contract = replace(bundle.contract, input=replace(spec, text=text, pair=pair))
+    return replace(bundle, manifest=replace(bundle.manifest, contract=contract))

@@ -1,19 +1,20 @@
 """Inputs to windows of records, in constant memory: the one step of a row's road that training does in its own way."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
-from serve.reading.sources import Source
+from serve.reading.sources import Source, undamaged
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record, read_columns, read_records
+from trainer.contract.records import Dialect, Record, read_records
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A window ends early where its texts together pass this many characters, so that a few huge rows cannot fill memory.
-_WINDOW_CHARS = 16 * 2**20
+# A window ends early where its rows, with all their columns, pass this many bytes: huge rows must not fill memory.
+_WINDOW_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,23 +56,15 @@ def read_windows(
     ordinals = count(begin.windows)
     for number, source in enumerate(sources[begin.number :], begin.number):
         skip = begin.records if number == begin.number else 0
-        # EOFError: a compressed stream that ends early. pyarrow's errors are ValueErrors and OSErrors.
-        try:
+        with undamaged(source, "restore the file; rows before the damage are kept for --resume"):
             if source.dialect is None:
                 from serve.reading.parquet_in import read_parquet
 
-                for piece in read_parquet(source, columns, (size, _WINDOW_CHARS), skip):
+                for piece in read_parquet(source, columns, (size, _WINDOW_BYTES), skip):
                     yield Window(ordinal=next(ordinals), number=number, source=source, **piece)
             else:
-                for part in _text_windows(source, source.dialect, columns, (size, skip)):
+                for part in _text_windows(source, source.dialect, (size, skip)):
                     yield Window(ordinal=next(ordinals), number=number, source=source, **part)
-        except (EOFError, OSError, ValueError) as error:
-            raise InputError(
-                "the input cannot be read to its end",
-                where=source.name,
-                found=str(error)[:300] or type(error).__name__,
-                do="restore the file; rows before the damage are kept for --resume",
-            ) from error
         if not _unchanged(source):
             raise InputError(
                 "the input changed while it was read",
@@ -88,16 +81,6 @@ def _unchanged(source: Source) -> bool:
         return False
 
 
-def source_columns(source: Source) -> tuple[str, ...] | None:
-    """The columns that a source declares; None for JSON lines, where each row has its own."""
-    if source.dialect is None:
-        from serve.reading.parquet_in import parquet_schema
-
-        return tuple(parquet_schema(source).names)
-    with source.open() as stream:
-        return read_columns(stream, source.dialect, source.name)
-
-
 class _Part(TypedDict):
     """What a window holds, before it knows its source."""
 
@@ -107,27 +90,22 @@ class _Part(TypedDict):
     share: float | None
 
 
-def _text_windows(
-    source: Source, dialect: Dialect, columns: tuple[str, ...], size_skip: tuple[int, int]
-) -> Iterator[_Part]:
+def _text_windows(source: Source, dialect: Dialect, size_skip: tuple[int, int]) -> Iterator[_Part]:
     size, offset = size_skip
     raw = source.open_raw()
     records: list[Record] = []
-    chars = 0
-    for record in islice(read_records(source.unpacked(raw), dialect, source.name), offset, None):
-        records.append(record)
-        chars += len(record.raw) if record.values is None else _chars(record.values, columns)
-        if len(records) == size or chars >= _WINDOW_CHARS:
-            yield _Part(start=offset, records=records, table=None, share=_share(source, raw))
-            offset += len(records)
-            records, chars = [], 0
-    if records:
-        yield _Part(start=offset, records=records, table=None, share=1.0)
+    held = 0
+    with closing(read_records(source.unpacked(raw), dialect, source.name)) as whole:
+        for record in islice(whole, offset, source.limit):
+            records.append(record)
+            held += record.size
+            if len(records) == size or held >= _WINDOW_BYTES:
+                yield _Part(start=offset, records=records, table=None, share=_share(source, raw))
+                offset += len(records)
+                records, held = [], 0
+        if records:
+            yield _Part(start=offset, records=records, table=None, share=1.0)
 
 
 def _share(source: Source, raw: BinaryIO) -> float | None:
     return min(1.0, raw.tell() / source.size) if source.size else None
-
-
-def _chars(values: dict[str, object], columns: tuple[str, ...]) -> int:
-    return sum(len(value) for column in columns if isinstance(value := values.get(column), str))

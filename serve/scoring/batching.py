@@ -1,7 +1,7 @@
 """A window of texts to batches: repeats once, sorted by length, cut by a padded-token budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,24 @@ class Plan:
     source: Ints
     """[N]; `source[n]` is the text of row n."""
 
+    estimated: Ints
+    """Tokens of `encoded.cut` that were not counted but estimated, by the length of what was not tokenized, [U]."""
+
+    @property
+    def rows_cut(self) -> int:
+        """Rows of the window that are longer than the model reads; repeats count each."""
+        return int(np.count_nonzero(self.encoded.cut[self.source]))
+
+    @property
+    def tokens_cut(self) -> int:
+        """Tokens that the window's rows lose to that."""
+        return int(self.encoded.cut[self.source].sum())
+
+    @property
+    def tokens_cut_estimated(self) -> int:
+        """How many of `tokens_cut` are an estimate."""
+        return int(self.estimated[self.source].sum())
+
     @property
     def padded_tokens(self) -> int:
         """Tokens that the model computes, padding included."""
@@ -38,21 +56,20 @@ class Encoding:
     encoder: TextEncoder
     prefix: Prefix
 
-    def encode(self, texts: list[str], pairs: list[str] | None) -> Encoded:
-        """As `TextEncoder.encode`, but `cut` counts only what was tokenized."""
+    def encode(self, texts: list[str], pairs: list[str] | None) -> tuple[Encoded, Ints]:
+        """As `TextEncoder.encode`, and how many of each row's cut tokens are estimated, [U]."""
         # Which text of a pair is cut depends on the length of both.
         starts = [self.prefix.of(text) for text in texts] if pairs is None else texts
         encoded = self.encoder.encode(starts, pairs)
-        short = [
-            row
-            for row, (start, text) in enumerate(zip(starts, texts, strict=True))
-            if len(start) < len(text) and encoded.cut[row] < MARGIN
-        ]
-        if not short:
-            return encoded
-        for row in short:
-            starts[row] = texts[row]
-        return self.encoder.encode(starts, pairs)
+        spared = np.array([len(text) - len(start) for text, start in zip(texts, starts, strict=True)], dtype=np.int64)
+        short = np.flatnonzero((spared > 0) & (encoded.cut < MARGIN))
+        if len(short):
+            encoded = encoded.with_rows(short, self.encoder.encode([texts[row] for row in short.tolist()]))
+            spared[short] = 0
+        # A start has so many tokens a character; the rest of the text is taken to be like it.
+        chars = np.array([max(1, len(start)) for start in starts], dtype=np.int64)
+        estimated = spared * (encoded.lengths + encoded.cut) // chars
+        return replace(encoded, cut=encoded.cut + estimated), estimated
 
 
 def plan(encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, tokens: int) -> Plan:
@@ -62,9 +79,9 @@ def plan(encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, 
     ids: dict[object, int] = {}
     source = np.fromiter((ids.setdefault(key, len(ids)) for key in keys), dtype=np.int64, count=len(keys))
     _, first = np.unique(source, return_index=True)
-    encoded = encoding.encode(
+    encoded, estimated = encoding.encode(
         [texts[row] for row in first.tolist()], None if pairs is None else [pairs[row] for row in first.tolist()]
     )
     lengths = encoded.lengths
     order = np.argsort(-lengths, kind="stable")
-    return Plan(encoded=encoded, batches=budget_batches(lengths, order, tokens), source=source)
+    return Plan(encoded=encoded, batches=budget_batches(lengths, order, tokens), source=source, estimated=estimated)

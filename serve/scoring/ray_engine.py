@@ -24,6 +24,7 @@ from ray.data.block import BlockMetadata
 from export.bundle import Bundle
 from serve.journal.state import Scored
 from serve.reading.sources import Source
+from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.engine import Spent
@@ -60,10 +61,11 @@ class Work:
     nulls: bool
     prove: Callable[[Scorer], None] | None
     identity: dict[str, object]
+    text_columns: tuple[str, ...] | None = None
 
     def stage(self) -> Stage:
         """Open the bundle here. Raises ClassifactError where this machine does not score as the job does."""
-        bundle = Bundle.open(self.bundle)
+        bundle = reading_from(Bundle.open(self.bundle), self.text_columns)
         scorer = Scorer(bundle, self.options)
         found = scorer_identity(scorer)
         odd = next((name for name in found if found[name] != self.identity[name]), None)

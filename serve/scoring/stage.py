@@ -11,13 +11,12 @@ from serve.reading.windows import Window
 from serve.scorer import Scorer, finite_rows
 from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
-from serve.writing.layout import Layout
-from serve.writing.rejects import Rejected
+from serve.writing.layout import Layout, Misfit
+from serve.writing.rejects import Rejected, counted, shown_bytes
 from serve.writing.text_out import Block, Format
+from trainer.contract.errors import BadRow
+from trainer.contract.inputs import InputSpec
 from trainer.contract.records import Record
-
-# What is wrong with a text only: the row's columns are sound.
-_TEXT_REASONS = frozenset({"null_text", "not_text", "too_long", "nan_logits"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,8 @@ class Begun:
     window: Window
     kept: list[int]
     rejected: list[Rejected]
+    cells: list[Rejected]
+    """Cells of good rows that are left out."""
     pending: Pending
 
 
@@ -46,22 +47,22 @@ class Stage:
     def begin(self, window: Window, phases: Phases) -> Begun:
         """Read a window's texts and hand them to the workers."""
         spec = self.scorer.bundle.contract.input
-        untyped = window.table is None
-
-        def read(record: Record) -> tuple[str, str | None]:
-            if untyped and record.values is not None:
-                self.layout.check(record.values)
-            return read_record(record, spec, self.max_chars)
-
         with phases("rows to text"):
-            found = read_texts(window.records, read, paired=spec.pair is not None)
+            sound = [_without_bytes(record, spec) for record in window.records]
+            found = read_texts(
+                sound, lambda record: read_record(record, spec, self.max_chars), paired=spec.pair is not None
+            )
         with phases("tokenize"):
             pending = self.scorer.submit(found.texts, found.pairs)
-        rejected = [
-            Rejected(record=window.records[row], reason=error.reason, detail=error.what)
-            for row, error in found.bad.items()
-        ]
-        return Begun(window=window, kept=found.kept, rejected=rejected, pending=pending)
+        with phases("rows to text"):
+            rejected = [
+                Rejected(record=window.records[row], reason=error.reason, detail=error.what)
+                for row, error in found.bad.items()
+            ]
+            fitted, cells = self._fit(window, sound, set(found.kept))
+        return Begun(
+            window=replace(window, records=fitted), kept=found.kept, rejected=rejected, cells=cells, pending=pending
+        )
 
     def end(self, begun: Begun, phases: Phases) -> Scored:
         """Wait for a window's scores and make its bytes."""
@@ -75,12 +76,13 @@ class Stage:
                 for row in np.flatnonzero(~sound).tolist()
             ]
             rejected.sort(key=lambda item: item.record.line)
+            told = sorted([*rejected, *begun.cells], key=lambda item: item.record.line)
             kept = [row for row, good in zip(begun.kept, sound.tolist(), strict=True) if good]
             block = self._block(begun.window, kept, logits[sound])
             if self.nulls and rejected:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
-            errors = b"".join(item.line(begun.window.source) for item in rejected)
+            errors = b"".join(item.line(begun.window.source) for item in told)
         return _counted(begun, rows, errors, rejected)
 
     @staticmethod
@@ -89,10 +91,54 @@ class Stage:
         return lambda row: f"{begun.window.source.name}:{begun.window.records[begun.kept[row]].line}"
 
     def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
-        table = window.table if window.table is None or len(kept) == len(window.records) else window.table.take(kept)
+        table = (
+            window.table
+            if window.table is None or len(kept) == len(window.records)
+            else window.table.take(np.array(kept, dtype=np.int64))
+        )
         scores = self.scorer.labels.decode(logits)
         records = [window.records[row] for row in kept]
-        return Block(records=records, table=table, scores=scores, places=list(range(len(kept))))
+        return Block(
+            records=records, table=table, scores=scores, places=list(range(len(kept))), reasons=[None] * len(kept)
+        )
+
+    def _fit(self, window: Window, sound: list[Record], kept: set[int]) -> tuple[list[Record], list[Rejected]]:
+        """The records as they are written, and the cells that are left out of rows that are scored."""
+        if window.table is not None:
+            return window.records, []
+        fitted, cells = list[Record](), list[Rejected]()
+        for row, (given, record) in enumerate(zip(window.records, sound, strict=True)):
+            values, misfits = self.layout.fit(record.values or _shown(record.cells) or {})
+            if record is not given:
+                misfits = misfits + [
+                    Misfit(column=name, reason=given.reason, detail="bytes that are no text are written as escapes")
+                    for name, value in (given.cells or {}).items()
+                    if value != (record.values or {})[name]
+                ]
+            if row in kept:
+                cells += [
+                    Rejected(record=given, reason=item.reason, detail=item.detail, column=item.column)
+                    for item in misfits
+                ]
+            fitted.append(record if values is record.values else replace(record, values=values))
+        return fitted, cells
+
+
+def _without_bytes(record: Record, spec: InputSpec) -> Record:
+    """A record whose text is sound, though another column holds bytes that are no text: those as escapes."""
+    if record.cells is None:
+        return record
+    try:
+        spec.read(record.cells)
+    except BadRow:
+        return record
+    return replace(record, values=_shown(record.cells))
+
+
+def _shown(cells: dict[str, object] | None) -> dict[str, object] | None:
+    if cells is None:
+        return None
+    return {name: shown_bytes(value) if isinstance(value, str) else value for name, value in cells.items()}
 
 
 def _with_nulls(window: Window, kept: list[int], scored: Block, rejected: list[Rejected]) -> Block:
@@ -100,17 +146,18 @@ def _with_nulls(window: Window, kept: list[int], scored: Block, rejected: list[R
     places: list[int | None] = [None] * len(window.records)
     for place, row in enumerate(kept):
         places[row] = place
-    misfits = {item.record.line for item in rejected if item.reason not in _TEXT_REASONS}
-    records = [replace(record, values=None) if record.line in misfits else record for record in window.records]
-    return Block(records=records, table=window.table, scores=scored.scores, places=places)
+    reasons = {item.record.line: item.reason for item in rejected}
+    return Block(
+        records=window.records,
+        table=window.table,
+        scores=scored.scores,
+        places=places,
+        reasons=[reasons.get(record.line) for record in window.records],
+    )
 
 
 def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected]) -> Scored:
     window, plan = begun.window, begun.pending.plan
-    cut = plan.encoded.truncation()
-    reasons: dict[str, int] = {}
-    for item in rejected:
-        reasons[item.reason] = reasons.get(item.reason, 0) + 1
     return Scored(
         rows=rows,
         errors=errors,
@@ -120,10 +167,12 @@ def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected])
         share=window.share,
         read=len(window.records),
         scored=len(window.records) - len(rejected),
-        reasons=reasons,
-        distinct=cut["rows"],
-        rows_cut=cut["rows_cut"],
-        tokens=cut["tokens"],
-        tokens_cut=cut["tokens_cut"],
+        reasons=counted(rejected),
+        cells=counted(begun.cells),
+        distinct=len(plan.encoded),
+        rows_cut=plan.rows_cut,
+        tokens=len(plan.encoded.ids),
+        tokens_cut=plan.tokens_cut,
+        tokens_cut_estimated=plan.tokens_cut_estimated,
         padded_tokens=plan.padded_tokens,
     )

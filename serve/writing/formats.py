@@ -3,29 +3,51 @@
 from pathlib import Path
 
 from serve.writing.layout import Layout
+from serve.writing.packed import PACKERS, PackedFormat
 from serve.writing.text_out import CsvFormat, Format, JsonFormat
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.labels import LabelSpace
 
-SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet"}
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
 
 
-def output_format(name: str) -> str:
-    """The format that an output's name asks for. Raises InputError where it is none of ours."""
-    suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
+def output_format(name: str, wanted: str | None = None) -> str:
+    """The format that an output's name asks for, such as "csv", or "csv.gz" where it is compressed.
+
+    wanted: the format, whatever the name says; the name then says the compression alone. Raises InputError where it is
+    none of ours.
+    """
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    packing = suffixes.pop() if suffixes and suffixes[-1] in PACKERS else ""
+    suffix = suffixes[-1] if suffixes else ""
+    kind = wanted or SUFFIXES.get(suffix)
+    if kind is None:
         raise InputError(
             "the output's format is unknown",
             where=name,
             found=repr(suffix),
-            expected=", ".join(SUFFIXES),
-            do=nearest(suffix, SUFFIXES) or "end the output's name in one of these",
+            expected=f"{', '.join(SUFFIXES)} ({' or '.join(PACKERS)} may follow)",
+            do=nearest(suffix, SUFFIXES) or "end the output's name in one of these, or say --out-format",
         )
-    return SUFFIXES[suffix]
+    if packing and kind == "parquet":
+        raise InputError(
+            "Parquet is compressed inside", where=name, do=f"take {packing} off the name: its columns are Zstandard"
+        )
+    return kind + packing
 
 
 def make_format(kind: str, layout: Layout, labels: LabelSpace) -> Format:
     """The format of a name that `output_format` gave."""
+    kind, _, packing = kind.partition(".")
+    if packing:
+        return PackedFormat(make_format(kind, layout, labels), f".{packing}")
     if kind == "parquet":
         from serve.writing.parquet_out import ParquetFormat
 

@@ -1,14 +1,17 @@
 """The columns of a job's output: those of the input, then ours; and whether a row fits them."""
 
-import json
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING
 
+from serve.reading.columns import Columns, Kinds, declared_columns, is_float, json_kinds, row_columns
 from serve.reading.sources import Source
-from serve.reading.windows import Window, source_columns
-from trainer.contract.errors import BadRow, InputError
+from serve.reading.windows import Window
+from serve.writing.json_text import json_text
+from trainer.contract.errors import InputError, nearest
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_UNKNOWN = "the column was not in the rows the job began with; score to .jsonl"
 _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
 
@@ -26,129 +30,210 @@ class ScoreColumns:
     decision: str
     confidence: str
     probabilities: tuple[str, ...]
+    error: str | None = None
 
     @classmethod
-    def of(cls, labels: LabelSpace, prefix: str, *, probabilities: bool) -> "ScoreColumns":
-        """`prediction` and `confidence`, in the plural for multi-label, and `p_NAME` on request."""
+    def of(cls, labels: LabelSpace, prefix: str, *, probabilities: bool, nulls: bool = False) -> "ScoreColumns":
+        """`prediction` and `confidence`, in the plural for multi-label, and `p_NAME` on request.
+
+        nulls: rows that could not be scored are written too, and `error` holds the reason of each.
+        """
         plural = "s" if labels.kind == "multi" else ""
         return cls(
             decision=f"{prefix}prediction{plural}",
             confidence=f"{prefix}confidence{plural}",
             probabilities=tuple(f"{prefix}p_{name}" for name in labels.names) if probabilities else (),
+            error=f"{prefix}error" if nulls else None,
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in order."""
-        return (self.decision, self.confidence, *self.probabilities)
+        return (self.decision, self.confidence, *self.probabilities, *([self.error] if self.error else []))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misfit:
+    """A cell that does not fit the output, and is left empty there: a column that is not read costs no row."""
+
+    column: str
+    reason: str
+    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """What an output's rows hold.
 
-    columns: the input's, in order; None where each row has its own (JSON lines to JSON lines).
+    columns: those that are passed through, in order; None where each row has its own (JSON lines).
     kinds: column to "text", "int", "float" or "bool", for inputs without a schema; what is none of these is kept as
-        JSON text. schema: the input's Arrow types where every input is Parquet.
+        JSON text. schema: Arrow types of the columns where every input is Parquet.
+    rest: the column that holds, as JSON, what a pipe's later rows bring along; None where all columns are known.
     """
 
     columns: tuple[str, ...] | None
     kinds: dict[str, str]
     schema: "pa.Schema | None"
     scores: ScoreColumns
+    rest: str | None = None
+    keep: bool = False
 
-    def check(self, values: Mapping[str, object]) -> None:
-        """Raise BadRow where a row does not fit: column_clash, unknown_column, invalid_unicode or type_changed."""
-        if self.columns is None:
-            clash = next((name for name in self.scores.names if name in values), None)
-            if clash is not None:
-                raise BadRow("column_clash", f"column {clash!r} is one that scoring adds; choose another --prefix")
-            return
-        if not values.keys() <= self.kinds.keys():
-            extra = next(name for name in values if name not in self.kinds)
-            raise BadRow("unknown_column", f"column {extra!r} was not in the rows the job began with; score to .jsonl")
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The input's columns as they are written, in order."""
+        return (*(self.columns or ()), *([self.rest] if self.rest else []))
+
+    def fit(self, values: dict[str, object]) -> tuple[dict[str, object], list[Misfit]]:
+        """A row's values without the cells that do not fit, and those: column_clash, invalid_unicode, type_changed,
+        unknown_column or not_json.
+        """
+        found, late = list[Misfit](), dict[str, object]()
         for name, value in values.items():
-            if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
-                raise BadRow("invalid_unicode", f"column {name!r} holds half of a surrogate pair")
-            if value is not None and not _fits(value, self.kinds[name]):
-                raise BadRow(
-                    "type_changed",
-                    f"column {name!r} held {self.kinds[name]} in the rows the job began with, and here "
-                    f"{type(value).__name__}; score to .jsonl",
-                )
+            if self.columns is None:
+                problem = self._clash(name) or _not_json(name, value)
+            elif name in self.kinds:
+                problem = _misfit(name, value, self.kinds[name])
+            else:
+                problem = None
+                late[name] = value
+            if problem:
+                found.append(problem)
+        if late and not self.keep and self.rest is None:
+            found += [Misfit(column=name, reason="unknown_column", detail=_UNKNOWN) for name in late]
+        if not found and not late:
+            return values, found
+        # What JSON lacks becomes null where it is written, also deep inside of a cell.
+        out = {**values, **dict.fromkeys(misfit.column for misfit in found if misfit.reason != "not_json")}
+        if late and self.rest is not None:
+            out[self.rest] = json_text(late)
+        return out, found
+
+    def _clash(self, name: str) -> Misfit | None:
+        if name not in self.scores.names:
+            return None
+        return Misfit(column=name, reason="column_clash", detail="scoring adds this column; choose another --prefix")
 
 
-def make_layout(sources: list[Source], first: Window | None, scores: ScoreColumns, output: str) -> Layout:
-    """The output's layout from the inputs' headers and the first window.
+def make_layout(sources: Sequence[Source], first: Window | None, scores: ScoreColumns, output: str) -> Layout:
+    """The output's layout from the inputs' columns: headers, schemas, and a pass over the rows of JSON lines.
 
-    Raises InputError where inputs do not fit together or already have a column that scoring adds.
+    output: a format of `formats.py`, with its compression. Raises InputError where inputs do not fit together, already
+    have a column that scoring adds, or lack one that is to be kept.
     """
-    declared = {source.name: source_columns(source) for source in sources if not source.once}
-    own = declared.get(sources[0].name)
-    columns = own if own is not None else _union(first)
-    if columns is None:
+    output = output.partition(".")[0]
+    declared = declared_columns(sources)
+    tables = {source: found for source, found in declared.items() if found.names is not None}
+    json_rows = [source for source in sources if source.dialect is not None and source.dialect.format == "jsonl"]
+    kinds = json_kinds(sources) if json_rows and output != "jsonl" else Kinds()
+    pipe = next((source for source in sources if source.once), None)
+    if pipe is not None or output == "jsonl":
+        for record in first.records if first else ():
+            kinds.add(record.values or record.cells or {})
+    if not tables and first is None:
         raise InputError("the input holds no row", where=sources[0].name, do="check the path")
-    for name, other in declared.items():
-        if other is not None and set(other) != set(columns):
-            odd = sorted(set(other) ^ set(columns))[0]
-            raise InputError(
-                "the inputs have different columns",
-                where=name,
-                found=f"column {odd!r} in one of them only",
-                expected=f"the columns of {sources[0].name}",
-                do="score them as separate jobs",
-            )
-    for name in scores.names:
-        if name in columns:
-            raise InputError(
-                f"the input has a column {name!r} already",
-                where=sources[0].name,
-                do="choose another name for ours with --prefix, such as --prefix model_",
-            )
-    json_only = all(source.dialect is not None and source.dialect.format == "jsonl" for source in sources)
-    typed = output == "parquet" and all(source.dialect is None for source in sources)
+    columns = _all_columns(sources, tables, tuple(kinds.found))
+    keep = sources[0].keep
+    _require_kept(keep, columns, sources[0].name)
+    kept = columns if keep is None else keep
+    _refuse_clash(scores, kept, sources[0].name)
+    late = pipe is not None and pipe in json_rows and output != "jsonl" and keep is None
+    typed = output == "parquet" and len(tables) == len(sources) and all(found.schema for found in tables.values())
+    named = kinds.named() if len(json_rows) == len(sources) and output == "parquet" else {}
     return Layout(
-        columns=None if json_only and output == "jsonl" else columns,
-        kinds=_kinds(columns, first if json_only and output == "parquet" else None),
-        schema=_shared_schema(sources) if typed else None,
+        columns=None if output == "jsonl" and keep is None else kept,
+        kinds={name: named.get(name, "text") for name in kept},
+        schema=_schema(tables, kept) if typed else None,
         scores=scores,
+        rest=next(name for name in _rest_names() if name not in {*columns, *scores.names}) if late else None,
+        keep=keep is not None,
     )
 
 
 def require_columns(sources: list[Source], first: Window | None, spec: InputSpec) -> None:
     """Raise InputError, with the nearest name, where an input lacks a column that makes the text."""
+    declared = declared_columns(sources)
     for source in sources:
-        columns = source_columns(source) if not source.once else None
+        columns = declared[source].names if source in declared else None
         if columns is None and first is not None and source is sources[0]:
-            columns = _union(first)
+            # Rows that are all broken name no column; they are rejected one by one.
+            columns = tuple(row_columns(first.records)) or None
         if columns is not None:
             spec.require(columns, source.name)
 
 
-def json_text(value: object) -> str:
-    """A value of no simple kind as JSON text."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+def _schema(tables: Mapping[Source, Columns], kept: tuple[str, ...]) -> "pa.Schema":
+    from serve.writing.schemas import shared_schema
+
+    return shared_schema(tables, kept)
 
 
-def _union(window: Window | None) -> tuple[str, ...] | None:
-    """The columns of a window's rows, in order of appearance; None where it has no row that could be read."""
-    found: dict[str, None] = {}
-    for record in window.records if window else ():
-        found.update(dict.fromkeys(record.values or ()))
-    return tuple(found) or None
+def _all_columns(sources: Sequence[Source], tables: Mapping[Source, Columns], rows: tuple[str, ...]) -> tuple[str, ...]:
+    """The tables' columns, which must be the same, and those of JSON rows; first those of the first source."""
+    own: tuple[str, ...] | None = None
+    for source, found in tables.items():
+        names = found.names or ()
+        own = names if own is None else own
+        if set(names) != set(own):
+            raise InputError(
+                "the inputs have different columns",
+                where=source.name,
+                found=f"column {sorted(set(names) ^ set(own))[0]!r} in one of them only",
+                expected=f"the columns of {next(iter(tables)).name}",
+                do="score them as separate jobs, or --keep the columns that they share",
+            )
+    given = [own or (), rows] if sources[0] in tables else [rows, own or ()]
+    return tuple(dict.fromkeys(name for names in given for name in names))
 
 
-def _kinds(columns: Iterable[str], window: Window | None) -> dict[str, str]:
-    rows = [record.values for record in window.records if record.values is not None] if window else []
-    return {column: _kind([row.get(column) for row in rows]) for column in columns}
+def _require_kept(keep: tuple[str, ...] | None, columns: tuple[str, ...], where: str) -> None:
+    missing = next((name for name in keep or () if columns and name not in columns), None)
+    if missing is not None:
+        raise InputError(
+            f"no column {missing!r} to keep",
+            where=where,
+            found=", ".join(map(repr, columns)),
+            do=nearest(missing, columns) or "mend --keep",
+        )
 
 
-def _kind(values: list[Any]) -> str:
-    given = [value for value in values if value is not None]
-    for kind in ("bool", "int", "float"):
-        if given and all(_fits(value, kind) for value in given):
-            return kind
-    return "text"
+def _refuse_clash(scores: ScoreColumns, columns: Sequence[str], where: str) -> None:
+    for name in scores.names:
+        if name in columns:
+            raise InputError(
+                f"the input has a column {name!r} already",
+                where=where,
+                do="choose another name for ours with --prefix, such as --prefix model_",
+            )
+
+
+def _rest_names() -> Iterator[str]:
+    yield "other_columns"
+    yield from (f"other_columns_{number}" for number in count(2))
+
+
+def _misfit(name: str, value: object, kind: str) -> Misfit | None:
+    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
+        return Misfit(column=name, reason="invalid_unicode", detail="half of a surrogate pair")
+    if value is None or _fits(value, kind):
+        return _not_json(name, value) if isinstance(value, list | dict) else None
+    return Misfit(
+        column=name,
+        reason="type_changed",
+        detail=f"{kind} in the rows the job began with, and here {type(value).__name__}; score to .jsonl",
+    )
+
+
+def _not_json(name: str, value: object) -> Misfit | None:
+    """NaN is null already; infinity is a number that is lost."""
+    return Misfit(column=name, reason="not_json", detail="JSON has no infinity") if _is_infinite(value) else None
+
+
+def _is_infinite(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isinf(value)
+    if isinstance(value, dict):
+        return any(map(_is_infinite, value.values()))
+    return isinstance(value, list) and any(map(_is_infinite, value))
 
 
 def _fits(value: object, kind: str) -> bool:
@@ -157,22 +242,6 @@ def _fits(value: object, kind: str) -> bool:
     # A bool is an int to Python, and is none to whoever reads the file.
     if not isinstance(value, _NUMBERS[kind]) or (kind != "bool" and isinstance(value, bool)):
         return False
-    return not isinstance(value, int) or isinstance(value, bool) or -(2**63) <= value < 2**63
-
-
-def _shared_schema(sources: list[Source]) -> "pa.Schema":
-    from serve.reading.parquet_in import parquet_schema
-
-    schema = parquet_schema(sources[0])
-    for source in sources[1:]:
-        other = parquet_schema(source)
-        odd = next((field for field in schema if other.field(field.name).type != field.type), None)
-        if odd is not None:
-            raise InputError(
-                "the inputs have different types",
-                where=source.name,
-                found=f"{odd.name}: {other.field(odd.name).type}",
-                expected=f"{odd.name}: {odd.type}, as in {sources[0].name}",
-                do="score them as separate jobs, or to .jsonl",
-            )
-    return schema
+    if not isinstance(value, int) or isinstance(value, bool):
+        return True
+    return -(2**63) <= value < 2**63 if kind == "int" else is_float(value)

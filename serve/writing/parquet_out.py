@@ -1,5 +1,6 @@
 """Parquet out, with types. Imported only where a job writes Parquet, so that others start without pyarrow."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -7,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serve.scorer import decided_names
-from serve.writing.layout import Layout, json_text
+from serve.writing.json_text import json_text
+from serve.writing.layout import Layout
 from serve.writing.text_out import Block, decided_probabilities
 from trainer.contract.labels import LabelSpace
 
@@ -22,13 +24,12 @@ class ParquetFormat:
     """Appended as an Arrow stream, which can be cut and gone on with; made Parquet, with its footer, at the end."""
 
     final = False
+    suffix = ".parquet"
 
     def __init__(self, layout: Layout, labels: LabelSpace) -> None:
         self._layout = layout
         self._labels = labels
-        given = layout.schema or pa.schema(
-            [(column, _ARROW_KINDS[layout.kinds[column]]) for column in layout.columns or ()]
-        )
+        given = layout.schema or pa.schema([(column, self._arrow_kind(column)) for column in layout.written])
         # A stream's dictionaries would have to agree from batch to batch, so columns travel as plain values.
         self._given = pa.schema([pa.field(item.name, _value_type(item.type)) for item in given])
         final = pa.schema([*given, *self._score_fields(final=True)], metadata=given.metadata)
@@ -44,14 +45,17 @@ class ParquetFormat:
         """One record batch of the stream."""
         table = block.table
         if table is None or self._layout.schema is None:
-            table = pa.table({name: self._column(block, name) for name in self._given.names}, schema=self._given)
+            rows = list(block.rows(self._layout.written))
+            table = pa.table({name: self._column(rows, name) for name in self._given.names}, schema=self._given)
         else:
-            table = table.cast(self._given) if table.schema != self._given else table
+            table = table.select(self._given.names).cast(self._given)
         arrays = [column.combine_chunks() for column in table.columns]
         flat = [array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array for array in arrays]
         # A null place takes a null.
         places = pa.array(block.places, pa.int64())
         scores = [array.take(places) for array in self._score_arrays(block)]
+        if self._layout.scores.error is not None:
+            scores.append(pa.array(block.reasons, pa.string()))
         batch = pa.record_batch([*flat, *scores], schema=self._schema)
         return cast("bytes", batch.serialize().to_pybytes())
 
@@ -67,6 +71,7 @@ class ParquetFormat:
             pa.field(names.decision, pa.list_(name) if multi else name),
             pa.field(names.confidence, pa.list_(pa.float32()) if multi else pa.float32()),
             *(pa.field(column, pa.float32()) for column in names.probabilities),
+            *([pa.field(names.error, pa.string())] if names.error else []),
         ]
 
     def _score_arrays(self, block: Block) -> list[pa.Array]:
@@ -83,16 +88,33 @@ class ParquetFormat:
             arrays += [pa.array(column, pa.float32()) for column in scores.probabilities.T.copy()]
         return arrays
 
-    def _column(self, block: Block, name: str) -> pa.Array:
+    def _arrow_kind(self, column: str) -> pa.DataType:
+        return _ARROW_KINDS[self._layout.kinds.get(column, "text")]
+
+    def _column(self, rows: list[Mapping[str, object]], name: str) -> pa.Array:
         """One column of rows that came without types (or with others than the output's)."""
-        values = [row.get(name) for row in block.rows()]
-        if self._layout.kinds[name] == "text":
+        values = [row.get(name) for row in rows]
+        kind = self._arrow_kind(name)
+        if kind == pa.string():
             values = [value if value is None or isinstance(value, str) else json_text(value) for value in values]
-        return pa.array(values, _ARROW_KINDS[self._layout.kinds[name]])
+        return pa.array(values, kind)
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    """A type without dictionaries, at any depth."""
+    found = kind
+    if pa.types.is_dictionary(kind):
+        found = _value_type(kind.value_type)
+    elif pa.types.is_struct(kind):
+        found = pa.struct([field.with_type(_value_type(field.type)) for field in kind])
+    elif pa.types.is_map(kind):
+        found = pa.map_(_value_type(kind.key_type), _value_type(kind.item_type))
+    elif pa.types.is_fixed_size_list(kind):
+        found = pa.list_(_value_type(kind.value_type), kind.list_size)
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        found = make(kind.value_field.with_type(_value_type(kind.value_type)))
+    return found
 
 
 def finish(spool: Path, out: BinaryIO) -> None:

@@ -1,11 +1,14 @@
 """Rows that cannot be scored: how each is told of, and how many may be."""
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from serve.journal.state import State
 from serve.reading.sources import Source
-from serve.writing.layout import json_text
+from serve.writing.json_text import json_text
 from trainer.contract.records import Record
 
 _ESCAPED_BYTE = re.compile("[\udc00-\udcff]")
@@ -36,16 +39,37 @@ class ErrorBound:
 
 @dataclass(frozen=True, kw_only=True)
 class Rejected:
-    """A row that is not scored: its record, a fixed word, and the reason in full."""
+    """A row that is not scored, or a cell that is left out of one that is: a fixed word, and the reason in full."""
 
     record: Record
     reason: str
     detail: str
+    column: str | None = None
+    """Of the cell; None where the row is not scored."""
 
     def line(self, source: Source) -> bytes:
         """The row's line in the side file; the raw text is cut, and bytes that are no text are escaped."""
         raw = (self.record.raw or json_text(self.record.values))[:_RAW]
-        raw = _ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", raw)
+        raw = shown_bytes(raw)
         content = {"file": source.name, "line": self.record.line, "reason": self.reason, "detail": self.detail}
+        if self.column is not None:
+            content["column"] = self.column
         # What is left of half surrogate pairs becomes an escape of JSON's own.
         return json_text({**content, "raw": raw}).encode("utf-8", "backslashreplace") + b"\n"
+
+
+def shown_bytes(text: str) -> str:
+    """Text in which bytes that are no text are spelled as escapes."""
+    return _ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+
+
+def counted(items: Iterable[Rejected]) -> dict[str, int]:
+    """How many have each reason."""
+    return dict(Counter(item.reason for item in items))
+
+
+def told_rejects(report: Mapping[str, Any]) -> str:
+    """What a finished job says of rows and cells that it could not take; nothing where there are none."""
+    rows, cells = report["rows_rejected"], report.get("cells_left_out", 0)
+    found = [f"{rows:,} rows rejected" if rows else "", f"{cells:,} cells left out" if cells else ""]
+    return f", {' and '.join(filter(None, found))} ({report['errors']})" if rows or cells else ""

@@ -1,6 +1,5 @@
 """Scored rows to bytes that can be appended to a file: CSV, TSV and JSON lines; Parquet is in `parquet_out.py`."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serve.scorer import decided_names
-from serve.writing.layout import Layout, json_text
+from serve.writing.json_text import cell_text, json_text
+from serve.writing.layout import Layout
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.records import Record
 
@@ -23,28 +23,35 @@ if TYPE_CHECKING:
 class Block:
     """N rows: their records, all their columns where the input has types, and what the model says.
 
-    places: each row's place in `scores`, None for a row without scores.
+    places: each row's place in `scores`, None for a row without scores; reasons: why, None for a row with scores.
     """
 
     records: list[Record]
     table: "pa.Table | None"
     scores: Scores
     places: list[int | None]
+    reasons: list[str | None]
 
-    def rows(self) -> Iterator[Mapping[str, object]]:
-        """Column to value, row by row."""
+    def rows(self, columns: tuple[str, ...] | None) -> Iterator[Mapping[str, object]]:
+        """Column to value, row by row. columns: those that are written; None for all that a row has."""
         if self.table is not None:
-            from serve.reading.parquet_in import plain_rows
+            from serve.reading.plain_values import plain_rows
 
-            yield from plain_rows(self.table)
-        else:
+            yield from plain_rows(self.table if columns is None else self.table.select(columns))
+        elif columns is None:
             yield from (record.values or {} for record in self.records)
+        else:
+            for record in self.records:
+                values = record.values or {}
+                yield {column: values.get(column) for column in columns}
 
 
 class Format(Protocol):
     """An output format. What `head` and `encode` return is appended to one file, which `finish` makes the output of."""
 
     final: bool
+    suffix: str
+    """Of the name of a part."""
 
     def head(self) -> bytes:
         """The file's start."""
@@ -57,58 +64,66 @@ class Format(Protocol):
 
 
 class CsvFormat:
-    """Quotes only where needed, lines end in a line feed; null is an empty field; several labels are joined by `|`."""
+    """Quotes only where needed, lines end in a line feed; null is an empty field.
+
+    Several labels are joined by `|`; where a label's name holds one, they are a JSON list, and so are confidences.
+    """
 
     final = True
 
     def __init__(self, layout: Layout, labels: LabelSpace, delimiter: str) -> None:
+        self.suffix = ".tsv" if delimiter == "\t" else ".csv"
         self._layout = layout
-        self._columns = layout.columns or ()
         self._labels = labels
         self._delimiter = delimiter
+        self._lists = labels.kind == "multi" and any("|" in name for name in labels.names)
         # Python's own writer leaves a lone carriage return unquoted before 3.13, and no reader takes that back.
         self._special = re.compile(f'["\r\n{delimiter}]')
 
     def head(self) -> bytes:
         """The header line."""
-        return self._line([*self._columns, *self._layout.scores.names]).encode()
+        return self._line([*self._layout.written, *self._layout.scores.names]).encode()
 
     def encode(self, block: Block) -> bytes:
         """A line a row."""
-        decisions = ["|".join(names) for names in decided_names(self._labels, block.scores)]
-        confidences = ["|".join(texts) for texts in decided_texts(self._labels, block.scores)]
-        given = probability_texts(block.scores.probabilities) if self._layout.scores.probabilities else None
-        empty = ("", "")
+        scored = self._scored(block)
+        errors = [[reason or ""] if self._layout.scores.error else [] for reason in block.reasons]
+        empty = [""] * (2 + len(self._layout.scores.probabilities))
         lines = [
-            self._line(
-                [
-                    *(self._text(values.get(column)) for column in self._columns),
-                    *(empty if place is None else (decisions[place], confidences[place])),
-                    *(() if given is None else [""] * len(self._labels) if place is None else given[place]),
-                ]
-            )
-            for values, place in zip(block.rows(), block.places, strict=True)
+            self._line([*map(cell_text, values.values()), *(empty if place is None else scored[place]), *error])
+            for values, place, error in zip(block.rows(self._layout.written), block.places, errors, strict=True)
         ]
         return "".join(lines).encode()
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
         """Nothing is left to do."""
 
+    def _scored(self, block: Block) -> list[list[str]]:
+        """The fields of each row that has scores."""
+        decisions = decided_names(self._labels, block.scores)
+        confidences = decided_texts(self._labels, block.scores)
+        if self._lists:
+            fields = [
+                [json_text(names), json_text([float(text) for text in texts])]
+                for names, texts in zip(decisions, confidences, strict=True)
+            ]
+        else:
+            fields = [["|".join(names), "|".join(texts)] for names, texts in zip(decisions, confidences, strict=True)]
+        if self._layout.scores.probabilities:
+            given = probability_texts(block.scores.probabilities).tolist()
+            fields = [[*row, *texts] for row, texts in zip(fields, given, strict=True)]
+        return fields
+
     def _line(self, fields: list[str]) -> str:
         quoted = ['"' + text.replace('"', '""') + '"' if self._special.search(text) else text for text in fields]
         return self._delimiter.join(quoted) + "\n"
-
-    @staticmethod
-    def _text(value: object) -> str:
-        if isinstance(value, str):
-            return value
-        return "" if value is None else json_text(value)
 
 
 class JsonFormat:
     """One object a row, columns as they came; several labels are a list."""
 
     final = True
+    suffix = ".jsonl"
 
     def __init__(self, layout: Layout, labels: LabelSpace) -> None:
         self._layout = layout
@@ -125,16 +140,19 @@ class JsonFormat:
         decisions = list(decided_names(self._labels, block.scores))
         confidences = [[float(text) for text in texts] for texts in decided_texts(self._labels, block.scores)]
         given = probability_texts(block.scores.probabilities) if names.probabilities else None
+        rows = block.rows(None if self._layout.columns is None else self._layout.written)
         lines = []
-        for values, place in zip(block.rows(), block.places, strict=True):
+        for values, place, reason in zip(rows, block.places, block.reasons, strict=True):
             scored = {**values, **dict.fromkeys(names.names)}
             if place is not None:
                 scored[names.decision] = decisions[place] if multi else decisions[place][0]
                 scored[names.confidence] = confidences[place] if multi else confidences[place][0]
             if place is not None and given is not None:
                 scored.update(zip(names.probabilities, map(float, given[place]), strict=True))
-            lines.append(_json_line(scored))
-        return b"".join(lines)
+            if names.error is not None:
+                scored[names.error] = reason
+            lines.append(json_text(scored) + "\n")
+        return "".join(lines).encode()
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
         """Nothing is left to do."""
@@ -158,11 +176,3 @@ def decided_probabilities(scores: Scores) -> NDArray[np.float32]:
 def probability_texts(probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
     """The shortest text of each float32 that reads back as the same float32, in the array's shape."""
     return probabilities.astype(np.str_)
-
-
-def _json_line(values: Mapping[str, object]) -> bytes:
-    try:
-        return json_text(values).encode() + b"\n"
-    except UnicodeEncodeError:
-        # Half of a surrogate pair can be written only as the escape that it came as.
-        return json.dumps(values, default=str).encode() + b"\n"

@@ -140,3 +140,12 @@ def test_suffixes_and_hidden_names() -> None:
     assert not is_hidden(PurePath("../x/rows_1.csv"))
     assert not is_hidden(PurePath("_in/rows.csv"), "_in/*.csv")
     assert is_hidden(PurePath("_in/.rows.csv"), "_in/*.csv")
+
+
+@pytest.mark.parametrize("content", [b'[{"a": 1}]', b' [\n {\n"a": 1}\n]\n', b"[]", b"\xef\xbb\xbf[\n"])
+def test_a_json_array_is_named(content: bytes) -> None:
+    """One array of objects is no JSON lines, and the error says how to convert it; a line that is a list is a row."""
+    with pytest.raises(InputError, match="JSON array") as caught:
+        read(content, Dialect(format="jsonl"))
+    assert "jq -c" in str(caught.value)
+    assert [record.reason for record in read(b'[1]\n{"a": 1}\n', Dialect(format="jsonl"))] == ["not_object", ""]

@@ -88,13 +88,14 @@ def test_rejected_rows_as_nulls(single: Path, tmp_path: Path, suffix: str) -> No
         found = [{key: value or None for key, value in row.items()} for row in read_csv(out)]
     else:
         found = read_jsonl(out) if suffix == "jsonl" else pq.read_table(out).to_pylist()
-    # JSON lines have no types that a row could miss.
-    scored = [True, False, False, suffix != "parquet", True]
+    scored = [True, False, False, True, True]
     assert [row["prediction"] is not None for row in found] == scored
     assert [row["p_spam"] is not None for row in found] == scored
     assert [row["confidence"] is not None for row in found] == scored
-    assert [str(row.get("n")) for row in found] == ["1", "2", "None", "None" if suffix == "parquet" else "odd", "None"]
+    assert [str(row.get("n")) for row in found] == ["1", "2", "None", "odd", "None"]
     assert [row.get("text") for row in found][0::4] == ["fine", "y"]
+    # An empty field of a table may also be a row without labels: the reason tells them apart.
+    assert [row["error"] for row in found] == [None, "null_text", "broken_json", None, None]
 
 
 def test_first_bad_row_ends_the_job(single: Path, tmp_path: Path) -> None:
@@ -115,6 +116,8 @@ def test_nothing_to_score(single: Path, tmp_path: Path) -> None:
     write_csv(tmp_path / "in.csv", ["", ""])
     with pytest.raises(ClassifactError, match="no row could be scored"):
         score(single, tmp_path / "in.csv", out=tmp_path / "out.csv")
+    report = score(single, tmp_path / "in.csv", out=tmp_path / "all.csv", max_errors=ErrorBound.parse("100%"))
+    assert (report["rows_rejected"], report["status"]) == (2, "done with rejects")
 
 
 @pytest.mark.parametrize(

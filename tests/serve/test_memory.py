@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny
@@ -53,3 +55,29 @@ def test_ten_times_the_rows_take_the_same_memory(single: Path, tmp_path: Path, s
     large = _peak(single, _write(tmp_path / "large.csv", 2_000_000), tmp_path / f"out-large.{suffix}")
     print(f"\npeak memory to {suffix}: {small} and {large} MB")
     assert large < 1.05 * small
+
+
+def _wide(path: Path, rows: int, width: int) -> Path:
+    """Short texts beside a column of `width` characters that is only passed through."""
+    if path.suffix == ".parquet":
+        pieces = [
+            pa.table({"text": ["free prize"] * 100, "wide": [f"{n:06d}" * (width // 6)] * 100})
+            for n in range(rows // 100)
+        ]
+        pq.write_table(pa.concat_tables(pieces), path, use_dictionary=False, compression="none")
+        return path
+    with path.open("w") as file:
+        file.write("text,wide\n")
+        file.writelines(f"free prize {row},{row % 10}{'x' * width}\n" for row in range(rows))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_wide_columns_that_are_passed_through_are_bounded(single: Path, tmp_path: Path, suffix: str) -> None:
+    """Ten times the rows of 40 KB each need at most a fifth more memory, though all are one window by their number."""
+    small = _peak(single, _wide(tmp_path / f"small.{suffix}", 400, 40_000), tmp_path / f"out-small.{suffix}")
+    large = _peak(single, _wide(tmp_path / f"large.{suffix}", 4_000, 40_000), tmp_path / f"out-large.{suffix}")
+    print(f"\npeak memory of wide rows in {suffix}: {small} and {large} MB")
+    assert large < small + 150

@@ -100,6 +100,18 @@ class Encoded:
             "tokens_cut": int(self.cut.sum()),
         }
 
+    def with_rows(self, rows: Ints, other: "Encoded") -> "Encoded":
+        """With the rows of those numbers taken from `other`, in order."""
+        starts, lengths, cut = self.offsets[:-1].copy(), self.lengths, self.cut.copy()
+        starts[rows], lengths[rows], cut[rows] = other.offsets[:-1] + len(self.ids), other.lengths, other.cut
+        places = _ragged(starts, lengths)
+        return Encoded(
+            ids=np.concatenate([self.ids, other.ids])[places],
+            types=np.concatenate([self.types, other.types])[places],
+            offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)]),
+            cut=cut,
+        )
+
 
 @dataclass(frozen=True)
 class _Part:

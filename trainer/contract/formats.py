@@ -14,6 +14,14 @@ FORMATS = {
     ".xlsx": "xlsx",
 }
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstd"}
+# What a folder is searched for. Texts, JSON files and workbooks lie in folders for many a reason: they are to be named.
+_ROWS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".pq"})
+
+
+def holds_rows(name: str) -> bool:
+    """Whether a file that was not named, but lies in a folder, is taken for rows."""
+    suffixes = [suffix.lower() for suffix in PurePath(name).suffixes]
+    return bool(suffixes) and suffixes[-2 if suffixes[-1] in COMPRESSIONS and len(suffixes) > 1 else -1] in _ROWS
 
 
 def split_suffixes(name: str) -> tuple[str | None, str | None]:

@@ -6,7 +6,7 @@ from collections import deque
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from typing import BinaryIO, cast
 
-from trainer.contract.looks import refuse_other_kind
+from trainer.contract.looks import refuse_array, refuse_other_kind
 
 MAX_RECORD = 16 * 2**20
 OPEN_QUOTE = "a quote is opened and never closed"
@@ -100,11 +100,17 @@ class TooLongError(Exception):
         return f"the record is longer than {MAX_RECORD} characters"
 
 
-def open_lines(stream: BinaryIO, encoding: str, where: object) -> Lines:
-    """The lines of a stream. Raises InputError where its first bytes are those of another kind of file."""
+def open_lines(stream: BinaryIO, encoding: str, where: object, *, json: bool = False) -> Lines:
+    """The lines of a stream. Raises InputError where its first bytes are those of another kind of file.
+
+    json: whether each line is to be an object: then one array of them is another kind.
+    """
     peeked = cast("BufferedReader", stream if hasattr(stream, "peek") else BufferedReader(cast("RawIOBase", stream)))
     try:
-        refuse_other_kind(peeked.peek(_PEEKED)[:_PEEKED], encoding, where)
+        head = peeked.peek(_PEEKED)[:_PEEKED]
+        refuse_other_kind(head, encoding, where)
+        if json:
+            refuse_array(head, where)
     except BaseException:
         peeked.close()
         raise

@@ -1,5 +1,6 @@
 """What a file looks like where it is not what it was called: said by name, instead of as a column that is missing."""
 
+import re
 from collections.abc import Iterable
 
 from trainer.contract.errors import InputError
@@ -16,6 +17,7 @@ _STARTS = (
 )
 _UTF_16 = "name the file's encoding: {0} (--encoding {0} in scoring, `encoding: {0}` in a recipe)"
 _DELIMITERS = ";\t|,"
+_ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]?\s*$)")
 # Fewer letters are no sign.
 _LETTERS = 8
 
@@ -30,6 +32,17 @@ def refuse_other_kind(head: bytes, encoding: str, where: object) -> None:
     if found and encoding.lower().replace("_", "-").startswith(("utf-8", "utf8", "ascii", "latin", "iso", "cp", "win")):
         raise InputError(
             f"the file is not {encoding}", where=where, found="it looks like UTF-16", do=_UTF_16.format(found)
+        )
+
+
+def refuse_array(head: bytes, where: object) -> None:
+    """Raise InputError where JSON lines are one JSON array of objects."""
+    if _ARRAY.match(head):
+        raise InputError(
+            "one JSON object a line is read",
+            where=where,
+            found="it looks like a JSON array",
+            do="convert it: jq -c '.[]' rows.json > rows.jsonl",
         )
 
 

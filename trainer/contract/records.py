@@ -7,8 +7,8 @@ import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Literal
 
 from trainer.contract.errors import InputError
@@ -59,6 +59,7 @@ class Record:
     field_count, header_again, too_long, broken_json or not_object, `detail` says it in full, and `raw` is the text of
     the lines (of a record that is too long, its start). In `raw`, U+DC00 + b stands for a byte b that could not be
     decoded. size: the most bytes that its text takes in memory; 0 where the reader does not count them.
+    cells: of invalid_encoding, what would be the values, such bytes in them spelled as in `raw`; else None.
     """
 
     line: int
@@ -67,16 +68,19 @@ class Record:
     detail: str = ""
     raw: str = ""
     size: int = field(default=0, compare=False)
+    cells: dict[str, object] | None = field(default=None, compare=False)
 
 
-def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Iterator[Record]:
+def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Generator[Record]:
     """Read a stream in constant memory; broken rows are records with a reason. `where` names the file in errors.
 
     Raises InputError where there is no header to read, or the file as a whole is not of the encoding. The stream is
     closed with the iterator.
     """
-    with contextlib.closing(open_lines(stream, dialect.encoding, where)) as lines, _decoding(dialect, where):
-        yield from _read_json(lines) if dialect.format == "jsonl" else _read_csv(lines, dialect, where)
+    json_lines = dialect.format == "jsonl"
+    opened = open_lines(stream, dialect.encoding, where, json=json_lines)
+    with contextlib.closing(opened) as lines, _decoding(dialect, where):
+        yield from _read_json(lines) if json_lines else _read_csv(lines, dialect, where)
 
 
 def read_columns(stream: BinaryIO, dialect: Dialect, where: object) -> tuple[str, ...] | None:
@@ -125,7 +129,9 @@ def _read_csv(lines: Lines, dialect: Dialect, where: object) -> Iterator[Record]
         if not fields:
             continue
         if any(not line.isascii() and _ESCAPED_BYTE.search(line) for line in lines.taken):
-            yield _broken(lines, "invalid_encoding", f"not {dialect.encoding}")
+            cells: dict[str, object] | None = dict(zip(columns, fields, strict=False))
+            cells = cells if len(fields) == len(columns) else None
+            yield replace(_broken(lines, "invalid_encoding", f"not {dialect.encoding}"), cells=cells)
         elif len(fields) != len(columns):
             yield _broken(lines, "field_count", f"expected {len(columns)} fields, found {len(fields)}")
         elif len(columns) > 1 and (fields[0].removeprefix(BYTE_ORDER_MARK), *fields[1:]) == columns:
@@ -207,15 +213,16 @@ def _read_json(lines: Lines) -> Iterator[Record]:
 
 
 def _json_record(lines: Lines, line: str) -> Record:
-    if not line.isascii() and _ESCAPED_BYTE.search(line):
-        return _broken(lines, "invalid_encoding", "not valid text in the file's encoding")
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        return _broken(lines, "broken_json", str(error))
-    if not isinstance(values, dict):
-        return _broken(lines, "not_object", f"expected an object with columns as keys, found {type(values).__name__}")
-    return Record(line=lines.start, values=values, size=lines.held)
+        values, problem = None, ("broken_json", str(error))
+    else:
+        problem = ("not_object", f"expected an object with columns as keys, found {type(values).__name__}")
+    cells = values if isinstance(values, dict) else None
+    if not line.isascii() and _ESCAPED_BYTE.search(line):
+        return replace(_broken(lines, "invalid_encoding", "not valid text in the file's encoding"), cells=cells)
+    return _broken(lines, *problem) if cells is None else Record(line=lines.start, values=cells, size=lines.held)
 
 
 def _broken(lines: Lines, reason: str, detail: str) -> Record:

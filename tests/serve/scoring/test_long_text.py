@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from serve.scoring.batching import Encoding
 from serve.scoring.long_text import Prefix
 from tests import tiny
 from tests.serve import bundles
+from tests.serve.helpers import score, write_csv
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 
 _WORDS = st.sampled_from(
@@ -27,7 +29,7 @@ def _check_same(path: Path, texts: list[str], policy: EncodingPolicy) -> int:
     """Compare with a full tokenization; returns how many characters were spared."""
     prefix = Prefix.open(path, policy)
     encoder = TextEncoder.open(path, policy)
-    found = Encoding(encoder=encoder, prefix=prefix).encode(list(texts), None)
+    found = Encoding(encoder=encoder, prefix=prefix).encode(list(texts), None)[0]
     expected = encoder.encode(texts)
     np.testing.assert_array_equal(found.ids, expected.ids)
     np.testing.assert_array_equal(found.offsets, expected.offsets)
@@ -86,3 +88,36 @@ def test_real_tokenizer_on_long_texts() -> None:
     texts = [" ".join(bundles.texts(100, seed=seed)) for seed in range(5)]
     spared = _check_same(path, texts, EncodingPolicy(max_tokens=128))
     assert spared > 0.8 * sum(map(len, texts))
+
+
+def test_tokens_lost_are_counted_or_estimated(single: Path, tmp_path: Path) -> None:
+    """What a long text loses is told within a tenth, the estimated part marked; equal rows count each."""
+    words = " ".join(tiny.CORPUS).split()
+    long = " ".join(words[place % len(words)] for place in range(4000))
+    policy = EncodingPolicy(max_tokens=32)
+    true = int(TextEncoder.open(single / "tokenizer.json", policy).encode([long]).cut[0])
+    report = score(single, write_csv(tmp_path / "in.csv", [long] * 50 + ["short"]), out=tmp_path / "out.csv")
+    assert (report["rows_cut"], report["distinct_texts"]) == (50, 2)
+    assert abs(report["tokens_cut"] / 50 - true) < 0.1 * true
+    assert 0 < report["tokens_cut_estimated"] < report["tokens_cut"]
+    report = score(single, write_csv(tmp_path / "few.csv", ["win " * 40]), out=tmp_path / "few-out.csv")
+    assert (report["tokens_cut_estimated"], report["rows_cut"]) == (0, 1)
+
+
+def test_one_odd_row_is_tokenized_again_alone(single: Path) -> None:
+    """A row whose start gives too few tokens is tokenized whole, and no other row with it."""
+    odd = "\u200b" * 400 + " free" * 20 + " " * 600 + "prize " * 30
+    encoder = TextEncoder.open(single / "tokenizer.json", EncodingPolicy(max_tokens=24))
+    given: list[int] = []
+
+    class Counting(TextEncoder):
+        def encode(self, texts: Any, pairs: Any = None) -> Any:
+            given.append(len(texts))
+            return super().encode(texts, pairs)
+
+    encoder.__class__ = Counting
+    texts = [*bundles.texts(20), odd, *bundles.texts(5)]
+    prefix = Prefix.open(single / "tokenizer.json", encoder.policy)
+    found, _ = Encoding(encoder=encoder, prefix=prefix).encode(texts, None)
+    assert given == [26, 1]
+    np.testing.assert_array_equal(found.ids, TextEncoder.encode(encoder, texts).ids)

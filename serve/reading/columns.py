@@ -1,0 +1,145 @@
+"""The columns of the inputs, looked at once: by header, by schema, or, of JSON lines, by a pass over the rows."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from serve.reading.sources import Source, undamaged
+from trainer.contract.records import read_columns, read_records
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Objects at a store that are looked at side by side.
+_THREADS = 16
+_EXACT = 2**53
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a source declares: names in order, and Arrow's schema where it has types.
+
+    names: None for JSON lines, where each row has its own.
+    """
+
+    names: tuple[str, ...] | None
+    schema: "pa.Schema | None" = None
+
+
+@functools.lru_cache(maxsize=100_000)
+def source_columns(source: Source) -> Columns:
+    """The columns that a source declares. Raises InputError where it cannot be read or two have one name."""
+    with undamaged(source):
+        if source.dialect is None:
+            from serve.reading.parquet_in import parquet_schema
+
+            schema = parquet_schema(source)
+            return Columns(names=tuple(schema.names), schema=schema)
+        if source.dialect.format == "jsonl":
+            return Columns(names=None)
+        with source.open() as stream:
+            return Columns(names=read_columns(stream, source.dialect, source.name))
+
+
+def declared_columns(sources: Sequence[Source]) -> dict[Source, Columns]:
+    """The columns of every source that can be read twice; those at URLs are asked for side by side."""
+    again = [source for source in sources if not source.once]
+    if not any("://" in source.name for source in again):
+        return {source: source_columns(source) for source in again}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return dict(zip(again, pool.map(source_columns, again), strict=True))
+
+
+@dataclass
+class Kinds:
+    """What the values of each column were, in JSON rows: names in order of appearance to a `Kind`."""
+
+    found: "dict[str, Kind]" = field(default_factory=dict)
+
+    def add(self, values: Mapping[str, object]) -> None:
+        """Look at a row."""
+        for name, value in values.items():
+            kind = self.found.get(name)
+            if kind is None:
+                kind = self.found[name] = Kind()
+            kind.add(value)
+
+    def named(self) -> dict[str, str]:
+        """Column to "text", "int", "float" or "bool"."""
+        return {name: kind.name for name, kind in self.found.items()}
+
+
+@dataclass(slots=True)
+class Kind:
+    """The narrowest kind that holds every value seen.
+
+    other: a value that is no number. wide: a whole number beyond 64 bits. exact: whether every whole number is one of
+    floating point, too.
+    """
+
+    bools: bool = False
+    ints: bool = False
+    floats: bool = False
+    other: bool = False
+    wide: bool = False
+    exact: bool = True
+
+    def add(self, value: object) -> None:
+        """Look at a value; null is of every kind."""
+        if value is None:
+            return
+        if isinstance(value, bool):
+            self.bools = True
+        elif isinstance(value, int):
+            self.ints = True
+            if not -_EXACT <= value <= _EXACT:
+                self.exact = self.exact and is_float(value)
+                self.wide = self.wide or not -(2**63) <= value < 2**63
+        elif isinstance(value, float):
+            self.floats = True
+        else:
+            self.other = True
+
+    @property
+    def name(self) -> str:
+        """ "bool", "int" or "float" where all values are; whole numbers widen where no digit is lost; else "text"."""
+        if self.other or (self.bools and (self.ints or self.floats)):
+            return "text"
+        if self.bools:
+            return "bool"
+        if self.floats:
+            return "float" if self.exact else "text"
+        return "int" if self.ints and not self.wide else "text"
+
+
+def json_kinds(sources: Iterable[Source]) -> Kinds:
+    """A pass over the rows of JSON lines that can be read twice. Raises InputError where one is damaged."""
+    kinds = Kinds()
+    for source in sources:
+        if source.dialect is None or source.dialect.format != "jsonl" or source.once:
+            continue
+        with undamaged(source), closing(read_records(source.open(), source.dialect, source.name)) as records:
+            for number, record in enumerate(records):
+                if number == source.limit:
+                    break
+                kinds.add(record.values or record.cells or {})
+    return kinds
+
+
+def is_float(value: int) -> bool:
+    """Whether a whole number keeps all its digits as floating point."""
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def row_columns(records: Iterable[Any]) -> dict[str, None]:
+    """The columns of records, in order of appearance."""
+    found: dict[str, None] = {}
+    for record in records:
+        found.update(dict.fromkeys(record.values or record.cells or ()))
+    return found

@@ -1,0 +1,64 @@
+"""What the user named to the files that it stands for: folders and globs, without what is no input in them."""
+
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+from serve.reading.urls import expand_url, side_bases
+from trainer.contract.errors import InputError
+from trainer.contract.formats import holds_rows, is_hidden, split_suffixes
+
+STDIN = "-"
+_SHOWN = 3
+
+
+def expand(given: str) -> tuple[list[str], list[str]]:
+    """The files that an input names, in order, and those that are left out of its folder or glob.
+
+    Left out are names that begin with "." or "_" (unless the pattern does), and what an earlier job wrote: outputs,
+    which have a report beside them, reports and side files. Raises InputError where nothing is named.
+    """
+    if given == STDIN:
+        return [given], []
+    if "://" in given:
+        return expand_url(given)
+    path = Path(given)
+    if path.is_file() or path.is_fifo():
+        return [given], []
+    if path.is_dir():
+        found = sorted(item for item in path.rglob("*") if item.is_file() and split_suffixes(item.name)[0] is not None)
+        out = [item for item in found if is_hidden(item.relative_to(path)) or _of_a_job(item, path)]
+        out += [item for item in found if not holds_rows(item.name)]
+        expected = "a name that ends in .csv, .tsv, .jsonl, .ndjson, .parquet or .pq, compressed or not"
+    elif any(character in given for character in "*?["):
+        anchor = Path(path.anchor) if path.is_absolute() else Path()
+        pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
+        found = sorted(item for item in anchor.glob(pattern) if item.is_file())
+        out = [item for item in found if is_hidden(item, given) or _of_a_job(item, anchor)]
+        expected = "a file that it matches"
+    else:
+        raise InputError("there is no such input", where=given, do="check the path; quote a glob")
+    kept = [str(item) for item in found if item not in set(out)]
+    if not kept:
+        raise InputError(
+            "no input is there",
+            where=given,
+            found=told(map(str, out)),
+            expected=expected,
+            do="check the path, or name the files themselves",
+        )
+    return kept, list(dict.fromkeys(map(str, out)))
+
+
+def told(names: Iterable[str]) -> str:
+    """How many names, and some of them; nothing of none."""
+    given = [PurePath(name).name for name in names]
+    rest = ", ..." if len(given) > _SHOWN else ""
+    return f"{len(given)} left out: {', '.join(given[:_SHOWN])}{rest}" if given else ""
+
+
+def _of_a_job(path: Path, root: Path) -> bool:
+    """Whether an earlier job wrote the file: below `root`, a report lies beside it or a folder that it is in."""
+    if any(base != path.name and path.with_name(base).exists() for base in side_bases(path.name)):
+        return True
+    within = [path, *(parent for parent in path.parents if parent != root and parent.is_relative_to(root))]
+    return any(item.name and item.with_name(f"{item.name}.report.json").exists() for item in within)
