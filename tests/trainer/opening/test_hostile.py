@@ -87,13 +87,13 @@ def test_the_canary_can_sing(kind: str, tmp_path: Path) -> None:
     ],
 )
 def test_a_model_that_asks_for_code_is_refused(kind: str, road: str, tmp_path: Path) -> None:
-    """Every road from a recipe refuses it by key and reason, nothing ran, and no output is left."""
+    """Every road that would train on it refuses it by key and reason, nothing ran, and no output is left."""
     make, key = hostile.REFUSED[kind]
     recipe(tmp_path, STAGE)
     make(tmp_path / "encoder", tmp_path / "canary.jinja")
     if road == "lint":
-        # It goes on with what needs no tokenizer.
-        assert key in str(ROADS[road](tmp_path))
+        # It reads tokenizer.json alone, which names no code, and trains nothing.
+        ROADS[road](tmp_path)
     else:
         with pytest.raises(ClassifactError, match=key):
             ROADS[road](tmp_path)
