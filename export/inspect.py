@@ -101,6 +101,7 @@ def describe(manifest: ExportManifest) -> str:
             for name, graph in manifest.graphs.items()
             if graph.disabled_optimizers
         ),
+        f"exporter: {manifest.exporter}",
         f"made with: {', '.join(f'{tool} {version}' for tool, version in manifest.versions.items())}",
         f"training data: {json.dumps(manifest.training, ensure_ascii=False)}",
         f"test metrics: {json.dumps(manifest.test_metrics, ensure_ascii=False)}",

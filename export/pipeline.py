@@ -8,7 +8,7 @@ from pathlib import Path
 
 from export.bundle import ExportManifest, hash_files, write_manifest
 from export.card import write_card
-from export.exporters.with_optimum import check_family
+from export.exporters.choose import AUTO, check_family, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.progress import Progress
@@ -31,6 +31,7 @@ _TOOLS = (
     "optimum",
     "optimum-onnx",
     "onnx",
+    "onnxscript",
     "onnxruntime",
     "tokenizers",
     "numpy",
@@ -55,6 +56,8 @@ class ExportJob:
     precisions: tuple[str, ...] = ("fp32", "int8")
     max_drop: float = 0.005
     min_agreement: float = 0.98
+    exporter: str = AUTO
+    """What writes the graph: "optimum", "transformers", "torch", or the first of them that can be imported."""
     skip: tuple[str, ...] = ()
     packing: bool = False
     timing: bool = True
@@ -71,8 +74,12 @@ class ExportJob:
             "int8": Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
             "fp16": Bounds(max_drop=self.max_drop, min_agreement=0.995, max_difference=FP16_DIFFERENCE),
         }
-        bounds = {name: replace(bounds[name], prove=self.prove) for name in self.precisions}
-        return GraphJob(bounds=bounds, skip=self.skip, packing=self.packing)
+        return GraphJob(
+            bounds={name: replace(bounds[name], prove=self.prove) for name in self.precisions},
+            exporter=choose_exporter(self.exporter),
+            skip=self.skip,
+            packing=self.packing,
+        )
 
 
 def export(job: ExportJob) -> ExportManifest:
@@ -82,6 +89,7 @@ def export(job: ExportJob) -> ExportManifest:
     the model has learnt nothing.
     """
     progress = Progress(quiet=job.quiet)
+    graph_job = job.graph_job()
     with atomic_folder(job.out) as folder:
         with progress.step("reading the run"):
             source = Source.open(job.run)
@@ -98,7 +106,7 @@ def export(job: ExportJob) -> ExportManifest:
         if not learnt and not job.anyway:
             raise nothing_learnt(truth, constant)
         measure = Measure(sample=sample, truth=truth, progress=progress, timing=job.timing)
-        graphs = write_graphs(job.graph_job(), source, measure, folder)
+        graphs = write_graphs(graph_job, source, measure, folder)
         _write_config(source, folder)
         write_reference(folder / "reference.json", sample, truth.scores, contract.labels)
         manifest = ExportManifest(
@@ -108,6 +116,7 @@ def export(job: ExportJob) -> ExportManifest:
             graphs=graphs,
             files={},
             batch_tokens=BATCH_TOKENS,
+            exporter=graph_job.exporter,
             versions=_versions(),
             training=source.training,
             test_metrics=source.test_metrics,

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from export.bundle import FILES, GOLDEN, USUAL_BATCH, GraphFile, Parity, instruction_set
-from export.exporters.with_optimum import export_graph
+from export.exporters.choose import export_graph
 from export.fp16 import packing
 from export.fp16.convert import Half, extreme, to_half
 from export.int8.choose import Int8Search
@@ -27,11 +27,12 @@ _BLOCKS, _BLOCK_TOKENS = 5, 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class GraphJob:
-    """What files to make. bounds: of each precision, in the order they are made. skip: passes to leave out. packing:
-    whether to write the padding-free form too.
+    """What files to make. bounds: of each precision, in the order they are made. exporter: what writes the graph, one
+    of EXPORTERS. skip: passes to leave out. packing: whether to write the padding-free form too.
     """
 
     bounds: Mapping[str, Bounds]
+    exporter: str
     skip: tuple[str, ...] = ()
     packing: bool = False
 
@@ -66,8 +67,8 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
     with tempfile.TemporaryDirectory(dir=folder) as name:
         exported = Path(name) / "exported.onnx"
         release_memory()
-        with measure.progress.step("exporting the graph"):
-            save_graph(export_graph(source.checkpoint.path, exported.parent), exported)
+        with measure.progress.step(f"exporting the graph with {job.exporter}"):
+            save_graph(export_graph(source.checkpoint.path, exported.parent, job.exporter), exported)
         release_memory()
         contract = source.checkpoint.contract
         rows = Rows(longest=contract.encoding.max_tokens, pairs=contract.input.pair is not None)

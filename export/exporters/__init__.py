@@ -1,1 +1,1 @@
-"""A checkpoint to an ONNX graph."""
+"""A checkpoint to an ONNX graph, by the first of three exporters that this environment has."""

@@ -13,7 +13,7 @@ import onnx
 
 from export.passes.editing import Graph, attribute
 from export.passes.probe import Probes
-from export.passes.shapes import fixed_shape
+from export.passes.shapes import fixed_shape, reshape_to
 
 _Use = tuple[int, int]
 _Needs = list[tuple[int, int]]
@@ -95,7 +95,8 @@ def _rewrite(plan: _Plan) -> None:
         if node.op_type == "Reshape":
             source = _reshaped_axis(plan.probes, node, axis)
             shape = fixed_shape(plan.probes, node.input[0], node.output[0], sliced=(source, axis))
-            node.input[1] = graph.add_constant("shape", np.array(shape))
+            if shape is not None:
+                reshape_to(graph, node, shape)
     start, end = (graph.add_constant("first", np.array([value])) for value in (0, 1))
     for name, wishes in plan.cut:
         for axis in sorted(set(wishes.values())):

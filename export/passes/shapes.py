@@ -7,9 +7,10 @@ Nothing then asks for the shape of a hidden state, which lets other passes chang
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from export.passes.editing import Graph, attribute
+from export.passes.editing import Graph
 from export.passes.probe import Probes
 
 # Larger tensors that only shapes decide (masks, positions) stay computed: they grow with the input.
@@ -51,13 +52,24 @@ def _size(graph: Graph, axis: int, like: NDArray[Any]) -> str:
 def _fix_reshapes(graph: Graph, probes: Probes) -> int:
     fixed = 0
     for node in graph.nodes:
-        if node.op_type != "Reshape" or graph.is_constant(node.input[1]) or attribute(node, "allowzero", 0):
+        if node.op_type != "Reshape" or graph.is_constant(node.input[1]):
             continue
         shape = fixed_shape(probes, node.input[0], node.output[0])
         if shape is not None:
-            node.input[1] = graph.add_constant("shape", shape)
+            reshape_to(graph, node, shape)
             fixed += 1
     return fixed
+
+
+def reshape_to(graph: Graph, node: onnx.NodeProto, shape: NDArray[np.int64]) -> None:
+    """Give a Reshape a constant shape, in which 0 means the input's own size.
+
+    Newer exporters write `allowzero`, with which 0 would mean no element: no batch is empty, so nothing needs it.
+    """
+    node.input[1] = graph.add_constant("shape", shape)
+    kept = [entry for entry in node.attribute if entry.name != "allowzero"]
+    del node.attribute[:]
+    node.attribute.extend(kept)
 
 
 def fixed_shape(

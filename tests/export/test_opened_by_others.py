@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoTokenizer, pipeline
 
 from export.bundle import Bundle
 from export.pipeline import ExportJob, export
 from export.proof.runtime import open_session, run_batches
 from tests.export.runs import contract, make_run
+
+# Lane 5 has no optimum; what it exports is held against torch, and its graphs against optimum's, elsewhere.
+ORTModelForSequenceClassification = pytest.importorskip("optimum.onnxruntime").ORTModelForSequenceClassification
 
 # optimum's own use of transformers and torch; no code of ours.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

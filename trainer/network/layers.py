@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -71,7 +72,9 @@ def _freeze_matching(network: PreTrainedModel, pattern: str) -> None:
 def checkpoint_gradients(network: PreTrainedModel, wanted: bool) -> None:
     """Have layers computed again in the backward pass, or not. Raises InputError for a family that cannot."""
     if not wanted:
-        network.gradient_checkpointing_disable()
+        # transformers 5 has another name for it.
+        disable: Any = getattr(network, "activation_checkpointing_disable", network.gradient_checkpointing_disable)
+        disable()
         return
     if not network.supports_gradient_checkpointing:
         raise InputError(
@@ -80,7 +83,8 @@ def checkpoint_gradients(network: PreTrainedModel, wanted: bool) -> None:
             do="remove gradient_checkpointing, and lower batch.tokens instead",
         )
     # The older, reentrant way gives no gradients where nothing below a layer learns.
-    network.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    enable: Any = getattr(network, "activation_checkpointing_enable", network.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})
 
 
 def frozen_modules(network: nn.Module) -> Iterator[nn.Module]:

@@ -203,8 +203,10 @@ def _labels(names: object) -> tuple[str, ...] | None:
 
 
 def _unknown(config: Any, settings: dict[str, Any]) -> list[str]:
-    """The settings that the configuration only keeps: no parameter of its class, nothing that a default one has, and
-    nothing that the network's source asks it for (DeBERTa asks for `norm_rel_ebd`, which its class does not know).
+    """The settings that the configuration only keeps: no parameter of its class, nothing that a default one has, no
+    older spelling that its class reads (transformers 5 turns ModernBERT's `global_attn_every_n_layers` into
+    `layer_types`), and nothing that the network's source asks it for (DeBERTa asks for `norm_rel_ebd`, which its class
+    does not know).
     """
     # Settings of text generation stand in many folders, and no classifier reads them.
     known = {*config.attribute_map, *vars(type(config)()), *vars(transformers.GenerationConfig())}
@@ -212,12 +214,11 @@ def _unknown(config: Any, settings: dict[str, Any]) -> list[str]:
         # Each class of the line takes keys of its own and hands on the rest.
         known.update(inspect.signature(kind).parameters)
     doubtful = [key for key in settings if key in vars(config) and key not in known]
-    source = _network_source(config.model_type) if doubtful else ""
-    return sorted(
-        key
-        for key in doubtful
-        if not re.search(rf"config\.{re.escape(key)}\b|getattr\([\w.]*config, *['\"]{re.escape(key)}['\"]", source)
-    )
+    if not doubtful:
+        return []
+    source = inspect.getsource(type(config)) + _network_source(config.model_type)
+    reads = r"config\.{0}\b|getattr\([\w.]*config, *['\"]{0}['\"]|kwargs\.(?:get|pop)\(['\"]{0}['\"]"
+    return sorted(key for key in doubtful if not re.search(reads.format(re.escape(key)), source))
 
 
 def _network_source(family: str) -> str:

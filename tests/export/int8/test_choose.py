@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from export.exporters.with_optimum import export_graph
+from export.exporters.choose import export_graph
 from export.int8 import choose as int8
 from export.int8.choose import Int8Search
 from export.int8.quantize import Int8, products, quantize

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from export.exporters.with_optimum import export_graph
+from export.exporters.choose import export_graph
 from tests import tiny
 from tests.export.runs import contract
 
@@ -33,6 +33,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "albert": {"embedding_size": 16, "num_hidden_layers": 2},
     "mpnet": {"max_position_embeddings": 514, "pad_token_id": 1},
     "modernbert": {"local_attention": 16, "global_attn_every_n_layers": 2, "num_hidden_layers": 3},
+}
+
+# Families that transformers 5 alone has.
+FAMILIES_5: dict[str, dict[str, Any]] = {
+    "eurobert": {"num_key_value_heads": 2},
+    "gte": {},
+    "nomic_bert": {},
+    "jina_embeddings_v3": {},
+    "ultrabert": {},
 }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from export.exporters.with_optimum import export_graph
+from export.exporters.choose import export_graph
 from export.passes import choose as optimize
 from export.passes.graph_file import save_graph
 from export.progress import Progress

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.exporters.with_optimum import check_family, export_graph
+from export.exporters.choose import check_family, export_graph
 from export.passes import apply_passes
 from export.proof.reference import torch_logits
 from export.proof.runtime import open_session, run_batches

@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from serve.operations import doctor
 from serve.operations.doctor import diagnose, tiny_model
 
 
@@ -79,3 +80,13 @@ def test_tiny_model_runs() -> None:
     """The model that is written by hand gives back its input."""
     session = ort.InferenceSession(tiny_model(), providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.array([2.5], np.float32)})[0].tolist() == [2.5]
+
+
+@pytest.mark.parametrize(("transformers", "told"), [("4.57.6", False), ("5.24.0", True)])
+def test_two_lanes_in_one_environment_are_told(monkeypatch: pytest.MonkeyPatch, transformers: str, told: bool) -> None:
+    """optimum-onnx beside transformers 5 cannot be imported: the problem is named, with the commands that repair it."""
+    versions = {"transformers": transformers, "optimum-onnx": "0.1.0"}
+    monkeypatch.setattr("importlib.metadata.version", lambda name: versions[name])
+    problems, repair = doctor._lanes()
+    assert bool(problems) is told
+    assert ("pip uninstall -y optimum-onnx" in " ".join(repair)) is told

@@ -1,0 +1,109 @@
+"""Which exporter writes the graph: the one asked for, or the first that this environment can import."""
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import onnx
+from transformers import AutoModelForSequenceClassification
+from transformers.utils import logging
+
+from trainer.contract.errors import ClassifactError, InputError, nearest
+from trainer.contract.files import read_json
+from trainer.opening.checkpoint import open_network
+
+# In the order in which `auto` tries them. Each file offers `graph_of(model, scratch)`, and fails to import where
+# what it needs is missing or does not fit.
+EXPORTERS = {
+    "optimum": "export.exporters.with_optimum",
+    "transformers": "export.exporters.with_transformers",
+    "torch": "export.exporters.with_torch",
+}
+AUTO = "auto"
+_REMEDIES = {
+    "optimum": "pip install -c constraints.txt optimum-onnx (it needs transformers below 4.58)",
+    "transformers": "pip install -c constraints-5.txt transformers onnxscript (from transformers 5.13 on)",
+    "torch": "pip install -c constraints.txt torch",
+}
+
+
+def choose_exporter(asked: str = AUTO) -> str:
+    """The name of the exporter that will be used, one of EXPORTERS.
+
+    Raises ClassifactError where the one asked for cannot be imported here.
+    """
+    for name in EXPORTERS if asked == AUTO else (asked,):
+        try:
+            _module(name)
+        except ImportError as error:
+            if asked != AUTO:
+                raise ClassifactError(
+                    f"the exporter {name!r} cannot be used here", found=str(error)[:300], do=_REMEDIES[name]
+                ) from error
+            continue
+        return name
+    raise ClassifactError("no exporter can be imported", do=_REMEDIES["torch"])
+
+
+def check_family(checkpoint: Path) -> str:
+    """The model family of a checkpoint, as its config.json names it.
+
+    Raises InputError, naming the families that there are, where this transformers has no classifier of it.
+    """
+    family = str(read_json(checkpoint / "config.json").get("model_type"))
+    known = sorted(kind.model_type for kind in AutoModelForSequenceClassification._model_mapping)
+    if family not in known:
+        raise InputError(
+            f"the installed transformers has no classifier of the family {family!r}",
+            where=checkpoint / "config.json",
+            do=nearest(family, known) or "export in the environment it was trained in (README, 'Two lanes')",
+        )
+    return family
+
+
+def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.ModelProto:
+    """The graph of a checkpoint in memory: inputs [B, T] by name, output "logits" [B, C], dynamic batch and length.
+
+    scratch: an existing folder to work in. Raises what `open_network` raises, and InputError where the exporter cannot
+    export this network.
+    """
+    name = choose_exporter(exporter)
+    make: Callable[[Any, Path], onnx.ModelProto] = _module(name).graph_of
+    model: Any = open_network(checkpoint)
+    # What a decoder keeps for the next token would be outputs of the graph.
+    model.config.use_cache = False
+    with tempfile.TemporaryDirectory(dir=scratch) as folder, _silence():
+        try:
+            return make(model, Path(folder))
+        except Exception as error:
+            # Exporters raise whatever the operator that stopped them raised.
+            raise InputError(
+                f"the exporter {name!r} cannot export this network",
+                where=checkpoint,
+                found=str(error).strip()[:300],
+                do=f"choose another --exporter: {', '.join(EXPORTERS)}",
+            ) from error
+
+
+def _module(name: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return import_module(EXPORTERS[name])
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the exporters' chatter off both streams: it warns of constants in the trace, which parity then checks."""
+    logging.set_verbosity_error()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
