@@ -56,8 +56,8 @@ def read_parquet(
 
 def _open(source: Source, stream: BinaryIO) -> pq.ParquetFile:
     try:
-        # Buffered: a column of a row group is otherwise read as a whole, however large.
-        return pq.ParquetFile(stream, buffer_size=_BUFFER)
+        # A column of a row group is otherwise read ahead as a whole, however large.
+        return pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             "the file is not Parquet",
