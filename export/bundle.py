@@ -35,85 +35,82 @@ FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantize
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How one file compares with torch in fp32 on the validation rows.
-
-    label_agreement: share of rows with the same decision. max_difference, p99_difference: of probabilities, over rows
-        and labels.
-    drop: torch's value of `metric` minus this file's (for a loss: the other way round), so positive is worse; low and
-    high are its 95 % paired bootstrap interval.
-    """
+    """How one file compares with torch in fp32 on the validation rows."""
 
     rows: int
     label_agreement: float
+    """Share of rows with the same decision."""
     max_difference: float
+    """The largest difference of a probability, over rows and labels."""
     p99_difference: float
+    """99 % of those differences are at most this."""
     metric: str
     torch_value: float
     value: float
     drop: float
+    """Torch's `metric` minus this file's (for a loss: the other way round), so positive is worse."""
     drop_low: float
+    """The lower end of the drop's 95 % paired bootstrap interval."""
     drop_high: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenBounds:
-    """How far a machine's scores of the golden rows may lie from those of the export.
-
-    logits, probabilities: the largest difference of one from this file's own at export. from_torch: root of the mean
-        squared difference from torch's logits, which holds all that quantizing costs.
-    agreement: the least share of rows that are decided as torch decides them, 0 to 1.
-    """
+    """How far a machine's scores of the golden rows may lie from those of the export."""
 
     logits: float
+    """The largest difference of one from this file's own at export."""
     probabilities: float
+    """The largest difference of one from this file's own at export."""
     from_torch: float
+    """Root of the mean squared difference from torch's logits, which holds all that quantizing costs."""
     agreement: float
+    """The least share of rows that are decided as torch decides them, 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFile:
-    """One ONNX file of a bundle.
-
-    instruction_set: of the machine the figures were measured on. golden: what `serve check` holds a machine to.
-    passes: the exact rewrites applied, in order. disabled_optimizers: ONNX Runtime's own fusions that lose on this
-        graph and are switched off.
-    gains: how many times faster some passes and settings made it, in processor time (passes are timed on fp32). speed:
-        how many times faster on the clock than fp32 as exported, opened with nothing set, in the same batches.
-        speed_over_usual: the same, over batches of USUAL_BATCH rows of about one length, as whoever has no budget runs
-        it. rows_per_second: of validation rows, in the best round. Empty or None where nothing was timed.
-    quantization, kept_in_float: how an int8 file was made, and the matrix products that are not quantized.
-    """
+    """One ONNX file of a bundle."""
 
     file: str
     opset: int
     bytes: int
     parity: Parity
     instruction_set: str
+    """That of the machine the figures were measured on."""
     golden: GoldenBounds
+    """The bounds that `serve check` holds a machine to."""
     passes: tuple[str, ...] = ()
+    """The exact rewrites applied, in order."""
     disabled_optimizers: tuple[str, ...] = ()
+    """ONNX Runtime's own fusions that cost time on this graph and are switched off."""
     gains: dict[str, float] = field(default_factory=dict)
+    """How many times faster some passes and settings made it, in processor time (passes are timed on fp32)."""
     speed: float | None = None
+    """How many times faster on the clock than fp32 as exported, opened with nothing set, in the same batches."""
     speed_over_usual: float | None = None
+    """The same, over batches of USUAL_BATCH rows of about one length, as scored without a token budget."""
     rows_per_second: float | None = None
+    """Validation rows a second in the best round. This and the speeds are None if nothing was timed."""
     max_drop: float | None = None  # The bound of the metric's drop that was asked for.
     quantization: str | None = None
+    """How an int8 file was made."""
     kept_in_float: tuple[str, ...] = ()
+    """The matrix products that are not quantized."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportManifest:
-    """manifest.json. files: relative path to SHA-256, of every file but the manifest. batch_tokens: the padded-token
-    budget of the batches that parity was measured with, and that scoring takes by default: dynamic int8 scores depend
-    on which rows share a batch. unproven: files that no gate has passed, and why; nothing scores with them.
-    """
+    """What manifest.json holds."""
 
     name: str
     model_type: str
     contract: Contract
     graphs: dict[str, GraphFile]
     files: dict[str, str]
+    """Relative path to SHA-256, for every file but the manifest."""
     batch_tokens: int
+    """Padded tokens of a batch, at parity and in scoring: dynamic int8 scores depend on which rows share a batch."""
     versions: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
     test_metrics: dict[str, Any] | None = None
@@ -122,6 +119,7 @@ class ExportManifest:
     exporter: str = "optimum"
     """What wrote the graph; bundles that do not say were written by optimum."""
     unproven: dict[str, str] = field(default_factory=dict)
+    """Files that no gate has passed, and why; nothing scores with them."""
 
 
 @dataclass(frozen=True, kw_only=True)

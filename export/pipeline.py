@@ -44,23 +44,26 @@ FP16_DIFFERENCE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class ExportJob:
-    """One export. precisions: of "fp32", "int8" and "fp16". max_drop, min_agreement: bounds of int8, see `Bounds`.
-
-    skip: passes to leave out. packing: whether to write the padding-free fp16 form too, which no gate has passed.
-    timing: whether graphs are raced; without, every pass is kept and ONNX Runtime keeps its own settings, so that
-    nothing depends on the machine's speed.
-    """
+    """One export."""
 
     run: Path
     out: Path
     precisions: tuple[str, ...] = ("fp32", "int8")
+    """Which files to write: "fp32", "int8" and "fp16"."""
     max_drop: float = 0.005
+    """The largest drop of the metric in int8, see `Bounds`."""
     min_agreement: float = 0.98
+    """The least agreement of int8 with torch, see `Bounds`."""
     exporter: str = AUTO
     """What writes the graph: "optimum", "transformers", "torch", or the first of them that can be imported."""
     skip: tuple[str, ...] = ()
+    """Passes to leave out."""
     packing: bool = False
+    """Whether to write the padding-free fp16 form too, which no gate has passed."""
     timing: bool = True
+    """Whether graphs are raced; without, every pass is kept and ONNX Runtime keeps its own settings, so that nothing
+    depends on the machine's speed.
+    """
     quiet: bool = False
     prove: bool = False
     """Whether a file fails where the rows do not show that its drop is within max_drop."""

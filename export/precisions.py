@@ -27,14 +27,16 @@ _BLOCKS, _BLOCK_TOKENS = 5, 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class GraphJob:
-    """What files to make. bounds: of each precision, in the order they are made. exporter: what writes the graph, one
-    of EXPORTERS. skip: passes to leave out. packing: whether to write the padding-free form too.
-    """
+    """What files to make."""
 
     bounds: Mapping[str, Bounds]
+    """The gates of each precision, in the order they are made."""
     exporter: str
+    """What writes the graph, one of EXPORTERS."""
     skip: tuple[str, ...] = ()
+    """Passes to leave out."""
     packing: bool = False
+    """Whether to write the padding-free form too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +54,13 @@ class _Made:
 
 @dataclass(frozen=True, kw_only=True)
 class _Speed:
-    """over_exported: in the same batches. over_usual: in batches of 32."""
+    """How fast a file is beside the exported one, and in rows."""
 
     rows_per_second: float
     over_exported: float
+    """In the same batches."""
     over_usual: float
+    """In batches of 32."""
 
 
 def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) -> dict[str, GraphFile]:

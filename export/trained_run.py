@@ -65,16 +65,15 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Rows to measure on, encoded and cut into the batches that scoring would make of them.
-
-    batches: row numbers of each batch, longest rows first, at most BATCH_TOKENS padded tokens: the batches that scoring
-        makes of these rows, since int8 scores depend on batch mates.
-    """
+    """Rows to measure on, encoded and cut into the batches that scoring would make of them."""
 
     rows: LabelledRows
     encoder: TextEncoder
     encoded: Encoded
     batches: list[Ints]
+    """Row numbers of each batch, longest rows first, at most BATCH_TOKENS padded tokens: the batches that scoring makes
+    of these rows, since int8 scores depend on batch mates.
+    """
 
     @classmethod
     def of(cls, rows: LabelledRows, encoder: TextEncoder, *, at_most: int = SAMPLE_ROWS) -> "Sample":

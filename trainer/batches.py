@@ -16,13 +16,11 @@ POOL = 50
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Rows that one process runs together. counted:
-
-    False for a stand-in, which takes part in the step and adds nothing.
-    """
+    """Rows that one process runs together."""
 
     rows: Ints
     counted: bool = True
+    """False for a stand-in, which takes part in the step and adds nothing."""
 
 
 def plan_epoch(lengths: Ints, rows: int, key: tuple[int, int, int]) -> list[Ints]:

@@ -39,9 +39,7 @@ LEAST_BATCHES = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """All that one stage is fitted with. trained: the classifier's network, its tail (see prefix.py) or a copy of it
-    that is split over processes (see sharding.py); frozen: its modules that do not learn.
-    """
+    """All that one stage is fitted with."""
 
     recipe: Recipe
     stage: Stage
@@ -49,7 +47,11 @@ class Fit:
     accelerator: Accelerator
     classifier: Classifier
     trained: Trained
+    """The classifier's network, its tail (see frozen/tail.py), or a copy that is split over processes (see
+    processes/fsdp.py).
+    """
     frozen: list[nn.Module]
+    """Modules of `trained` that do not learn."""
     loss: Loss
     train: EncodedRows
     validation: EncodedRows
@@ -61,10 +63,12 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """One optimizer step, over all processes. loss: mean over the batch; norm: of the gradient before clipping."""
+    """One optimizer step, over all processes."""
 
     loss: float
+    """The mean over the batch."""
     norm: float
+    """The norm of the gradient before clipping."""
     tokens: int
     stop: bool
 

@@ -20,11 +20,12 @@ from trainer.processes.fsdp import is_sharded
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedRows:
-    """Labelled rows with their token ids. states: what the frozen layers make of them, where those run only once."""
+    """Labelled rows with their token ids."""
 
     rows: LabelledRows
     encoded: Encoded
     states: FrozenStates | None = None
+    """What the frozen layers make of them, where those run only once."""
 
     @classmethod
     def of(cls, rows: LabelledRows, encoder: TextEncoder) -> "EncodedRows":
@@ -43,15 +44,15 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A network and all it needs to turn encoded rows into logits. inputs: what its forward takes; tokens: of a padded
-    batch.
-    """
+    """A network and all it needs to turn encoded rows into logits."""
 
     network: nn.Module
     inputs: frozenset[str]
+    """Names of what its forward takes."""
     encoder: TextEncoder
     accelerator: Accelerator
     tokens: int
+    """Padded tokens of a batch."""
 
     def evaluate(self, data: EncodedRows, space: LabelSpace) -> Evaluation:
         """Every metric of the rows; the same on every process."""

@@ -42,18 +42,18 @@ CACHE = "cache"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """What `trainer/run.py` was asked for. cache: keep what frozen layers make of rows here, for other runs too; in
-    the run, and only until its stage is done, where None. watch: see Track. refit: keep the last weights,
-    whatever the figures: there are too few rows left to choose by.
-    """
+    """What `trainer/run.py` was asked for."""
 
     recipe: Recipe
     out: Path
     resume: bool = False
     quiet: bool = False
     cache: Path | None = None
+    """Where to keep what frozen layers make of rows, for other runs too; in the run while a stage lasts if None."""
     watch: Watch | None = None
+    """What to call with each evaluation (see Track)."""
     refit: bool = False
+    """Keep the last weights, whatever the figures: there are too few rows left to choose by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,11 +36,13 @@ FUSED = "com.microsoft"
 
 @dataclass(frozen=True, kw_only=True)
 class Half:
-    """A graph in fp16 with fp32 logits. fused: whether attention is one operator. kept: names of nodes left in fp32."""
+    """A graph in fp16 with fp32 logits."""
 
     graph: onnx.ModelProto
     fused: bool
+    """Whether attention is one operator."""
     kept: tuple[str, ...]
+    """Names of nodes left in fp32."""
 
 
 def extreme(sample: Sample, probabilities: NDArray[np.float32]) -> list[Batch]:
@@ -199,13 +201,13 @@ def _shown_by(links: list[tuple[list[str], list[str]]], over: set[str], fused: o
 
 @dataclass
 class _Conversion:
-    """types: of each computed tensor, before. kept: ids of the nodes that stay in fp32. There are as many casts as
-    tensors that cross between the two.
-    """
+    """A conversion under way. It adds a cast for each tensor that crosses between fp16 and fp32."""
 
     graph: Graph
     types: dict[str, np.dtype[np.generic]]
+    """The type of each computed tensor before the conversion."""
     kept: set[int]
+    """Ids of the nodes that stay in fp32."""
     halves: set[str] = field(default_factory=set)
     crossed: dict[tuple[str, int], str] = field(default_factory=dict)
 

@@ -34,12 +34,13 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Int8Search:
-    """Tries ways to quantize one graph. scratch: an existing folder for the files."""
+    """Tries ways to quantize one graph."""
 
     graph: onnx.ModelProto
     measure: Measure
     bounds: Bounds
     scratch: Path
+    """An existing folder for the files."""
 
     def best(self) -> Trial:
         """The closest way that passes the gate, or a faster one; repaired where none does.

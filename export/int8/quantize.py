@@ -18,15 +18,14 @@ _WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON", "NEON_DOT", "NEON_I8MM")
 
 @dataclass(frozen=True, kw_only=True)
 class Int8:
-    """How a graph is quantized.
-
-    per_channel: one scale for each output of a matrix product, instead of one for all. reduce_range: weights in 7 bits.
-    keep: names of the nodes that stay in float.
-    """
+    """How a graph is quantized."""
 
     per_channel: bool = False
+    """One scale for each output of a matrix product, instead of one for all."""
     reduce_range: bool = False
+    """Weights in 7 bits."""
     keep: tuple[str, ...] = ()
+    """Names of the nodes that stay in float."""
 
     @classmethod
     def for_this_machine(cls) -> "Int8":

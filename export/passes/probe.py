@@ -22,16 +22,18 @@ SMALL = ((2, 1), (1, 2), (3, 7), (5, 3), (2, 13))
 
 @dataclass(frozen=True, kw_only=True)
 class Probes:
-    """sizes: rows and tokens of each run. shapes: of each tensor, in the small runs. types: of each tensor that is
-    given or computed. values: of each tensor that only shapes decide, in every run, the longest among them. pairs:
-    whether rows may be pairs of texts, the second of another token type.
-    """
+    """What runs of the graph showed."""
 
     sizes: tuple[tuple[int, int], ...]
+    """Rows and tokens of each run."""
     shapes: dict[str, list[tuple[int, ...]]]
+    """The shapes of each tensor, in the small runs."""
     types: dict[str, np.dtype[Any]]
+    """The type of each tensor that is given or computed."""
     values: dict[str, list[NDArray[Any]]]
+    """The values of each tensor that depends on shapes alone, in every run, the longest among them."""
     pairs: bool
+    """Whether rows may be pairs of texts, the second of another token type."""
 
     def rank(self, name: str) -> int:
         """The number of a tensor's axes; -1 where it is unknown."""

@@ -27,20 +27,24 @@ AGREEMENT_SLACK = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenScores:
-    """What one file makes of the golden rows. logits: [G, C], in the batches of `serve check`; bounds: for others."""
+    """What one file makes of the golden rows."""
 
     logits: Logits
+    """[G, C], in the batches of `serve check`."""
     bounds: GoldenBounds
+    """How far the scores of other machines may lie from these."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenRows:
-    """G rows of a sample. logits: torch's, [G, C]. tokens: the padded tokens of a batch of `serve check`."""
+    """G rows of a sample."""
 
     sample: Sample
     logits: Logits
+    """Torch's logits, [G, C]."""
     space: LabelSpace
     tokens: int = BATCH_TOKENS
+    """The padded tokens of a batch of `serve check`."""
 
     @classmethod
     def of(cls, sample: Sample, truth: Truth) -> "GoldenRows":

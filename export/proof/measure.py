@@ -34,12 +34,15 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """sample, truth: the validation rows and torch's scores of them. timing: whether graphs are raced at all."""
+    """The rows, the truth, and how graphs are compared on them."""
 
     sample: Sample
+    """The validation rows."""
     truth: Truth
+    """Torch's scores of the sample."""
     progress: Progress
     timing: bool = True
+    """Whether graphs are raced at all."""
 
     def logits(self, variant: Variant) -> Logits:
         """A file's logits of the sample, in row order, [N, C]."""

@@ -18,18 +18,16 @@ SAME = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What a file may differ from torch in fp32 by.
-
-    max_drop: of the metric (positive is worse). A larger drop fails where its 95 % interval lies above zero: on few
-        validation rows one changed decision moves a metric by more than any sensible bound, and proves nothing.
-    min_agreement: share of rows with the same decision; one row may always differ, as two equal probabilities fall
-        either way.
-    max_difference: of any probability.
-    """
+    """What a file may differ from torch in fp32 by."""
 
     max_drop: float
+    """The largest drop of the metric (positive is worse). A larger one fails if its 95 % interval lies above zero: on
+    few validation rows one changed decision moves a metric by more than any sensible bound, and proves nothing.
+    """
     min_agreement: float
+    """Share of rows with the same decision; one row may always differ, as two equal probabilities fall either way."""
     max_difference: float
+    """The largest difference of any probability."""
     prove: bool = False
     """Whether the drop's whole interval must lie within max_drop."""
 

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Race:
-    """names: of the runners. seconds, processor: float64 [rounds, runners], on the clock and of all cores' work.
-
-    rows: scored in each turn. Gains compare the processor's time, which other programs on the machine add less to.
-    """
+    """Times of several runners. Gains compare the processor's time, to which other programs on the machine add less."""
 
     names: tuple[str, ...]
+    """One for each runner."""
     seconds: NDArray[np.float64]
+    """float64 [rounds, runners], on the clock."""
     processor: NDArray[np.float64]
+    """float64 [rounds, runners], the work of all cores."""
     rows: int
+    """Rows scored in each turn."""
 
     def gain(self, name: str, over: str) -> float:
         """How many times faster than another runner, the median over rounds: 1.1 is a tenth faster."""

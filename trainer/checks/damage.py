@@ -17,7 +17,7 @@ _CONTINUED = "\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c
 
 @dataclass(frozen=True, kw_only=True)
 class _Mark:
-    """A trace to look for in each text. few: how grave it is where hardly any text has it."""
+    """A trace to look for in each text."""
 
     check: str
     severity: Severity
@@ -25,6 +25,7 @@ class _Mark:
     what: str
     do: str
     few: Severity = "note"
+    """How grave it is where hardly any text has it."""
 
 
 _MARKS = (

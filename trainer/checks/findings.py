@@ -15,19 +15,19 @@ SHOWN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong, or worth knowing.
-
-    severity: an error makes training fail or its figures false; a warning costs quality; a note is to be known.
-    check: a fixed word. what: one sentence with its figures. count: how many rows, groups or labels. examples: with
-    file and line.
-    """
+    """One thing that is wrong, or worth knowing."""
 
     severity: Severity
+    """An error makes training fail or its figures false; a warning costs quality; a note is to be known."""
     check: str
+    """The name of the check, one of a fixed set."""
     what: str
+    """One sentence with its figures."""
     do: str
     count: int
+    """How many rows, groups or labels."""
     examples: tuple[str, ...] = ()
+    """Some of the rows, with file and line."""
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -36,17 +36,15 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The rows of one stage, and the split of each as training would make it.
-
-    rows: those that can be read and whose labels are labels. splits: the split of each row, by name; all "train" where
-    the rows cannot be divided.
-    """
+    """The rows of one stage, and the split of each as training would make it."""
 
     recipe: Recipe
     gathered: Gathered
     space: LabelSpace
     rows: list[Row]
+    """The rows that can be read and whose labels are known."""
     splits: list[str]
+    """The split of each row, by name; all "train" if the rows cannot be divided."""
 
     @property
     def names(self) -> list[str]:

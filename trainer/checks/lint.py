@@ -50,17 +50,17 @@ _LENGTH_CHECKS: tuple[Callable[[Facts, lengths.Lengths], Iterator[Finding]], ...
 
 @dataclass(frozen=True, kw_only=True)
 class StageReport:
-    """The findings on the rows of one stage, gravest first, and its figures.
-
-    files: records read from each. rows: of each split; counts: those of each label in it. lengths: a line a label (see
-        `lengths.table`).
-    """
+    """The findings on the rows of one stage, gravest first, and its figures."""
 
     stage: int
     files: dict[str, int]
+    """Records read from each file."""
     rows: dict[str, int]
+    """Rows of each split."""
     counts: dict[str, dict[str, int]]
+    """Rows of each label in each split."""
     lengths: list[dict[str, Any]]
+    """A line for each label (see `lengths.table`)."""
     findings: list[Finding]
 
 

@@ -24,22 +24,23 @@ _PROBE = "a 1 я 的 م"
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingPolicy:
-    """How texts become token ids, beyond what `tokenizer.json` holds.
-
-    max_tokens: the most tokens of a row, special tokens included.
-    truncation: which tokens stay of a longer text: "head" the first, "tail" the last, "head_tail" the first
-        `head_tokens` and the last of the rest (Sun et al. 2019, arXiv 1905.05583, keep 128 + 382 of 512). Of a pair the
-        longer text is cut first, down to the other's length (transformers' "longest_first"), each by this policy.
-    head_tokens: for "head_tail"; a quarter of the room where None. A text that gets less room than this keeps its head
-        alone.
-    pad_id, pad_type_id: what pads a row on the right.
-    """
+    """How texts become token ids, beyond what `tokenizer.json` holds."""
 
     max_tokens: int
+    """The most tokens of a row, special tokens included."""
     truncation: Literal["head", "tail", "head_tail"] = "head"
+    """Which tokens stay of a longer text: "head" the first, "tail" the last, "head_tail" the first `head_tokens` and
+    the last of the rest (Sun et al. 2019, arXiv 1905.05583, keep 128 + 382 of 512). Of a pair the longer text is cut
+    first, down to the other's length (transformers' "longest_first"), each by this policy.
+    """
     head_tokens: int | None = None
+    """How many first tokens "head_tail" keeps; a quarter of the room if None. A text that gets less room than this
+    keeps its head alone.
+    """
     pad_id: int = 0
+    """The token that pads a row on the right."""
     pad_type_id: int = 0
+    """The token type of that padding."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1:

@@ -25,17 +25,16 @@ _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
-    """Rows with their logits.
-
-    texts, pairs: of N rows; pairs is None where rows have one text.
-    logits: float32 [N, C], from the network in fp32.
-    versions: of the libraries that made them.
-    """
+    """Rows with their logits."""
 
     texts: list[str]
+    """Texts of N rows."""
     pairs: list[str] | None
+    """Their second texts; None if rows have one text."""
     logits: NDArray[np.float32]
+    """float32 [N, C], from the network in fp32."""
     versions: dict[str, str]
+    """Versions of the libraries that made them."""
 
     def save(self, folder: Path) -> None:
         """Write the file, unless a logit is not finite: such a network decides nothing, and its figures say so."""

@@ -20,23 +20,23 @@ _UNSEEN = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """Which columns make the text, and how.
-
-    text: the columns, joined in this order with `join`; parts that are null leave no joiner behind.
-    pair: a column for the second text of a sentence pair, or None.
-    on_null: what a null means, in any of these columns. A null is a missing value or text in which nothing can be
-        seen: white space, control and zero-width characters alone (also after unescaping: "&nbsp;").
-        "error" refuses the row, "drop" leaves it out of training (counted), "empty" reads it as "". Scoring never
-        leaves a row out: "error" and "drop" both make it an error row there.
-    unescape_html, unicode: `html.unescape`, then `unicodedata.normalize`, each on request.
-    """
+    """Which columns make the text, and how."""
 
     text: tuple[str, ...]
+    """The columns, joined in this order with `join`; parts that are null leave no joiner behind."""
     pair: str | None = None
+    """A column for the second text of a sentence pair, or None."""
     join: str = " "
     on_null: Literal["error", "empty", "drop"] = "error"
+    """What a null means, in any of these columns. A null is a missing value or text in which nothing can be seen: white
+    space, control and zero-width characters alone (also after unescaping: "&nbsp;"). "error" refuses the row, "drop"
+    leaves it out of training (counted), "empty" reads it as "". Scoring never leaves a row out: "error" and "drop" both
+    make it an error row there.
+    """
     unescape_html: bool = False
+    """Whether `html.unescape` is applied to each text."""
     unicode: Literal["NFC", "NFD", "NFKC", "NFKD"] | None = None
+    """The form that `unicodedata.normalize` brings texts to, after unescaping; None leaves them."""
 
     def __post_init__(self) -> None:
         if not self.text:

@@ -17,18 +17,18 @@ from trainer.contract.labels import LabelSpace
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """N rows after `InputSpec.read` and `LabelSpace.ids`.
-
-    ids: int64 [N], the row's place among all rows the recipe read. texts, pairs: N texts (pairs is None where the
-        recipe has none).
-    labels: int64 [N] or bool [N, C]. places: "file:line" of each row.
-    """
+    """N rows after `InputSpec.read` and `LabelSpace.ids`."""
 
     ids: NDArray[np.int64]
+    """int64 [N], the row's place among all rows the recipe read."""
     texts: Sequence[str]
+    """N texts."""
     pairs: Sequence[str] | None
+    """N second texts; None if the recipe has none."""
     labels: NDArray[np.int64] | NDArray[np.bool_]
+    """int64 [N] or bool [N, C]."""
     places: Sequence[str]
+    """Where each row stands, as "file:line"."""
 
     def __post_init__(self) -> None:
         if self.pairs is not None and len(self.pairs) != len(self.texts):

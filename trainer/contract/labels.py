@@ -12,15 +12,14 @@ from trainer.contract.errors import InputError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """What logits mean. N rows, C labels.
-
-    probabilities: float32 [N, C]; softmax for single-label (a row sums to 1), sigmoid for multi-label.
-    decisions: single-label int64 [N], the label's id; multi-label bool [N, C]. Thresholds are compared with the
-        float32 probabilities, so that a decision can be checked from what is reported.
-    """
+    """What logits mean. N rows, C labels."""
 
     probabilities: NDArray[np.float32]
+    """float32 [N, C]; softmax for single-label (a row sums to 1), sigmoid for multi-label."""
     decisions: NDArray[np.generic]
+    """Single-label int64 [N], the label's id; multi-label bool [N, C]. Thresholds are compared with the float32
+    probabilities, so that a decision can be checked from what is reported.
+    """
 
     def agreement(self, other: "Scores") -> float:
         """Share of rows whose whole decision is equal, 0 to 1. No rows: 1."""
@@ -31,21 +30,20 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSpace:
-    """The ordered labels of a classifier and how logits become decisions.
-
-    kind: "single" (softmax, one label a row) or "multi" (sigmoid, any number of labels a row).
-    thresholds: one probability a label. Multi-label: a label is given where its probability reaches it (0.5 where
-        None). Single-label: the label with the largest probability / threshold wins, which for two labels with
-        thresholds (1 - t, t) means "the second where its probability reaches t"; None is the largest logit.
-    temperature: logits are divided by it first (Guo et al. 2017, arXiv 1706.04599).
-    positive: the name whose precision, recall and F1 are reported; the second name where None.
-    """
+    """The ordered labels of a classifier and how logits become decisions."""
 
     names: tuple[str, ...]
     kind: Literal["single", "multi"] = "single"
+    """Either "single" (softmax, one label a row) or "multi" (sigmoid, any number of labels a row)."""
     thresholds: tuple[float, ...] | None = None
+    """One probability a label. Multi-label: a label is given where its probability reaches it (0.5 where None).
+    Single-label: the label with the largest probability / threshold wins, which for two labels with thresholds (1 - t,
+    t) means "the second where its probability reaches t"; None is the largest logit.
+    """
     temperature: float = 1.0
+    """Logits are divided by it first (Guo et al. 2017, arXiv 1706.04599)."""
     positive: str | None = None
+    """The name whose precision, recall and F1 are reported; the second name where None."""
 
     def __post_init__(self) -> None:
         least = 2 if self.kind == "single" else 1

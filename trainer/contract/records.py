@@ -21,19 +21,16 @@ csv.field_size_limit(MAX_RECORD + 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How a text file is written.
-
-    format: "csv" (any delimiter) or "jsonl" (one JSON object a line).
-    delimiter, quoting, header, columns: of "csv" only. header: whether the first record names the columns; where not,
-        `columns` does.
-    quoting: "minimal" reads "..." as one field, "none" reads quotes as characters.
-    """
+    """How a text file is written. All but the format and the encoding are about "csv" alone."""
 
     format: Literal["csv", "jsonl"] = "csv"
+    """Either "csv" (any delimiter) or "jsonl" (one JSON object a line)."""
     delimiter: str = ","
     header: bool = True
+    """Whether the first record names the columns; if not, `columns` does."""
     columns: tuple[str, ...] | None = None
     quoting: Literal["minimal", "none"] = "minimal"
+    """With "minimal", "..." is one field; with "none", quotes are characters."""
     encoding: str = "utf-8"
 
     def __post_init__(self) -> None:
@@ -53,22 +50,25 @@ class Dialect:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Record:
-    """One record of a file. `line` counts from 1 and is where the record starts.
-
-    values: column to value, or None where the record is broken; then `reason` is invalid_encoding, broken_csv,
-    field_count, header_again, too_long, broken_json or not_object, `detail` says it in full, and `raw` is the text of
-    the lines (of a record that is too long, its start). In `raw`, U+DC00 + b stands for a byte b that could not be
-    decoded. size: the most bytes that its text takes in memory; 0 where the reader does not count them.
-    cells: of invalid_encoding, what would be the values, such bytes in them spelled as in `raw`; else None.
-    """
+    """One record of a file."""
 
     line: int
+    """The line where the record starts, counted from 1."""
     values: dict[str, object] | None
+    """Column to value, or None if the record is broken."""
     reason: str = ""
+    """Of a broken record: invalid_encoding, broken_csv, field_count, header_again, too_long, broken_json or not_object.
+    """
     detail: str = ""
+    """The reason in full."""
     raw: str = ""
+    """The text of a broken record's lines (its start, if it is too long). U+DC00 + b stands for a byte b that could not
+    be decoded.
+    """
     size: int = field(default=0, compare=False)
+    """The most bytes that its text takes in memory; 0 if the reader does not count them."""
     cells: dict[str, object] | None = field(default=None, compare=False)
+    """Of invalid_encoding: what would be the values, with such bytes spelled as in `raw`; else None."""
 
 
 def read_records(stream: BinaryIO, dialect: Dialect, where: object) -> Generator[Record]:

@@ -14,19 +14,19 @@ from trainer.data.tied import units
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How rows are cut. shares: of each split but "train", in the order of time.
-
-    taken: keys of the rows of evaluation files; rows equal to them stay in training, where the summary counts them.
-    stratify: the labels whose shares are kept. wholes: each row's texts, where nearly equal ones stay together too.
-    by_time: by `Row.time`, and then neither by labels nor by chance.
-    """
+    """How rows are cut."""
 
     shares: dict[str, float]
+    """The share of each split but "train", in the order of time."""
     taken: NDArray[np.uint64]
+    """Keys of the rows of evaluation files; rows equal to them stay in training, where the summary counts them."""
     stratify: LabelSpace | None
+    """The labels whose shares are kept."""
     seed: int
     by_time: bool
+    """Whether to cut by `Row.time`, and then neither by labels nor by chance."""
     wholes: Sequence[str] | None = None
+    """Each row's texts, to keep nearly equal ones together too."""
 
 
 def cut(columns: Columns, stop: int, plan: Plan) -> dict[str, Ints]:

@@ -19,15 +19,14 @@ NAMES = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """The rows of the files given for each split, training rows first.
-
-    columns: of all rows, in the order of their ids. names: of the labels, given or found in the training rows.
-    """
+    """The rows of the files given for each split, training rows first."""
 
     data: DataPart
     given: dict[str, RowsRead]
     columns: Columns
+    """What splits are cut by, of all rows, in the order of their ids."""
     names: tuple[str, ...]
+    """Names of the labels, given or found in the training rows."""
 
     @property
     def where(self) -> str:

@@ -18,9 +18,7 @@ _MARKS = "|;,"
 
 @dataclass
 class LabelReader:
-    """Reads label cells of a recipe's rows. names: the only labels there are, or None where they are to be found.
-
-    repeated: places of cells that name one label twice.
+    """Reads label cells of a recipe's rows.
 
     Spelling: text loses white space around it; a boolean is "True" or "False", and so are TRUE and true, unless a name
     or a key of the mapping is written so; a whole number has no decimals: 1.0 of a table of floats is "1", and so is
@@ -29,9 +27,11 @@ class LabelReader:
 
     part: LabelsPart
     names: tuple[str, ...] | None
+    """The only labels there are, or None where they are to be found."""
     unknown: Counter[str] = field(default_factory=Counter)
     first_seen: dict[str, str] = field(default_factory=dict)
     repeated: list[str] = field(default_factory=list)
+    """Places of cells that name one label twice."""
 
     def __post_init__(self) -> None:
         known = (*(self.names or ()), *self.part.mapping.values())

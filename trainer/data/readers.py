@@ -15,14 +15,12 @@ from trainer.recipes.data_part import Source
 
 @dataclass(frozen=True, kw_only=True)
 class FileRecords:
-    """The records of one file under the recipe's column names, broken ones among them, to be read once.
-
-    tabular: whether all records have the same columns; objects of JSON need not.
-    """
+    """The records of one file under the recipe's column names, broken ones among them, to be read once."""
 
     file: str
     records: Iterator[Record]
     tabular: bool
+    """Whether all records have the same columns; objects of JSON need not."""
 
 
 def read_source(source: Source, say: Callable[[str], None] = lambda _: None) -> Iterator[FileRecords]:

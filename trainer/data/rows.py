@@ -81,17 +81,18 @@ class Problems:
 
 @dataclass(frozen=True, kw_only=True)
 class RowsRead:
-    """What reading some sources came to. rows: how many there are; read: records met in each file; dropped: of those,
-    left out for a null text.
-
-    problems: records that are no rows. labels: what read the labels, and the spellings that are none.
-    """
+    """What reading some sources came to."""
 
     rows: int
+    """How many rows there are."""
     read: dict[str, int]
+    """Records met in each file."""
     dropped: dict[str, int]
+    """Records of each file that were left out for a null text."""
     problems: Problems
+    """Records that are no rows."""
     labels: LabelReader
+    """What read the labels, and the spellings that are none."""
 
     def refuse(self) -> None:
         """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
@@ -110,17 +111,15 @@ class RowsRead:
 
 @dataclass(frozen=True, kw_only=True)
 class RowReader:
-    """What turns records into rows: the input columns, the labels, and the columns that the split names.
-
-    cut: whether these rows are to be cut into splits, so that the split's columns must be there. keep: whether rows
-        keep their records.
-    """
+    """What turns records into rows: the input columns, the labels, and the columns that the split names."""
 
     input: InputSpec
     labels: LabelReader
     split: SplitPart
     cut: bool = True
+    """Whether these rows are to be cut into splits, so that the split's columns must be there."""
     keep: bool = False
+    """Whether rows keep their records."""
 
     def read(
         self, sources: tuple[Source, ...], first_id: int, take: Callable[[Row], None], say: Callable[[str], None]

@@ -39,17 +39,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The rows of a run. test is None where the recipe has none; nothing but `evaluate` may look at it.
-
-    summary: what splits.json holds: the fingerprint, rows and labels of each split, nulls dropped, exact repeats,
-        overlaps between given files, how the splits were made.
-    """
+    """The rows of a run. test is None where the recipe has none; nothing but `evaluate` may look at it."""
 
     space: LabelSpace
     train: StoredRows
     validation: StoredRows
     test: StoredRows | None
     summary: dict[str, Any]
+    """What splits.json holds: the fingerprint, rows and labels of each split, nulls dropped, exact repeats, overlaps
+    between given files, how the splits were made.
+    """
 
 
 def prepare(

@@ -125,14 +125,14 @@ def open_table(folder: Path, count: int) -> tuple[StoredTexts, StoredTexts | Non
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRows(LabelledRows):
-    """A split's rows, mapped from the disk: pages that two processes read are in memory once.
-
-    folder: where the table lies. positions: of the rows in it, rising. keys: `row_key` of each row.
-    """
+    """A split's rows, mapped from the disk: pages that two processes read are in memory once."""
 
     folder: Path
+    """Where the table lies."""
     positions: Ints
+    """Places of the rows in the table, rising."""
     keys: NDArray[np.uint64]
+    """`row_key` of each row."""
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "StoredRows":  # type: ignore[override] # Another file, another opener.

@@ -12,13 +12,13 @@ from trainer.contract.errors import BadRow
 class TimeReader:
     """Reads a column of times: dates, ISO 8601 texts, texts of `format` (as strptime takes it), or numbers.
 
-    A time without a zone is taken as UTC. kind: what the first cell was; a column that mixes numbers and dates has no
-    order.
+    A time without a zone is taken as UTC.
     """
 
     column: str
     format: str | None = None
     kind: Literal["number", "date"] | None = None
+    """What the first cell was; a column that mixes numbers and dates has no order."""
 
     def read(self, cell: object) -> float:
         """Seconds since 1970, or the number itself. Raises BadRow: null_time, not_time."""

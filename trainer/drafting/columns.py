@@ -27,17 +27,17 @@ _TEXT_WORDS = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnLook:
-    """What the cells of one column are like, over all files that have it.
-
-    values: how often each cell stands, as text; filled, rows: cells that are not empty, and all. words: of a cell, on
-    average; longest: characters. items: labels of a cell, where cells hold several, and what parts them.
-    """
+    """What the cells of one column are like, over all files that have it."""
 
     name: str
     rows: int
+    """All cells."""
     filled: int
+    """Cells that are not empty."""
     values: Counter[str]
+    """How often each cell occurs, as text."""
     words: float
+    """Words of a cell, on average."""
     lists: bool
     text: bool
 

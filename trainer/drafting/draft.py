@@ -20,11 +20,13 @@ _FEWEST_STEPS = 300
 
 @dataclass
 class Draft:
-    """The recipe's parts as plain values; why: reasons by the part they are of; undecided: what a person must say."""
+    """The recipe's parts as plain values."""
 
     parts: dict[str, Any] = field(default_factory=dict)
     why: dict[str, list[str]] = field(default_factory=dict)
+    """Reasons, by the part that they explain."""
     undecided: list[str] = field(default_factory=list)
+    """Questions that a person must answer."""
 
     def explain(self, part: str, sentence: str) -> None:
         """Keep a reason for a part of the recipe."""

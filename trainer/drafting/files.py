@@ -21,18 +21,19 @@ _ROLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFile:
-    """A file that the recipe reads. title, main: its text columns; labels: its label columns, by their names in it.
-
-    constant: a label for all of its rows, from its name, where no column has one.
-    """
+    """A file that the recipe reads."""
 
     look: FileLook
     columns: dict[str, ColumnLook]
     main: str
+    """The column of the text."""
     title: str | None
+    """The column of the title, if there is one."""
     labels: tuple[str, ...]
+    """Its label columns, by their names in it."""
     candidates: tuple[str, ...] = ()
     constant: str | None = None
+    """A label for all of its rows, from its name, where no column has one."""
     role: str = "train"
 
     @property

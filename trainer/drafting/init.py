@@ -29,16 +29,18 @@ _CHARACTERS = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class InitJob:
-    """rows: files, patterns or folders. text, label: columns that the user names; guessed where not.
-
-    out: the recipe to write, which must not exist. model: the encoder; one that is at hand where None.
-    """
+    """What `init` was asked for."""
 
     rows: tuple[str, ...]
+    """Files, patterns or folders."""
     out: Path
+    """The recipe to write, which must not exist."""
     text: tuple[str, ...] = ()
+    """Text columns that the user names; guessed if empty."""
     label: str | None = None
+    """The label column that the user names; guessed if None."""
     model: str | None = None
+    """The encoder; one that is at hand if None."""
 
 
 def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:

@@ -20,16 +20,16 @@ _HEADER_CELL = 60
 
 @dataclass(frozen=True, kw_only=True)
 class FileLook:
-    """A file and how to read it. records: all of them, broken ones too; why: a sentence for each guess.
-
-    named: whether the file itself names its columns.
-    """
+    """A file and how to read it."""
 
     path: Path
     source: Source
     records: list[Record]
+    """All records, broken ones too."""
     why: list[str]
+    """A sentence for each guess."""
     named: bool = True
+    """Whether the file itself names its columns."""
 
     @property
     def columns(self) -> tuple[str, ...]:

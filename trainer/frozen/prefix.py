@@ -44,19 +44,21 @@ _DONE, _FAILED, _STOPPED = 0, 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class PrefixJob:
-    """What a stage trains with. folder: where states are kept; tokens: padded tokens of a batch; say: one line for a
-    person; wanted: whether the recipe allows it.
-    """
+    """What a stage trains with."""
 
     accelerator: Accelerator
     network: PreTrainedModel
     inputs: frozenset[str]
     encoder: TextEncoder
     folder: Path
+    """Where states are kept."""
     tokens: int
+    """Padded tokens of a batch."""
     say: Callable[[str], None]
+    """One line for a person."""
     stop: StopRequest
     wanted: bool
+    """Whether the recipe allows it."""
 
 
 def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, list[EncodedRows]]:

@@ -23,12 +23,14 @@ _KEPT_AS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32
 
 @dataclass(frozen=True, kw_only=True)
 class StatesFile:
-    """A file of states, there or to be made. width: H; dtype: float32 or bfloat16."""
+    """A file of states, there or to be made."""
 
     path: Path
     tokens: int
     width: int
+    """H, the numbers of a state."""
     dtype: torch.dtype
+    """torch.float32 or torch.bfloat16."""
 
     @property
     def size(self) -> int:

@@ -28,22 +28,20 @@ from trainer.recipes.recipe import ModelPart
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier:
-    """A network with its tokenizer.
-
-    inputs: names that its forward takes.
-    head: name of the linear layer that gives the logits, a row of its weight for each label.
-    new: names of the weights that no file gave, drawn at random.
-    longest: the most tokens that its position embeddings allow.
-    notes: what the user should know of how it was opened, a line each.
-    """
+    """A network with its tokenizer."""
 
     network: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     inputs: frozenset[str]
+    """Names that its forward takes."""
     head: str
+    """Name of the linear layer that gives the logits, a row of its weight for each label."""
     new: tuple[str, ...]
+    """Names of the weights that no file gave, drawn at random."""
     longest: int
+    """The most tokens that its position embeddings allow."""
     notes: tuple[str, ...] = ()
+    """What the user should know of how it was opened, a line each."""
 
 
 def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier:

@@ -74,20 +74,18 @@ _LABEL_MAPS = ("id2label", "label2id")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What a config.json says, as plain values.
-
-    path: of the file.
-    family: its model_type, one that has a head for text classification.
-    settings: what the family's configuration class is called with.
-    labels: names of the labels in the order of the head's rows; None where it names none or generic ones (LABEL_0).
-    written_by: the version of transformers that wrote it, "" where it does not say.
-    """
+    """What a config.json says, as plain values."""
 
     path: Path
+    """The file."""
     family: str
+    """Its model_type, one that has a head for text classification."""
     settings: dict[str, Any]
+    """What the family's configuration class is called with."""
     labels: tuple[str, ...] | None
+    """Names of the labels in the order of the head's rows; None where it names none or generic ones (LABEL_0)."""
     written_by: str
+    """The version of transformers that wrote it, "" where it does not say."""
 
     @classmethod
     def read(cls, folder: Path) -> "ModelConfig":

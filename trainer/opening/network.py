@@ -26,17 +26,15 @@ Weights = dict[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class Filled:
-    """A network in fp32 and evaluation mode.
-
-    missing: names of its weights that no file gave, drawn at random.
-    other_shape: names of those that a file gave in another shape, drawn at random too.
-    left_over: names in the file that the network has not.
-    """
+    """A network in fp32 and evaluation mode."""
 
     network: PreTrainedModel
     missing: tuple[str, ...]
+    """Names of its weights that no file gave, drawn at random."""
     other_shape: tuple[str, ...]
+    """Names of those that a file gave in another shape, drawn at random too."""
     left_over: tuple[str, ...]
+    """Names in the file that the network has not."""
 
 
 def read_weights(folder: Path) -> Weights:

@@ -19,13 +19,12 @@ CONFIGS = _ROOT / "launch_configs"
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchJob:
-    """What to launch. words: the command line of `trainer/run.py`.
-
-    config: a launch config's file, or the name of one in launch_configs/ ("cpu"); by the machine where None.
-    """
+    """What to launch."""
 
     words: tuple[str, ...]
+    """The command line of `trainer/run.py`."""
     config: str | None = None
+    """A launch config's file, or the name of one in launch_configs/ ("cpu"); by the machine where None."""
 
 
 def launch(job: LaunchJob) -> None:

@@ -8,30 +8,31 @@ from trainer.contract.schema import bounded
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Files that are written alike, or a data set of the `datasets` library.
-
-    files: names or globs, relative to the recipe; .gz, .bz2, .xz and .zst are read as they are.
-    format: by the file's suffix where None. delimiter: "," for .csv and a tab for .tsv where None.
-    sheet: of a workbook; its first where None.
-    dataset: a name on the hub, or a folder that `save_to_disk` wrote or that holds data files; with its subset (also
-        called configuration), split and revision.
-    rename: column in the file to column in the recipe. constant: columns with one value for every row.
-    """
+    """Files that are written alike, or a data set of the `datasets` library."""
 
     files: tuple[str, ...] = ()
+    """Names or globs, relative to the recipe; .gz, .bz2, .xz and .zst are read as they are."""
     format: Literal["csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None = None
+    """By the file's suffix if None."""
     delimiter: str | None = None
+    """A comma for .csv and a tab for .tsv if None."""
     header: bool = True
     columns: tuple[str, ...] | None = None
     quoting: Literal["minimal", "none"] = "minimal"
     encoding: str = "utf-8"
     sheet: str | None = None
+    """The sheet of a workbook; its first if None."""
     dataset: str | None = None
+    """A name on the hub, or a folder that `save_to_disk` wrote or that holds data files; with its subset (also called
+    configuration), split and revision.
+    """
     subset: str | None = None
     split: str = "train"
     revision: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
+    """Column in the file to column in the recipe."""
     constant: dict[str, str] = field(default_factory=dict)
+    """Columns with one value for every row."""
 
     def __post_init__(self) -> None:
         if bool(self.files) == (self.dataset is not None):
@@ -49,22 +50,23 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitPart:
-    """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files.
-
-    stratify: keep the label shares. group: a column whose values never stand in two splits. similar: keep nearly equal
-        texts on one side too, and not only exact repeats. time: a column by which the
-        newest rows become the test split, the next ones validation; then labels are not balanced. time_format: as
-        strptime takes it, where times are not ISO 8601. seed: the recipe's where None.
-    """
+    """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files."""
 
     validation: float = bounded(0.1, least=0, below=1)
     test: float = bounded(0.0, least=0, below=1)
     stratify: bool = True
+    """Keep the shares of the labels in every split."""
     group: str | None = None
+    """A column whose values never occur in two splits."""
     similar: bool = False
+    """Keep nearly equal texts on one side too, and not only exact repeats."""
     time: str | None = None
+    """A column by which the newest rows become the test split, the next ones validation; then labels are not balanced.
+    """
     time_format: str | None = None
+    """The times' format for strptime, if they are not ISO 8601."""
     seed: int | None = bounded(None, least=0, below=2**63)
+    """What rows are drawn with; the recipe's seed if None."""
 
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
@@ -77,16 +79,14 @@ class SplitPart:
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side.
-
-    limit: at most so many rows of each split, drawn at random after it is made: to try a recipe out.
-    """
+    """The labelled rows: files for each split, or shares to cut from `train`. Exact repeats stay on one side."""
 
     train: tuple[Source, ...]
     validation: tuple[Source, ...] | None = None
     test: tuple[Source, ...] | None = None
     split: SplitPart = field(default_factory=SplitPart)
     limit: int | None = bounded(None, least=2)
+    """At most so many rows of each split, drawn at random after it is made: to try a recipe out."""
 
     def __post_init__(self) -> None:
         if not self.train:

@@ -19,19 +19,21 @@ from trainer.recipes.sweep_part import SweepPart
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPart:
-    """The encoder. name: a hub name, a local folder, or `pkg://package/folder` for one that a Python package carries.
+    """The encoder.
 
     A local folder is named relative to the recipe.
-    sha256: what `model.safetensors` must hash to; checked before it is loaded.
-    dropout: replaces the encoder's own dropout rates where given.
-    head: what becomes of the head of a published classifier. "auto" keeps it where its labels have the recipe's names,
-        in whatever order; "keep" also where they are only as many; "new" draws another.
     """
 
     name: str
+    """A hub name, a local folder, or `pkg://package/folder` for one that a Python package carries."""
     sha256: str | None = None
+    """What `model.safetensors` must hash to; checked before it is loaded."""
     dropout: float | None = bounded(None, least=0, below=1)
+    """Replaces the encoder's own dropout rates where given."""
     head: Literal["keep", "new", "auto"] = "auto"
+    """What becomes of the head of a published classifier. "auto" keeps it where its labels have the recipe's names, in
+    whatever order; "keep" also where they are only as many; "new" draws another.
+    """
     head_bias: Literal["shares", "zero"] = "shares"
     """Where a new head's biases start: at the label shares of the training rows, so that no step is spent on learning
     them through the whole encoder (Lin et al. 2017, arXiv 1708.02002, section 4.1), or at zero.
@@ -67,20 +69,19 @@ class InputPart(InputSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsPart:
-    """Where the labels stand: in one column, or for kind "multi" also in `columns`, one a label, true or false each.
-
-    names: their order; sorted as they are found where None. With `columns`: their names, where not the columns' own.
-    separator: between the labels of one cell, for kind "multi". mapping: spelling in the file to label name.
-    positive: the label whose precision, recall and F1 are reported; the second name where None.
-    """
+    """Where the labels stand: in one column, or for kind "multi" also in `columns`, one a label, true or false each."""
 
     column: str | None = None
     columns: tuple[str, ...] | None = None
     kind: Literal["single", "multi"] = "single"
     separator: str | None = None
+    """Between the labels of one cell, for kind "multi"."""
     names: tuple[str, ...] | None = None
+    """Their order; sorted as they are found where None. With `columns`: their names, where not the columns' own."""
     mapping: dict[str, str] = field(default_factory=dict)
+    """Spelling in the file to label name."""
     positive: str | None = None
+    """The label whose precision, recall and F1 are reported; the second name where None."""
 
     def __post_init__(self) -> None:
         if (self.column is None) == (self.columns is None):
@@ -96,29 +97,29 @@ class LabelsPart:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPart:
-    """rows: of one optimizer step, whatever the number of processes. tokens: padded tokens of one micro-batch
-    (memory).
-    """
+    """How many rows a step takes, and how they are cut to fit the memory."""
 
     rows: int = bounded(32, least=1)
+    """Rows of one optimizer step, whatever the number of processes."""
     tokens: int = bounded(4096, least=1)
+    """Padded tokens of one micro-batch; it bounds the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerPart:
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101). warmup: a share of the stage's steps below 1, else
-    steps. clip_norm: the gradient's largest norm; null for no bound. layer_decay: what each layer's learning rate is
-    multiplied by, from the one above it.
-    """
+    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
 
     learning_rate: float = bounded(2.0e-5, above=0)
     weight_decay: float = bounded(0.01, least=0)
     betas: tuple[float, ...] = bounded((0.9, 0.999), least=0, below=1)
     epsilon: float = bounded(1.0e-8, above=0)
     warmup: float = bounded(0.1, least=0)
+    """A share of the stage's steps below 1, else steps."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     clip_norm: float | None = bounded(1.0, above=0)
+    """The gradient's largest norm; null for no bound."""
     layer_decay: float = bounded(1.0, above=0, most=1)
+    """What each layer's learning rate is multiplied by, from the one above it."""
 
     def __post_init__(self) -> None:
         if len(self.betas) != 2:
@@ -129,17 +130,16 @@ class OptimizerPart:
 
 @dataclass(frozen=True, kw_only=True)
 class LossPart:
-    """Cross-entropy for single labels, binary cross-entropy for multi-label.
-
-    weights: "balanced" (inverse label frequency; for multi-label the positives of each label), or one number a label by
-        name, 1 for a label that is not named.
-    label_smoothing: share of the target spread over all labels (Szegedy et al. 2016, arXiv 1512.00567).
-    focal: gamma of the focal loss, which plays down rows that are right already (Lin et al. 2017, arXiv 1708.02002).
-    """
+    """Cross-entropy for single labels, binary cross-entropy for multi-label."""
 
     weights: Literal["balanced"] | dict[str, float] | None = bounded(None, above=0)
+    """Either "balanced" (inverse label frequency; for multi-label the positives of each label), or one number a label
+    by name, 1 for a label that is not named.
+    """
     label_smoothing: float = bounded(0.0, least=0, below=1)
+    """Share of the target spread over all labels (Szegedy et al. 2016, arXiv 1512.00567)."""
     focal: float = bounded(0.0, least=0)
+    """Gamma of the focal loss, which plays down rows that are right already (Lin et al. 2017, arXiv 1708.02002)."""
 
 
 def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
@@ -154,14 +154,13 @@ def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
 class FreezePart:
     """What does not learn: the embeddings, all encoder layers but the last `keep_last_layers`, and the weights whose
     names, as in `model.safetensors`, hold one of the `patterns` (regular expressions).
-
-    cache: run frozen layers at the network's start once, and keep what they make of the rows on disk for the stage.
     """
 
     embeddings: bool = False
     keep_last_layers: int | None = bounded(None, least=0)
     patterns: tuple[str, ...] = ()
     cache: bool = True
+    """Run frozen layers at the network's start once, and keep what they make of the rows on disk for the stage."""
 
     def __post_init__(self) -> None:
         _check_patterns("patterns", self.patterns)
@@ -169,16 +168,18 @@ class FreezePart:
 
 @dataclass(frozen=True, kw_only=True)
 class LoraPart:
-    """Low-rank adapters in place of the encoder's own weights. Needs the extra `lora` (peft).
-
-    rank: of the matrices; alpha: their product counts alpha / rank; dropout: before them. targets: regular expressions
-        of the ends of the linear layers' names; all of the encoder's layers that are not frozen where not given.
-    """
+    """Low-rank adapters in place of the encoder's own weights. Needs the extra `lora` (peft)."""
 
     rank: int = bounded(8, least=1)
+    """The rank of the two matrices."""
     alpha: float = bounded(16.0, above=0)
+    """Their product counts alpha / rank."""
     dropout: float = bounded(0.0, least=0, below=1)
+    """The dropout before them."""
     targets: tuple[str, ...] = (".*",)
+    """Regular expressions of the ends of the linear layers' names; all of the encoder's layers that are not frozen
+    where not given.
+    """
 
     def __post_init__(self) -> None:
         _check_patterns("targets", self.targets)
@@ -194,30 +195,33 @@ class EarlyStoppingPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One fit, from the best checkpoint of the stage before. data: its own rows, where they are not the recipe's.
-
-    evaluate_every: optimizer steps between evaluations; once an epoch where None. gradient_checkpointing: compute the
-        layers again in the backward pass instead of keeping what they need for it: less memory, about a third slower.
-    """
+    """One fit, from the best checkpoint of the stage before."""
 
     epochs: int = bounded(3, least=1)
     data: DataPart | None = None
+    """Its own rows, where they are not the recipe's."""
     batch: BatchPart = field(default_factory=BatchPart)
     optimizer: OptimizerPart = field(default_factory=OptimizerPart)
     loss: LossPart = field(default_factory=LossPart)
     freeze: FreezePart = field(default_factory=FreezePart)
     lora: LoraPart | None = None
     gradient_checkpointing: bool = False
+    """Compute the layers again in the backward pass instead of keeping what they need for it: less memory, about a
+    third slower.
+    """
     early_stopping: EarlyStoppingPart | None = None
     evaluate_every: int | None = bounded(None, least=1)
+    """Optimizer steps between evaluations; once an epoch where None."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectPart:
-    """metric: what makes a checkpoint the best, on validation. keep: how many of the best stay on disk."""
+    """Which checkpoints are kept, and which of them is the best."""
 
     metric: str = "f1_macro"
+    """What makes a checkpoint the best, on validation."""
     keep: int = bounded(2, least=1)
+    """How many of the best stay on disk."""
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -227,7 +231,7 @@ class SelectPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A whole recipe. seed: of the new weights, the order of rows and dropout."""
+    """A whole recipe."""
 
     model: ModelPart
     data: DataPart
@@ -235,6 +239,7 @@ class Recipe:
     labels: LabelsPart
     name: str = "classifier"
     seed: int = bounded(42, least=0, below=2**63)
+    """It decides the new weights, the order of rows and dropout."""
     stages: tuple[Stage, ...] = (Stage(),)
     select: SelectPart = field(default_factory=SelectPart)
     tracking: tuple[str, ...] = ()

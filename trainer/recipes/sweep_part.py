@@ -16,14 +16,14 @@ _FREE_INPUT = ("max_tokens", "truncation", "head_tokens")
 class Dimension:
     """The values of one setting: `choices`, or everything from low to high (whole numbers where both are and the
     setting is).
-
-    step: between neighbouring values. log: as many small values as large ones, for rates.
     """
 
     low: int | float | None = None
     high: int | float | None = None
     step: int | float | None = bounded(None, above=0)
+    """The distance of neighbouring values."""
     log: bool = False
+    """Whether as many small values as large ones are tried, as fits rates."""
     choices: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -40,27 +40,28 @@ class Dimension:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPart:
-    """A search over recipe values, run by `python -m trainer sweep`; a plain training run ignores it.
-
-    space: key of the recipe (`stages.0.optimizer.learning_rate`) to its values. trials: settings to try.
-    sampler: "tpe" learns from the trials so far, "random" does not, "grid" tries every combination once.
-    startup: trials drawn at random before "tpe" learns, and finished ones before any is pruned; a third of `trials`,
-        at most 10, where None.
-    pruner: ends trials early by their last stage's epochs: "median" those below the median of the earlier trials at
-        that epoch, "halving" all but a quarter at the epochs 1, 4, 16, ...; or "none".
-    metric: the objective, measured on validation; that of `select` where None.
-    seeds: train every setting once with each, and compare the means. refit: train once more with the best settings on
-        train and most validation rows together.
-    """
+    """A search over recipe values, run by `python -m trainer sweep`; a plain training run ignores it."""
 
     space: dict[str, Dimension]
+    """Key of the recipe (`stages.0.optimizer.learning_rate`) to its values."""
     trials: int = bounded(20, least=1)
+    """How many settings to try."""
     sampler: Literal["tpe", "random", "grid"] = "tpe"
+    """With "tpe" trials learn from those before, with "random" they do not, "grid" tries every combination once."""
     pruner: Literal["median", "halving", "none"] = "median"
+    """Ends trials early by their last stage's epochs: "median" those below the median of the earlier trials at that
+    epoch, "halving" all but a quarter at the epochs 1, 4, 16, ...; or "none".
+    """
     startup: int | None = bounded(None, least=1)
+    """Trials drawn at random before "tpe" learns, and finished ones before any is pruned; a third of `trials`, at most
+    10, where None.
+    """
     metric: str | None = None
+    """The objective, measured on validation; that of `select` where None."""
     seeds: tuple[int, ...] = bounded((), least=0, below=2**63)
+    """Train every setting once with each, and compare the means."""
     refit: bool = False
+    """Train once more with the best settings on train and most validation rows together."""
 
     def __post_init__(self) -> None:
         if not self.space:

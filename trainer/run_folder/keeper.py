@@ -34,20 +34,22 @@ from trainer.network.lora import plain_weights
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a run is. stage, epoch and batch (optimizer batches done in it) count from 0; step counts over the run.
-
-    best: the stage's best value yet; poor: evaluations in a row without a gain; tokens: the micro-batch budget, which
-    running out of memory halves. stage_done: whether the stage ended with this step.
-    """
+    """How far a run is. All counts start at 0."""
 
     stage: int = 0
     epoch: int = 0
     batch: int = 0
+    """Optimizer batches done in this epoch."""
     step: int = 0
+    """Optimizer steps done in the whole run."""
     best: float | None = None
+    """The stage's best value yet."""
     poor: int = 0
+    """Evaluations in a row without a gain."""
     tokens: int | None = None
+    """The micro-batch budget, which running out of memory halves."""
     stage_done: bool = False
+    """Whether the stage ended with this step."""
 
 
 @dataclass(frozen=True, kw_only=True)

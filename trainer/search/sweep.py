@@ -40,24 +40,27 @@ HOPELESS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SweepJob:
-    """What `python -m trainer sweep` was asked for. out: the folder of the search, and of its result."""
+    """What `python -m trainer sweep` was asked for."""
 
     recipe: Recipe
     out: Path
+    """The folder of the search, and of its result."""
     resume: bool = False
     quiet: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """A search under way. base: every trial's recipe but for its own values; space: what those values may be."""
+    """A search under way."""
 
     job: SweepJob
     part: SweepPart
     base: Recipe
+    """Every trial's recipe but for its own values."""
     metric: str
     study: optuna.Study
     space: dict[str, BaseDistribution]
+    """What those values may be."""
 
     def say(self, text: str) -> None:
         """One line for a person."""
