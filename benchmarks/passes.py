@@ -1,6 +1,6 @@
 """What each raced pass of the export gains: the graph with all passes against the graph without one, in turns.
 
-    python benchmarks/passes.py CHECKPOINT [--tokens 50,250] [--rounds 30] [--longest 512]
+    python benchmarks/passes.py CHECKPOINT [--tokens 50,250] [--rounds 30] [--precisions fp32,int8]
 
 Rows are random tokens, in batches of 512 padded tokens, as scoring makes them. Each line is a precision, a length, a
 pass, and how many times the time grows without it: the processor's time of one thread and the clock's, the geometric
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.exporters.with_optimum import export_graph
+from export.exporters.choose import export_graph
 from export.int8.quantize import Int8, quantize
 from export.passes import PASSES, PREPARING, apply_passes
 from export.passes.graph_file import save_graph
@@ -39,11 +39,13 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--tokens", default="50,250")
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--precisions", default="fp32,int8")
     parser.add_argument("--longest", type=int, default=512)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         files = _files(given.checkpoint, given.longest, Path(name))
-        for precision, graphs in files.items():
+        for precision in given.precisions.split(","):
+            graphs = files[precision]
             sessions = {left_out: open_session(path, OFF[precision]) for left_out, path in graphs.items()}
             sessions["itself"] = open_session(graphs["all"], OFF[precision])
             for tokens in map(int, given.tokens.split(",")):

@@ -1,4 +1,4 @@
-"""The model card: README.md of a bundle, for whoever finds the folder."""
+"""The model card: README.md of a bundle, for people who find the folder."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from export.exporters.choose import export_graph
 from export.fp16 import packing
 from export.fp16.convert import Half, extreme, to_half
 from export.int8.choose import Int8Search
-from export.passes.choose import Optimized, Rows, choose_settings, optimize
+from export.passes.choose import Optimized, RowLimits, choose_settings, optimize
 from export.passes.graph_file import move_graph, opset, save_graph
 from export.proof.golden import GoldenRows, GoldenScores
 from export.proof.measure import Measure, Variant
@@ -75,7 +75,7 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
             save_graph(export_graph(source.checkpoint.path, exported.parent, job.exporter), exported)
         release_memory()
         contract = source.checkpoint.contract
-        rows = Rows(longest=contract.encoding.max_tokens, pairs=contract.input.pair is not None)
+        rows = RowLimits(longest=contract.encoding.max_tokens, pairs=contract.input.pair is not None)
         optimized = optimize(exported, rows, measure, job.skip)
         graphs = _Graphs(exported=exported, optimized=optimized, rows=rows, measure=measure)
         made: dict[str, _Made] = {}
@@ -103,7 +103,7 @@ class _Graphs:
 
     exported: Path
     optimized: Optimized
-    rows: Rows
+    rows: RowLimits
     measure: Measure
 
     def make(self, precision: str, bounds: Bounds) -> _Made:

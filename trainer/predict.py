@@ -67,8 +67,8 @@ class Predictor:
         lengths = data.encoded.lengths
         order = np.argsort(-lengths, kind="stable")
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
-        # Every process runs as many rows as the first one, so that what is gathered has one shape; whoever has one row
-        # less repeats its last, and repeats are dropped by row number.
+        # Every process runs as many rows as the first one, so that what is gathered has one shape. A process with
+        # one row less repeats its last, and repeats are dropped by row number.
         share = order[rank::processes]
         if len(share) < len(order[::processes]):
             share = np.append(share, share[-1] if len(share) else order[0])

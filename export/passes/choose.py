@@ -20,7 +20,7 @@ FUSIONS = ("SkipLayerNormFusion", "BiasGeluFusion")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rows:
+class RowLimits:
     """What a graph is for: the most tokens of a row, and whether rows may be pairs of texts."""
 
     longest: int
@@ -37,7 +37,7 @@ class Optimized:
     gains: dict[str, float]
 
 
-def optimize(exported: Path, rows: Rows, measure: Measure, skip: tuple[str, ...]) -> Optimized:
+def optimize(exported: Path, rows: RowLimits, measure: Measure, skip: tuple[str, ...]) -> Optimized:
     """Apply the passes to a file, one after another; what each leaves is written beside it.
 
     skip: passes to leave out. A pass that loses time here is left out too.

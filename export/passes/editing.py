@@ -90,7 +90,7 @@ class Graph:
     def finish(self) -> onnx.ModelProto:
         """The model, without what no output needs, its nodes in an order that can be run."""
         ordered = _sorted(self.outputs, self.makers())
-        # Inferred shapes may be stale after an edit, and everyone who needs them infers them again.
+        # Inferred shapes may be stale after an edit, and every reader that needs them infers them again.
         del self.model.graph.value_info[:]
         nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered]
         del self.model.graph.node[:]

@@ -137,7 +137,7 @@ def outliers(facts: Facts, lengths: Lengths) -> Iterator[Finding]:
 
 
 def endings(facts: Facts) -> Iterator[Finding]:
-    """Files whose texts were cut before they came here: many end at nearly the same length, in the middle of things."""
+    """Files whose texts were cut before they came here: many end at nearly the same length, in mid-sentence."""
     files: dict[str, list[Row]] = {}
     for row in facts.rows:
         files.setdefault(row.file, []).append(row)

@@ -167,7 +167,7 @@ def _column(rows: list[Row], column: str, check: str, what: str, severity: Sever
 
 
 def several_labels(facts: Facts) -> Iterator[Finding]:
-    """Cells of several labels: a separator that nobody named, and labels named twice."""
+    """Cells of several labels: a separator that the recipe does not name, and labels named twice."""
     hint = separator_hint(facts.recipe.labels, facts.space.names)
     if hint:
         yield Finding(

@@ -87,14 +87,14 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
             _require_system()
             fit_thread_pools()
             result = command(*args, **kwargs)
-            # A closed pipe or a full disk under standard output shows here, not in the interpreter's last breath.
+            # Report a closed pipe or a full disk under standard output here, before the interpreter exits.
             sys.stdout.flush()
         except ClassifactError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
         except BrokenPipeError:
-            # Whoever read our output has closed it (`| head`): nobody is left to be told, and what is still buffered
-            # must not be written at exit.
+            # The reader of our output has closed it (`| head`), so there is nothing to report, and what is still
+            # buffered must not be written at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             sys.exit(1)
         except OSError as error:

@@ -135,7 +135,7 @@ def _finite(content: object) -> object:
 
 
 def _beside(path: Path) -> Path:
-    """A name that nobody else uses, in the same folder, so that renaming it to `path` is one step of the file system.
+    """A name in the same folder that no other process uses, so that renaming it to `path` is one step for the disk.
 
     Made by plain open and mkdir, so that what is finished has the permissions that this user's other files have.
     """

@@ -102,7 +102,7 @@ class LabelSpace:
     def decode(self, logits: NDArray[np.floating]) -> Scores:
         """Logits [N, C] to probabilities and decisions, in float64 inside.
 
-        NaN logits stay NaN, and so does a single-label row with an infinite one: whoever scores rejects such rows.
+        NaN logits stay NaN, and so does a single-label row with an infinite one: scoring rejects such rows.
         """
         if logits.ndim != 2 or logits.shape[1] != len(self):
             raise ValueError(f"expected logits [N, {len(self)}], found {list(logits.shape)}")

@@ -48,7 +48,7 @@ def fit_thread_pools() -> None:
     """Keep the threads of torch, pyarrow, BLAS and tokenizers to this process's share of `cpu_count()`.
 
     Their own defaults know the affinity, but not a container's quota: 64 threads on two processors' time stand still
-    most of the time. Fewer threads that somebody asked for are left alone. Before those libraries are imported.
+    most of the time. A smaller number that the user set is kept. Call this before those libraries are imported.
     """
     share = max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
     for name in _POOLS:

@@ -186,7 +186,7 @@ def _header(lines: Lines, dialect: Dialect, where: object) -> tuple[str, ...]:
 
 
 def refuse_repeated(columns: Iterable[str], where: object) -> None:
-    """Raise InputError where two columns have one name: whoever asks for it would get either."""
+    """Raise InputError where two columns have one name: a request for it would get either of them."""
     given = list(columns)
     twice = sorted({column for column in given if given.count(column) > 1})
     if twice:

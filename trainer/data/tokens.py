@@ -19,7 +19,7 @@ _IDS, _TYPES = np.dtype(np.int32), np.dtype(np.int8)
 def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, say: Callable[[str], None]) -> Encoded:
     """The rows' token ids, from `folder`, where they are made if they are not there.
 
-    The files' name is made of the texts, the tokenizer and its limit, so whoever finds them may use them. Of several
+    The files' name is made of the texts, the tokenizer and its limit, so any run may use them. Of several
     processes one must come before the others.
     """
     name = hashlib.sha256(encoder.signature().encode())

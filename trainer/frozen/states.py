@@ -1,7 +1,7 @@
 """What the frozen layers of a network make of rows, computed once and read from disk in every epoch.
 
 One file holds the states of all tokens of all rows, one after another, without padding: [tokens, H]. Its name is made
-of everything that they depend on, so whoever finds the file may use it.
+of everything that they depend on, so any run that finds the file may use it.
 """
 
 import hashlib

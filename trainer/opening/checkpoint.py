@@ -20,7 +20,7 @@ def open_network(folder: Path) -> PreTrainedModel:
     transformers would ignore, or where the weights are damaged, missing, of another shape or too many.
     """
     found = ModelConfig.read(folder)
-    # Whoever opens the network hands the tokenizer's files on, or opens them next.
+    # Callers open the tokenizer's files next, or hand them on.
     clean_settings(folder)
     config, unknown = found.build(label_settings(Checkpoint.open(folder).contract.labels))
     if unknown:

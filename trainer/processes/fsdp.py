@@ -60,7 +60,7 @@ def check_strategy() -> None:
 def shard(accelerator: Accelerator) -> None:
     """Have Accelerate split the network, where the launch config says FSDP.
 
-    Raises InputError where there is nobody to share it with, or it would be compiled.
+    Raises InputError if there is one process only, or if the network would be compiled.
     """
     if not _asked("FSDP"):
         return

@@ -65,7 +65,7 @@ def fitting_precision(state: PartialState) -> str:
 
 
 def asked_precision() -> str:
-    """What the launch config says, as Accelerate's launcher hands it over; "no" where nobody launched us."""
+    """What the launch config says, as Accelerate's launcher hands it over; "no" if no launcher started us."""
     return os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
 
 

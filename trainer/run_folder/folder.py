@@ -19,7 +19,7 @@ from trainer.recipes.file import differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.track import LAUNCH, METRICS_FILE
 
-METRICS = "metrics.json"
+BEST_FIGURES = "metrics.json"
 RECIPE = "recipe.yaml"
 # Hidden, and of the name that a first file's remains have, so that an output with nothing else in it counts as free.
 LOCK = f".{RECIPE}.lock"
@@ -50,13 +50,13 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
                 found="; ".join(other[:5]),
                 do="choose another --out, or go back to that recipe",
             )
-    return _figures(out) if (out / METRICS).exists() else None
+    return _figures(out) if (out / BEST_FIGURES).exists() else None
 
 
 def _figures(out: Path) -> dict[str, Any]:
     """What a finished run says of its best checkpoint. Raises ArtifactError where that is another one now."""
     do = "train into a new folder, or restore best.json and the checkpoint"
-    return read_figures(out / METRICS, Checkpoint.best(out), decided=False, do=do)
+    return read_figures(out / BEST_FIGURES, Checkpoint.best(out), decided=False, do=do)
 
 
 @contextmanager
@@ -148,6 +148,6 @@ def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, spli
         "constant": measured.get("constant"),
     }
     if accelerator.is_main_process:
-        write_figures(out / METRICS, result, best)
+        write_figures(out / BEST_FIGURES, result, best)
     accelerator.end_training()
     return result

@@ -200,8 +200,8 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._signal = 0
-        # One that is killed tells nobody, and a launcher of one process does not pass on a SIGTERM either; what it
-        # started then has another parent. Where nobody launched us, a shell may well go before us.
+        # A launcher that is killed sends no signal, and a launcher of one process passes no SIGTERM on. In both cases
+        # our parent changes when it ends. Without a launcher our parent is a shell, which may end while we work on.
         self._launcher = os.getppid() if "ACCELERATE_MIXED_PRECISION" in os.environ else None
 
     @property

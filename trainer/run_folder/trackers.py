@@ -23,9 +23,7 @@ FOLDER = "trackers"
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
-    """Raise InputError for a tracker that nobody knows, or that is not installed (Accelerate would leave it out without
-    a word).
-    """
+    """Raise InputError for an unknown tracker, or one that is not installed (Accelerate leaves it out silently)."""
     for name in names:
         if name not in TRACKERS:
             raise InputError(

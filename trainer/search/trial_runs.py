@@ -14,7 +14,7 @@ from trainer.contract.files import atomic_file, atomic_folder
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.file import save
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.folder import METRICS
+from trainer.run_folder.folder import BEST_FIGURES
 from trainer.run_folder.track import METRICS_FILE
 
 WEIGHTS = ("checkpoints", "resume")
@@ -46,13 +46,13 @@ def drop_weights(run: Path) -> None:
 
 def adopt(run: Path, folder: Path) -> None:
     """Make `folder` the run that `run` is. Killed on the way, it is no run yet, and doing it again completes it."""
-    for name in (METRICS, "best.json"):
+    for name in (BEST_FIGURES, "best.json"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     with atomic_folder(folder / "checkpoints") as partial:
         link_tree(run / "checkpoints", partial)
     # metrics.json last: it says that the run is finished.
-    for name in ("recipe.yaml", METRICS_FILE, "best.json", METRICS):
+    for name in ("recipe.yaml", METRICS_FILE, "best.json", BEST_FIGURES):
         with atomic_file(folder / name) as file:
             file.write((run / name).read_bytes())
 

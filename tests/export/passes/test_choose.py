@@ -67,7 +67,7 @@ def exported(run: Path, tmp_path: Path) -> Path:
 
 
 PASSES = ("drop_idle", "fold_shapes", "fold_token_types", "first_token", "one_query", "tokens_first")
-ROWS = optimize.Rows(longest=64, pairs=False)
+ROWS = optimize.RowLimits(longest=64, pairs=False)
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("one_query", 1.2), ("tokens_first", 1.2), ("one_query", 1.04)])
