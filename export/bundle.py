@@ -35,7 +35,7 @@ FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantize
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How one file compares with torch in fp32 on the validation rows."""
+    """How one file compares with torch in fp32 on the validation rows, and on rows without labels where there are any."""
 
     rows: int
     label_agreement: float
@@ -52,6 +52,8 @@ class Parity:
     drop_low: float
     """The lower end of the drop's 95 % paired bootstrap interval."""
     drop_high: float
+    unlabelled_rows: int = 0
+    """Rows without labels (`--rows`) that agreement and differences were measured on beside the `rows`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
-from export.proof.parity import shown
+from export.proof.parity import measured_rows, shown
 from trainer.contract.inputs import InputSpec
 
 _TEMPLATE = """---
@@ -22,13 +22,13 @@ A {kind} text classifier ({model_type}), exported by Classifact. It decides betw
 
 ## What it was accepted on
 
-Each file was compared with the torch model in fp32 on {rows:,} validation rows of all lengths{which}.
+Each file was compared with the torch model in fp32 on {rows}, of all lengths{which}.{unlabelled}
 
 | file | size | same decision | largest probability difference | {metric} | drop [95 % interval] |
 |---|--:|--:|--:|--:|--:|
 {table}
 
-torch in fp32: {metric} {torch_value:.4f} on these rows. {constant}{tested}
+torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}{tested}
 
 ## How to use it
 
@@ -48,6 +48,8 @@ The figures above hold for rows like the validation rows. int8 scores depend a l
 the processor's instruction set; `golden.jsonl` holds rows with torch's logits to test a machine with, and
 `reference.json` the distribution to measure drift against.
 """
+_UNLABELLED = """
+Decisions and probabilities were compared on all of these rows, the metric and its drop on the validation rows alone."""
 
 
 def write_card(path: Path, manifest: ExportManifest) -> None:
@@ -61,7 +63,8 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         count=len(space),
         labels=", ".join(f"`{name}`" for name in space.names),
         input=_input(manifest),
-        rows=parity.rows,
+        rows=measured_rows(parity),
+        unlabelled=_UNLABELLED if parity.unlabelled_rows else "",
         metric=parity.metric,
         torch_value=parity.torch_value,
         table="\n".join(_row(graph) for graph in manifest.graphs.values()),

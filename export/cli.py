@@ -69,7 +69,13 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=0.98,
     show_default=True,
     type=click.FloatRange(0, 1),
-    help="The least share of validation rows on which int8 decides as torch does.",
+    help="The least share of rows on which int8 decides as torch does.",
+)
+@click.option(
+    "--rows",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Rows without labels (CSV, TSV, JSON lines, Parquet) that agreement is measured on too; may be repeated.",
 )
 @click.option(
     "--exporter",

@@ -5,14 +5,14 @@ import json
 from collections.abc import Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
-from export.proof.parity import shown
+from export.proof.parity import measured_rows, shown
 
 
 def table(manifest: ExportManifest) -> str:
     """A line for each file, and the gain of each pass and setting."""
     parity = next(iter(manifest.graphs.values())).parity
     lines = [
-        f"{parity.rows:,} validation rows, torch in fp32: {parity.metric} {parity.torch_value:.4f}",
+        f"{measured_rows(parity)}, torch in fp32: {parity.metric} {parity.torch_value:.4f}",
         f"{'precision':<10}{'size':>10}{'agreement':>11}{'largest diff':>14}{'99 % diff':>11}"
         f"{'rows/s':>8}{'same':>7}{f'of {USUAL_BATCH}':>7}  drop [95 % interval]",
     ]
@@ -27,6 +27,8 @@ def table(manifest: ExportManifest) -> str:
             f"  {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
             + ("" if graph.max_drop is None else f" {shown(parity, graph.max_drop)}")
         )
+    if parity.unlabelled_rows:
+        lines.append(f"agreement and differences: on all rows; drop of {parity.metric}: on the validation rows")
     if any(graph.speed for graph in manifest.graphs.values()):
         lines.append(
             f"same, of {USUAL_BATCH}: over fp32 as exported, in the same batches and in batches of {USUAL_BATCH}"
@@ -68,7 +70,8 @@ def markdown(manifest: ExportManifest) -> str:
             f"| {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}] |"
         )
     made = [f"* {precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
-    return "\n".join([*lines, "", *made])
+    told = [f"Agreement and differences are of {measured_rows(parity)}.", ""] if parity.unlabelled_rows else []
+    return "\n".join([*lines, "", *told, *made])
 
 
 def summary(manifest: ExportManifest) -> dict[str, object]:

@@ -5,6 +5,7 @@ import platform
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from export.bundle import ExportManifest, hash_files, write_manifest
 from export.card import write_card
@@ -12,11 +13,12 @@ from export.exporters.choose import AUTO, check_family, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.progress import Progress
-from export.proof.measure import Measure
+from export.proof.measure import Measure, Unlabelled
 from export.proof.parity import Bounds, Truth, nothing_learnt
 from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
+from export.unlabelled import MOST_ROWS, UnlabelledRows, read_unlabelled
 from trainer.contract.constant import Constant
 from trainer.contract.files import atomic_folder, read_json, write_json
 from trainer.opening.checkpoint import open_network
@@ -69,6 +71,8 @@ class ExportJob:
     """Whether a file fails where the rows do not show that its drop is within max_drop."""
     anyway: bool = False
     """Whether to export a model that is no better than one answer for all rows."""
+    rows: tuple[Path, ...] = ()
+    """Files of rows without labels that agreement is measured on too."""
 
     def graph_job(self) -> GraphJob:
         """What files to make. int8's probabilities may move: its decisions and its metric count."""
@@ -99,16 +103,24 @@ def export(job: ExportJob) -> ExportManifest:
             family = check_family(source.checkpoint.path)
             network = open_network(source.checkpoint.path)
             progress.say(check_golden(source.checkpoint, network))
+            others = read_unlabelled(job.rows, source.checkpoint.contract.input) if job.rows else None
             sample = Sample.of(source.validation, source.checkpoint.encoder())
         with progress.step(f"torch on {len(sample):,} validation rows", len(sample)) as tick:
             logits = reference_logits(network, sample, tick)
         contract = source.checkpoint.contract
-        truth = Truth.of(logits, sample.rows.labels, contract.labels, source.checkpoint.metric)
-        constant = Constant.of(sample.rows.labels, contract.labels, truth.metric)
+        labels = source.validation.labels[sample.chosen]
+        truth = Truth.of(logits, labels, contract.labels, source.checkpoint.metric)
+        constant = Constant.of(labels, contract.labels, truth.metric)
         learnt = truth.beats(constant)
         if not learnt and not job.anyway:
             raise nothing_learnt(truth, constant)
-        measure = Measure(sample=sample, truth=truth, progress=progress, timing=job.timing)
+        measure = Measure(
+            sample=sample,
+            truth=truth,
+            progress=progress,
+            timing=job.timing,
+            unlabelled=None if others is None else _unlabelled(others, source, network, progress),
+        )
         graphs = write_graphs(graph_job, source, measure, folder)
         _write_config(source, folder)
         write_reference(folder / "reference.json", sample, truth.scores, contract.labels)
@@ -130,6 +142,15 @@ def export(job: ExportJob) -> ExportManifest:
         manifest = replace(manifest, files=hash_files(folder))
         write_manifest(folder, manifest)
     return manifest
+
+
+def _unlabelled(rows: UnlabelledRows, source: Source, network: Any, progress: Progress) -> Unlabelled:
+    """At most MOST_ROWS of the rows, and torch's scores of them."""
+    sample = Sample.of(rows, source.checkpoint.encoder(), at_most=MOST_ROWS)
+    progress.say(f"{len(sample):,} of {len(rows):,} rows without labels are compared; {rows.dropped:,} had no text")
+    with progress.step(f"torch on {len(sample):,} rows without labels", len(sample)) as tick:
+        logits = reference_logits(network, sample, tick)
+    return Unlabelled(sample=sample, scores=source.checkpoint.contract.labels.decode(logits))
 
 
 def _write_config(source: Source, folder: Path) -> None:

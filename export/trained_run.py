@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.unlabelled import UnlabelledRows
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.errors import ArtifactError, InputError
@@ -67,22 +68,25 @@ class Source:
 class Sample:
     """Rows to measure on, encoded and cut into the batches that scoring would make of them."""
 
-    rows: LabelledRows
+    rows: LabelledRows | UnlabelledRows
     encoder: TextEncoder
     encoded: Encoded
     batches: list[Ints]
     """Row numbers of each batch, longest rows first, at most BATCH_TOKENS padded tokens: the batches that scoring makes
     of these rows, since int8 scores depend on batch mates.
     """
+    chosen: Ints
+    """Which of the rows that were given they are."""
 
     @classmethod
-    def of(cls, rows: LabelledRows, encoder: TextEncoder, *, at_most: int = SAMPLE_ROWS) -> "Sample":
+    def of(cls, rows: LabelledRows | UnlabelledRows, encoder: TextEncoder, *, at_most: int = SAMPLE_ROWS) -> "Sample":
         """At most `at_most` of the rows, evenly spread over all lengths, the shortest and the longest among them."""
-        chosen = rows.take(spread(encoder.encode(rows.texts, rows.pairs).lengths, at_most))
-        encoded = encoder.encode(chosen.texts, chosen.pairs)
+        chosen = spread(encoder.encode(rows.texts, rows.pairs).lengths, at_most)
+        taken = rows.take(chosen)
+        encoded = encoder.encode(taken.texts, taken.pairs)
         order = np.argsort(-encoded.lengths, kind="stable")
         batches = budget_batches(encoded.lengths, order, BATCH_TOKENS)
-        return cls(rows=chosen, encoder=encoder, encoded=encoded, batches=batches)
+        return cls(rows=taken, encoder=encoder, encoded=encoded, batches=batches, chosen=chosen)
 
     def __len__(self) -> int:
         return len(self.rows)

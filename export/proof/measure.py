@@ -14,6 +14,7 @@ from export.proof.parity import Truth
 from export.proof.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
 from export.proof.timing import Race, race
 from export.trained_run import Sample
+from trainer.contract.labels import Scores
 
 # What a race scores in a turn: at most so many rows, fewer where they are long, so that all races take about as long.
 TIMED_ROWS, TIMED_TOKENS = 48, 4096
@@ -33,6 +34,15 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Unlabelled:
+    """Rows that serve for agreement alone."""
+
+    sample: Sample
+    scores: Scores
+    """torch's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """The rows, the truth, and how graphs are compared on them."""
 
@@ -43,17 +53,23 @@ class Measure:
     progress: Progress
     timing: bool = True
     """Whether graphs are raced at all."""
+    unlabelled: Unlabelled | None = None
 
-    def logits(self, variant: Variant) -> Logits:
-        """A file's logits of the sample, in row order, [N, C]."""
+    def logits(self, variant: Variant, sample: Sample | None = None) -> Logits:
+        """A file's logits in row order, [N, C], of the sample where no other is given."""
+        sample = sample or self.sample
         release_memory()
         session = open_session(variant.path, variant.disabled_optimizers)
-        with self.progress.step(f"{variant.path.name} on the same rows", len(self.sample)) as tick:
-            return self.sample.in_order(run_batches(session, self.sample.padded(), tick))
+        with self.progress.step(f"{variant.path.name} on the same rows", len(sample)) as tick:
+            return sample.in_order(run_batches(session, sample.padded(), tick))
 
     def parity(self, variant: Variant) -> Parity:
         """How a file compares with torch. Raises GateError where it gives no numbers."""
-        return self.truth.compare(self.logits(variant))
+        more = self.unlabelled
+        if more is None:
+            return self.truth.compare(self.logits(variant))
+        logits = self.logits(variant)
+        return self.truth.compare(logits, (more.scores, self.truth.decode(self.logits(variant, more.sample))))
 
     def golden(self, variant: Variant, precision: str) -> GoldenScores:
         """What a file makes of the golden rows, batched as `serve check` batches them."""

@@ -1,4 +1,4 @@
-"""Is an exported file the same classifier? Measured on validation rows, and refused where it is not."""
+"""Is an exported file the same classifier? Measured on rows that training did not see, and refused where it is not."""
 
 from dataclasses import dataclass
 
@@ -65,23 +65,32 @@ class Truth:
         loss = metrics.compute("loss", self.scores, self.labels, self.space)
         return constant.beaten_by({self.metric: self.value(self.scores), "loss": loss})
 
-    def compare(self, logits: NDArray[np.float32]) -> Parity:
-        """How a file's logits [N, C] compare. Raises GateError where any is not finite."""
+    def decode(self, logits: NDArray[np.float32]) -> Scores:
+        """A file's scores by its logits [N, C]. Raises GateError where any is not finite."""
         if not np.isfinite(logits).all():
             raise GateError(
                 "the exported file gives logits that are not numbers",
-                found=f"{int((~np.isfinite(logits)).any(axis=1).sum())} of {len(logits)} validation rows",
+                found=f"{int((~np.isfinite(logits)).any(axis=1).sum())} of {len(logits)} rows",
                 do="export another precision; torch gives numbers for the same rows",
             )
-        scores = self.space.decode(logits)
-        differences = np.abs(scores.probabilities.astype(np.float64) - self.scores.probabilities)
+        return self.space.decode(logits)
+
+    def compare(self, logits: NDArray[np.float32], unlabelled: tuple[Scores, Scores] | None = None) -> Parity:
+        """How a file's logits [N, C] compare. Raises GateError where any is not finite.
+
+        unlabelled: torch's scores of other rows, and the file's: they count for agreement and differences, and not for
+            the metric, which needs labels.
+        """
+        scores = self.decode(logits)
         drop = self._drop(scores)
-        most = float(differences.max())
-        unseen = 0.0 if most <= SAME else self._unseen(scores)
+        unseen = 0.0 if _differences(self.scores, scores).max() <= SAME else self._unseen(scores)
+        torch, file = (self.scores, scores) if unlabelled is None else map(_joined, (self.scores, scores), unlabelled)
+        differences = _differences(torch, file)
         return Parity(
             rows=len(logits),
-            label_agreement=self.scores.agreement(scores),
-            max_difference=most,
+            unlabelled_rows=len(differences) - len(logits),
+            label_agreement=torch.agreement(file),
+            max_difference=float(differences.max()),
             p99_difference=float(np.percentile(differences, 99)),
             metric=self.metric,
             torch_value=self.value(self.scores),
@@ -117,6 +126,17 @@ class Truth:
         return Interval.of(sign * (self.value(self.scores) - self.value(scores)), sign * (torch - file))
 
 
+def _joined(first: Scores, second: Scores) -> Scores:
+    return Scores(
+        probabilities=np.concatenate([first.probabilities, second.probabilities]),
+        decisions=np.concatenate([first.decisions, second.decisions]),
+    )
+
+
+def _differences(first: Scores, second: Scores) -> NDArray[np.float64]:
+    return np.abs(first.probabilities.astype(np.float64) - second.probabilities)
+
+
 def nothing_learnt(truth: Truth, constant: Constant) -> GateError:
     """The error of a model whose every answer may be the same: each file of it would agree with it."""
     loss = metrics.compute("loss", truth.scores, truth.labels, truth.space)
@@ -138,7 +158,7 @@ def shown(parity: Parity, bound: float) -> str:
 
 def failures(parity: Parity, bounds: Bounds) -> list[str]:
     """What is outside its bounds, a sentence each; empty where the file passes."""
-    least = min(bounds.min_agreement, 1 - 1 / parity.rows)
+    least = min(bounds.min_agreement, 1 - 1 / (parity.rows + parity.unlabelled_rows))
     found = []
     if parity.label_agreement < least:
         found.append(f"label agreement {parity.label_agreement:.4f}, expected at least {least:.4f}")
@@ -156,13 +176,19 @@ def failures(parity: Parity, bounds: Bounds) -> list[str]:
     return found
 
 
+def measured_rows(parity: Parity) -> str:
+    """How many rows of which kind a file was compared on, in words."""
+    more = f" and {parity.unlabelled_rows:,} rows without labels" if parity.unlabelled_rows else ""
+    return f"{parity.rows:,} validation rows{more}"
+
+
 def gate(precision: str, parity: Parity, bounds: Bounds) -> None:
     """Raise GateError, with every figure that is outside its bounds, where a file is not the same classifier."""
     found = failures(parity, bounds)
     if found:
         raise GateError(
             f"the {precision} file is not the same classifier: no bundle was written",
-            where=f"{parity.rows} validation rows",
+            where=measured_rows(parity),
             found="; ".join(found),
             do="leave this precision out with --precision, or accept a larger loss with --max-drop"
             if precision != "fp32"

@@ -44,7 +44,7 @@ def reference_logits(network: Any, sample: Sample, tick: Callable[[int], None]) 
     if broken:
         raise ArtifactError(
             "the checkpoint gives logits that are not numbers",
-            found=f"{broken} of {len(sample)} validation rows",
+            found=f"{broken} of {len(sample)} rows",
             do="train again; the loss diverged",
         )
     return logits

@@ -1,0 +1,149 @@
+"""Rows without labels, from files that the user names: agreement needs no labels, and more rows show more."""
+
+import bz2
+import contextlib
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from trainer.contract.errors import BadRow, InputError
+from trainer.contract.formats import split_suffixes
+from trainer.contract.inputs import InputSpec
+from trainer.contract.records import Dialect, Record, read_records, refuse_repeated
+
+# Ten times what is taken of the validation rows: minutes, not hours, of a small model on two cores.
+MOST_ROWS = 20_000
+_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+_OPENERS: dict[str, Callable[[Path], object]] = {
+    "gzip": gzip.open,
+    "bzip2": bz2.open,
+    "xz": lzma.open,
+    "zstd": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
+}
+# What the libraries raise for bytes that are not what the suffix says.
+_DAMAGE = (pa.ArrowException, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabelledRows:
+    """N rows after `InputSpec.read`."""
+
+    texts: list[str]
+    pairs: list[str] | None
+    """N second texts, where the model reads any."""
+    dropped: int = 0
+    """Rows that were left out because their text is null, where the recipe says so."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: NDArray[np.int64]) -> "UnlabelledRows":
+        """The rows at the given positions, in that order."""
+        chosen = rows.tolist()
+        pairs = None if self.pairs is None else [self.pairs[row] for row in chosen]
+        return UnlabelledRows(texts=[self.texts[row] for row in chosen], pairs=pairs)
+
+
+def read_unlabelled(files: Iterable[Path], spec: InputSpec) -> UnlabelledRows:
+    """Read CSV, TSV, JSON lines and Parquet, compressed or not; columns that make no text are not looked at.
+
+    Raises InputError, with file and line, for the first row that cannot be read, and for a file that is missing,
+    damaged, empty, of another format, or without a column that makes the text.
+    """
+    texts, pairs, dropped = list[str](), list[str](), 0
+    for path in files:
+        found = 0
+        for record in _records(path, spec):
+            found += 1
+            try:
+                text, pair = spec.read(_values(record, path))
+            except BadRow as error:
+                if error.reason == "null_text" and spec.on_null == "drop":
+                    dropped += 1
+                    continue
+                raise _bad(path, record, error.what) from None
+            texts.append(text)
+            pairs.append(pair or "")
+        if not found:
+            raise InputError("the file holds no rows", where=path, do="check the path, or leave it out of --rows")
+    if dropped and not texts:
+        raise InputError("no row has a text", found=f"{dropped} rows that are null", do="name other files under --rows")
+    return UnlabelledRows(texts=texts, pairs=pairs if spec.pair is not None else None, dropped=dropped)
+
+
+def _values(record: Record, path: Path) -> dict[str, object]:
+    if record.values is None:
+        raise _bad(path, record, record.detail)
+    return record.values
+
+
+def _bad(path: Path, record: Record, why: str) -> InputError:
+    return InputError(
+        "a row cannot be read",
+        where=f"{path}:{record.line}",
+        found=why,
+        do="mend the row, or take it out: every row of --rows is to be compared",
+    )
+
+
+def _records(path: Path, spec: InputSpec) -> Iterator[Record]:
+    """The records of a file. Raises InputError where the first good one lacks a column that makes the text."""
+    kind, compression = split_suffixes(path.name)
+    if kind not in _FORMATS:
+        raise InputError(
+            "the format of the rows is unknown",
+            where=path,
+            found=path.name,
+            expected=".csv, .tsv, .jsonl or .parquet, compressed or not",
+            do="write the rows as one of these",
+        )
+    looked = False
+    with _undamaged(path), _open(path, compression) as stream:
+        for record in _read(stream, kind, path):
+            if not looked and record.values is not None:
+                spec.require(record.values, path)
+                looked = True
+            yield record
+
+
+def _read(stream: BinaryIO, kind: str, path: Path) -> Iterator[Record]:
+    if kind == "parquet":
+        return _read_parquet(stream, path)
+    dialect = Dialect(format="jsonl") if kind == "jsonl" else Dialect(delimiter="\t" if kind == "tsv" else ",")
+    return read_records(stream, dialect, path)
+
+
+def _read_parquet(stream: BinaryIO, path: Path) -> Iterator[Record]:
+    """Rows of a Parquet file; a line is the row's number from 1."""
+    # Unpacked bytes of another compression have no end to seek from.
+    source = stream if stream.seekable() else pa.BufferReader(stream.read())
+    with pq.ParquetFile(source) as file:
+        refuse_repeated(file.schema_arrow.names, path)
+        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
+        for line, values in enumerate(rows, 1):
+            yield Record(line=line, values=values)
+
+
+def _open(path: Path, compression: str | None) -> BinaryIO:
+    return cast("BinaryIO", _OPENERS[compression](path) if compression else path.open("rb"))
+
+
+@contextlib.contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except _DAMAGE as error:
+        raise InputError(
+            "the file cannot be read", where=path, found=str(error)[:200], do="is it damaged? copy or write it again"
+        ) from None
