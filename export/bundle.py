@@ -35,7 +35,7 @@ FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantize
 
 @dataclass(frozen=True, kw_only=True)
 class Parity:
-    """How one file compares with torch in fp32 on the validation rows, and on rows without labels where there are any."""
+    """How one file compares with torch in fp32 on the validation rows, and on rows without labels if there are any."""
 
     rows: int
     label_agreement: float
