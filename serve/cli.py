@@ -77,7 +77,10 @@ def main() -> None:
 @click.option(
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
 )
-@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port meanwhile.")
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port; 0: a free one.")
+@click.option(
+    "--metrics-host", default="127.0.0.1", show_default=True, help="Whose callers are answered; 0.0.0.0: all."
+)
 @click.option("--price-per-hour", type=float, help="Of this machine: --dry-run tells the cost too.")
 @click.option(
     "--on-error",

@@ -29,6 +29,7 @@ from serve.writing.formats import make_format, output_format
 from serve.writing.layout import ScoreColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
+from trainer.contract.redact import redacted
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
 # model on two cores, of which tuning takes a few per cent.
@@ -68,6 +69,7 @@ class ScoreJob:
     resume: bool = False
     quiet: bool = False
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
 
@@ -113,7 +115,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                 progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
                 with (
                     _engine(job, sources, stage, output.share(windows, sink.state), start) as engine,
-                    served(job.metrics_port, lambda: sink.state),
+                    served(job.metrics_port, lambda: sink.state, job.metrics_host),
                 ):
                     pipeline = Pipeline(
                         engine=engine,
@@ -124,6 +126,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         whole=job.shard is None,
                     )
                     figures = pipeline.run()
+                progress.tell("making the output whole")
                 sink.seal({**figures, **_ran(scorer), "job": identity})
             return sink.publish()
 
@@ -270,5 +273,8 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "shard": job.shard,
         "output": job.kind,
         "inputs": len(sources),
-        **{f"input {number}": [source.name, source.size, source.modified] for number, source in enumerate(sources)},
+        **{
+            f"input {number}": [redacted(source.name), source.size, source.modified]
+            for number, source in enumerate(sources)
+        },
     }

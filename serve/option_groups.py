@@ -33,6 +33,7 @@ GROUPS = {
         "dry_run",
         "price_per_hour",
         "metrics_port",
+        "metrics_host",
         "quiet",
     ),
     "What to do about bad rows": ("on_error", "max_errors", "strict"),

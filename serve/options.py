@@ -71,6 +71,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         resume=options.get("resume", False),
         quiet=options["quiet"],
         metrics_port=options.get("metrics_port"),
+        metrics_host=options.get("metrics_host", "127.0.0.1"),
         engine=options.get("engine", "local"),
         ray_address=options.get("ray_address"),
     )

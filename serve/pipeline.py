@@ -42,6 +42,8 @@ class Pipeline:
         first, before, start = self.sink.state, self.engine.spent(), time.perf_counter()
         phases = Phases()
         self.progress.begin(first, None)
+        if first.read:
+            self.progress.tell(f"going on after {first.read:,} rows, which are read again and not scored")
         try:
             with closing(self.engine.results(phases)) as results:
                 for scored in results:

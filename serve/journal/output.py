@@ -14,11 +14,11 @@ from serve.journal.shards import merge as merge_files
 from serve.journal.state import Scored, State, Target
 from serve.journal.store import Store
 from serve.journal.work_folder import Journal
-from serve.reading.redact import redacted
 from serve.reading.windows import Window
 from serve.writing.stream import StreamSink
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
+from trainer.contract.redact import redacted
 
 
 @dataclass(frozen=True, kw_only=True)

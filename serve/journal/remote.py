@@ -164,6 +164,8 @@ class RemoteParts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         shutil.rmtree(self._spool, ignore_errors=True)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note("the parts that were put are kept: the same command with --resume goes on")
         if isinstance(error, OSError):
             raise disk_error(error, self._folder.store.url) from error
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serve.reading.redact import redacted
 from serve.reading.urls import url_system
 from trainer.contract.errors import ArtifactError, ClassifactError
+from trainer.contract.redact import redacted
 
 T = TypeVar("T")
 TRIES = 5

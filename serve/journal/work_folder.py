@@ -84,6 +84,8 @@ class Journal:
                 # Nothing to go on with: leave nothing behind.
                 shutil.rmtree(self.folder, ignore_errors=True)
         self._close()
+        if isinstance(error, KeyboardInterrupt) and self.folder.exists():
+            error.add_note(f"{self._safe.read:,} rows are kept: the same command with --resume goes on")
         if isinstance(error, OSError):
             raise disk_error(error, self._target.out) from error
 

@@ -43,6 +43,11 @@ class Progress:
             self._line(state, now - self._start, share), end="" if self._terminal else "\n", file=sys.stderr, flush=True
         )
 
+    def tell(self, text: str) -> None:
+        """Say what is done meanwhile, where no row comes for a while."""
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
     def close(self) -> None:
         """Leave the terminal's line."""
         if self._drawn:

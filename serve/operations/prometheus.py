@@ -1,5 +1,6 @@
 """A job's figures for Prometheus, on a port of this machine."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,8 +39,11 @@ def text(state: State) -> str:
 
 
 @contextmanager
-def served(port: int | None, state: Callable[[], State]) -> Iterator[int | None]:
-    """Answer on `port` while the block runs (0: any free one); yields the port. None: answer nothing."""
+def served(port: int | None, state: Callable[[], State], host: str = "127.0.0.1") -> Iterator[int | None]:
+    """Answer on `port` while the block runs (0: any free one, which is told); yields the port. None: answer nothing.
+
+    host: whose callers are answered; this machine's alone unless said otherwise.
+    """
     if port is None:
         yield None
         return
@@ -57,9 +61,12 @@ def served(port: int | None, state: Callable[[], State]) -> Iterator[int | None]
             """Say nothing of each request."""
 
     try:
-        server = ThreadingHTTPServer(("", port), Handler)
+        server = ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
         raise InputError("the metrics port cannot be opened", where=port, found=error.strerror) from None
+    if port == 0:
+        # Nobody could know it otherwise: told with --quiet too.
+        print(f"metrics: http://{host}:{server.server_port}/metrics", file=sys.stderr, flush=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

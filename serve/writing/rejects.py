@@ -10,6 +10,7 @@ from serve.journal.state import State
 from serve.reading.sources import Source
 from serve.writing.json_text import json_text
 from trainer.contract.records import Record
+from trainer.contract.redact import redacted
 
 _ESCAPED_BYTE = re.compile("[\udc00-\udcff]")
 # Characters of a rejected row that the side file keeps.
@@ -51,7 +52,8 @@ class Rejected:
         """The row's line in the side file; the raw text is cut, and bytes that are no text are escaped."""
         raw = (self.record.raw or json_text(self.record.values))[:_RAW]
         raw = shown_bytes(raw)
-        content = {"file": source.name, "line": self.record.line, "reason": self.reason, "detail": self.detail}
+        file = redacted(source.name)
+        content = {"file": file, "line": self.record.line, "reason": self.reason, "detail": self.detail}
         if self.column is not None:
             content["column"] = self.column
         # What is left of half surrogate pairs becomes an escape of JSON's own.

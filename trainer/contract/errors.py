@@ -17,6 +17,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from trainer.contract.machine import fit_thread_pools, unsupported
+from trainer.contract.redact import redacted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,7 +32,9 @@ class ClassifactError(Exception):
         self, what: str, *, where: object = "", found: object = "", expected: object = "", do: str = ""
     ) -> None:
         self.what = what
-        self.details = {"where": str(where), "found": str(found), "expected": str(expected), "do": do}
+        details = {"where": str(where), "found": str(found), "expected": str(expected), "do": do}
+        # An address may hold a password or a signature, and errors end in logs.
+        self.details = {name: redacted(text) for name, text in details.items()}
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -100,8 +103,9 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             print(f"error: {os_error(error)}", file=sys.stderr)
             sys.exit(1)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as error:
+            # Whoever was interrupted notes what is kept, and how to go on.
+            print("\n".join(["interrupted", *getattr(error, "__notes__", [])]), file=sys.stderr)
             sys.exit(130)
         return result
 
