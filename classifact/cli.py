@@ -20,6 +20,8 @@ COMMANDS = {
     "export": ("export.cli:export_command", "Turn RUN into a bundle, with proof."),
     "inspect": ("export.cli:inspect_command", "Check BUNDLE and print what it holds."),
     "score": ("serve.cli:score", "Score every row of INPUTS into one file."),
+    "predict": ("serve.cli:predict", "Classify a few texts."),
+    "explain": ("serve.cli:explain", "Say which words a label rests on."),
     "check": ("serve.cli:check", "Score the golden rows and compare with torch."),
     "tune": ("serve.cli:tune", "Find the fastest settings of BUNDLE here."),
     "bench": ("serve.cli:bench", "Measure rows per second on INPUTS."),

@@ -14,6 +14,7 @@ from serve.operations.cli import (
     bench,
     check,
     doctor,
+    explain,
     job_of,
     predict,
     print_result,
@@ -138,5 +139,5 @@ def _forecast(options: dict[str, Any]) -> None:
     print_result(summary(found))
 
 
-for _command in (predict, check, bench, tune, doctor):
+for _command in (predict, explain, check, bench, tune, doctor):
     main.add_command(_command)

@@ -95,6 +95,7 @@ class GroupedCommand(InGroups, click.Command):
 )
 @THRESHOLD
 @click.option("--top-k", type=click.IntRange(1), help="Tell only so many labels. Default: all.")
+@click.option("--explain", "explained", is_flag=True, help="Also the words that the given labels rest on.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON line.")
 @running
 @show_errors
@@ -109,11 +110,48 @@ def predict(**options: Any) -> None:
     from serve.scorer import Scorer
 
     with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
-        found = run_predict(scorer, options["texts"], options["top_k"])
+        found = run_predict(scorer, options["texts"], options["top_k"], explained=options["explained"])
         ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds}
     for each in () if options["as_json"] else found:
         print("\n".join(each.lines()))
     print_result({"predictions": [each.values() for each in found], **ran})
+
+
+@click.command(cls=GroupedCommand, context_settings=HELP)
+@BUNDLE
+@click.option(
+    "--text", "texts", multiple=True, help="To explain; more than once for several. JSON for several columns."
+)
+@click.option("--input", "source", help="A file of rows, as `score` reads them.")
+@click.option("--rows", metavar="3,17", help="Which rows of --input, counted from 1.")
+@click.option("--label", "labels", multiple=True, help="Explain this label. Default: those that the row is given.")
+@click.option(
+    "--by", default="lime", show_default=True, type=click.Choice(["lime", "occlusion"]), help="Order words so."
+)
+@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Words to print of each label.")
+@click.option(
+    "--samples", default=1000, show_default=True, type=click.IntRange(50, 10_000), help="Texts that LIME learns from."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the words left out at random.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write one HTML page, for a browser.")
+@click.option("--json", "as_json", is_flag=True, help="Only the JSON line, which has every word.")
+@THRESHOLD
+@running
+@reading
+@show_errors
+def explain(**options: Any) -> None:
+    """Say which words a label rests on.
+
+    LIME and occlusion, in log-odds: above 0 a word speaks for the label. Then how well LIME's local model fits, and
+    whether leaving out the top words matters more than leaving out others.
+    """
+    from serve.operations.explain_page import lines
+    from serve.operations.explain_rows import explain_job, explain_rows, summary
+
+    found, ran = explain_rows(_usage(explain_job, options))
+    for each in () if options["as_json"] else found:
+        print("\n".join(lines(each, options["top"])))
+    print_result(summary(found, ran))
 
 
 @click.command(context_settings=HELP)

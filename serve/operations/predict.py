@@ -1,16 +1,21 @@
 """A few texts from the command line to every label's probability, most likely first."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from serve.operations.explain import ExplainOptions, Explanation, explain
+from serve.operations.explain_page import Explained, label_lines
+from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer, decided_names
 from trainer.contract.errors import InputError
 
 # Characters of a text that are shown.
 _SHOWN = 100
+# Words of each given label that are told.
+_WORDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,8 @@ class Prediction:
     """Those that it is given: of single-label one."""
     probabilities: dict[str, float]
     """Of each label, most likely first; or of the first few."""
+    explanation: Explanation | None = None
+    """Which words the given labels rest on; None where that was not asked for."""
 
     def lines(self) -> list[str]:
         """For people: the text, then a line a label with its percentage, the given ones marked."""
@@ -34,40 +41,60 @@ class Prediction:
                 f"  {'*' if name in self.labels else ' '} {name:<{width}} {probability:8.2%}"
                 for name, probability in self.probabilities.items()
             ),
+            *self._words(),
         ]
+
+    def _words(self) -> Iterator[str]:
+        if self.explanation is None:
+            return
+        for label in self.explanation.labels:
+            yield f"    words for {label.label}:"
+            yield from label_lines(self.explanation, label, _WORDS)
 
     def values(self) -> dict[str, object]:
         """For programs."""
-        return {"text": self.text, "labels": self.labels, "probabilities": self.probabilities}
+        found: dict[str, object] = {"text": self.text, "labels": self.labels, "probabilities": self.probabilities}
+        if self.explanation is not None:
+            found["explanation"] = explanation_values(Explained(name="", explanation=self.explanation))
+        return found
 
 
-def predict(scorer: Scorer, texts: Sequence[str], top_k: int | None = None) -> list[Prediction]:
-    """Score a few texts. top_k: how many labels of each to tell; None: all.
+def predict(
+    scorer: Scorer, texts: Sequence[str], top_k: int | None = None, *, explained: bool = False
+) -> list[Prediction]:
+    """Score a few texts. top_k: how many labels of each to tell; None: all. explained: with the words behind them.
 
     Where the model reads several columns, or a pair, each text is a JSON object with a value for each. Raises
     InputError where it is none, or a text cannot be scored.
     """
     columns = scorer.bundle.contract.input.columns
-    rows = list(texts) if len(columns) == 1 else [_row(text, columns) for text in texts]
+    rows = [record_of(text, columns) for text in texts]
     scores = scorer.scores(rows)
     # Stable, so that of equal ones the bundle's order decides and two calls print alike.
     order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k].tolist()
     names = scorer.labels.names
-    return [
+    found = [
         Prediction(
             text=text,
             labels=given,
             # As files spell them: the shortest number that reads back as the same float32.
-            probabilities={names[label]: float(str(found[label])) for label in best},
+            probabilities={names[label]: float(str(chances[label])) for label in best},
         )
-        for text, given, best, found in zip(
+        for text, given, best, chances in zip(
             texts, decided_names(scorer.labels, scores), order, scores.probabilities, strict=True
         )
     ]
+    if not explained:
+        return found
+    return [
+        replace(each, explanation=explain(scorer, row, ExplainOptions())) for each, row in zip(found, rows, strict=True)
+    ]
 
 
-def _row(text: str, columns: Sequence[str]) -> dict[str, object]:
-    """A text of several columns. Raises InputError with an example."""
+def record_of(text: str, columns: Sequence[str]) -> dict[str, object]:
+    """A typed text as a record; one of several columns is JSON. Raises InputError with an example."""
+    if len(columns) == 1:
+        return {columns[0]: text}
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):
