@@ -13,7 +13,7 @@ from typing import Any, Literal
 from export.bundle import Bundle
 from serve.journal.output import Destination, open_output
 from serve.operations.check import check, require_passed
-from serve.operations.progress import Progress
+from serve.operations.progress import LONG_SECONDS, Progress
 from serve.operations.prometheus import served
 from serve.operations.tune import cached, tune
 from serve.pipeline import Pipeline
@@ -126,7 +126,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         whole=job.shard is None,
                     )
                     figures = pipeline.run()
-                progress.tell("making the output whole")
+                progress.tell("making the output whole", after=LONG_SECONDS)
                 sink.seal({**figures, **_ran(scorer), "job": identity})
             return sink.publish()
 

@@ -6,6 +6,8 @@ import time
 from serve.journal.state import State
 
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.2, 10.0
+# What a shorter job read and wrote is made whole in no time.
+LONG_SECONDS = 10.0
 
 
 class Progress:
@@ -43,9 +45,9 @@ class Progress:
             self._line(state, now - self._start, share), end="" if self._terminal else "\n", file=sys.stderr, flush=True
         )
 
-    def tell(self, text: str) -> None:
-        """Say what is done meanwhile, where no row comes for a while."""
-        if not self._quiet:
+    def tell(self, text: str, *, after: float = 0.0) -> None:
+        """Say what is done meanwhile, where no row comes for a while; after: only in a job of so many seconds."""
+        if not self._quiet and time.monotonic() - self._start >= after:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
