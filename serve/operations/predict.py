@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from serve.operations.explain import ExplainOptions, Explanation, explain
-from serve.operations.explain_page import Explained, label_lines
+from serve.operations.explain_page import Explained, label_lines, visible
 from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer, decided_names
 from trainer.contract.errors import InputError
@@ -33,13 +33,14 @@ class Prediction:
 
     def lines(self) -> list[str]:
         """For people: the text, then a line a label with its percentage, the given ones marked."""
-        text = " ".join(self.text.split())
-        width = max(map(len, self.probabilities))
+        text = visible(" ".join(self.text.split()))
+        shown = [(visible(name), name) for name in self.probabilities]
+        width = max(len(spelled) for spelled, _ in shown)
         return [
             text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...",
             *(
-                f"  {'*' if name in self.labels else ' '} {name:<{width}} {probability:8.2%}"
-                for name, probability in self.probabilities.items()
+                f"  {'*' if name in self.labels else ' '} {spelled:<{width}} {self.probabilities[name]:8.2%}"
+                for spelled, name in shown
             ),
             *self._words(),
         ]
@@ -48,7 +49,7 @@ class Prediction:
         if self.explanation is None:
             return
         for label in self.explanation.labels:
-            yield f"    words for {label.label}:"
+            yield f"    words for {visible(label.label)}:"
             yield from label_lines(self.explanation, label, _WORDS)
 
     def values(self) -> dict[str, object]:

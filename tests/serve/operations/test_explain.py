@@ -17,6 +17,7 @@ from serve import Scorer
 from serve.cli import main
 from serve.operations.explain import ExplainOptions, Explanation, explain, local_model, log_odds
 from serve.operations.explain_page import Explained, lines, page, sentences, visible
+from serve.operations.predict import predict
 from serve.operations.words import MOST_UNITS, cut_row, split_words
 from tests.serve.helpers import write_csv
 from trainer.contract.errors import BadRow, ClassifactError, InputError
@@ -300,6 +301,17 @@ def test_hostile_rows_are_inert() -> None:
         assert "\\u202e" in shown
     assert "color-scheme: light dark" in written
     assert visible("a\u2066b\x9bc\U000e0041") == "a\\u2066b\\x9bc\\U000e0041"
+
+
+def test_predictions_move_no_terminal() -> None:
+    """`predict` spells the controls of typed texts and of an untrusted bundle's labels as escapes, too."""
+    scorer = Known(linear, labels=LabelSpace(names=("ham", "\x1b[2Jspam")))
+    scorer.scores = lambda rows: scorer.labels.decode(scorer.logits([row["text"] for row in rows]))  # type: ignore[method-assign]
+    (found,) = predict(scorer, ["free \u202eprize"], explained=True)
+    told = "\n".join(found.lines())
+    assert not set(told) & set("\u202e\x1b")
+    assert told.count("\\x1b[2Jspam") >= 2
+    assert found.labels == ["\x1b[2Jspam"]
 
 
 def _run(*arguments: object) -> Result:
