@@ -47,6 +47,11 @@ def main() -> None:
 @reading
 @THRESHOLD
 @click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    help="Also top_labels and top_confidences: the K most likely labels, most likely first, whatever was decided.",
+)
 @click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
 @click.option(
     "--part-rows",

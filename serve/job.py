@@ -60,6 +60,7 @@ class ScoreJob:
     max_errors: ErrorBound = field(default_factory=ErrorBound)
     on_error: Literal["skip", "null", "fail"] = "skip"
     probabilities: bool = False
+    top_k: int | None = None
     prefix: str = ""
     out_format: str | None = None
     part_rows: int | None = None
@@ -165,7 +166,7 @@ def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[S
     first = next(peeked, None)
     require_columns(sources, first, spec)
     nulls = job.on_error == "null"
-    names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls)
+    names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
     layout = make_layout(sources, first, names, job.kind)
     stage = Stage(
         scorer=scorer,
@@ -266,6 +267,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         **scorer_identity(scorer),
         **asdict(job.reading),
         "probabilities": job.probabilities,
+        "top_k": job.top_k,
         "journal": JOURNAL_LAYOUT,
         "nulls": job.on_error == "null",
         "prefix": job.prefix,

@@ -17,7 +17,7 @@ GROUPS = {
         "limit",
         "shard",
     ),
-    "What to write": ("out", "out_format", "keep", "thresholds", "probabilities", "prefix", "part_rows"),
+    "What to write": ("out", "out_format", "keep", "thresholds", "probabilities", "top_k", "prefix", "part_rows"),
     "How to run": (
         "precision",
         "device",

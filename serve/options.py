@@ -62,6 +62,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
         on_error=options.get("on_error", "skip"),
         probabilities=options.get("probabilities", False),
+        top_k=options.get("top_k"),
         prefix=options.get("prefix", ""),
         out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),

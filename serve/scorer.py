@@ -269,6 +269,14 @@ def finite_rows(logits: Logits) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(logits).all(axis=1))
 
 
+def most_likely(probabilities: NDArray[np.float32], top_k: int | None) -> NDArray[np.int64]:
+    """The labels of each row's largest probabilities [N, C], largest first: ids [N, K], all where K is None or above C.
+
+    Of equal ones the bundle's order decides, so that two runs say the same.
+    """
+    return np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+
+
 def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
     """The names of each row's labels: one for single-label, any number for multi-label."""
     if labels.kind == "single":

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from serve.operations.explain import ExplainOptions, Explanation, explain
 from serve.operations.explain_page import Explained, label_lines, visible
 from serve.operations.explain_page import values as explanation_values
-from serve.scorer import Scorer, decided_names
+from serve.scorer import Scorer, decided_names, most_likely
 from trainer.contract.errors import InputError
 
 # Characters of a text that are shown.
@@ -71,8 +69,7 @@ def predict(
     columns = scorer.bundle.contract.input.columns
     rows = [record_of(text, columns) for text in texts]
     scores = scorer.scores(rows)
-    # Stable, so that of equal ones the bundle's order decides and two calls print alike.
-    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :top_k].tolist()
+    order = most_likely(scores.probabilities, top_k).tolist()
     names = scorer.labels.names
     found = [
         Prediction(

@@ -31,10 +31,17 @@ class ScoreColumns:
     confidence: str
     probabilities: tuple[str, ...]
     error: str | None = None
+    top_k: int | None = None
+    """How many of the most likely labels are told of each row; None: no columns for them."""
+    top: tuple[str, ...] = ()
+    """The columns of those labels and of their probabilities."""
 
     @classmethod
-    def of(cls, labels: LabelSpace, prefix: str, *, probabilities: bool, nulls: bool = False) -> "ScoreColumns":
-        """`prediction` and `confidence`, in the plural for multi-label, and `p_NAME` on request.
+    def of(
+        cls, labels: LabelSpace, prefix: str, *, probabilities: bool, nulls: bool = False, top_k: int | None = None
+    ) -> "ScoreColumns":
+        """`prediction` and `confidence`, in the plural for multi-label; on request `p_NAME`, and `top_labels` with
+        `top_confidences`.
 
         nulls: rows that could not be scored are written too, and `error` holds the reason of each.
         """
@@ -44,12 +51,14 @@ class ScoreColumns:
             confidence=f"{prefix}confidence{plural}",
             probabilities=tuple(f"{prefix}p_{name}" for name in labels.names) if probabilities else (),
             error=f"{prefix}error" if nulls else None,
+            top_k=top_k,
+            top=() if top_k is None else (f"{prefix}top_labels", f"{prefix}top_confidences"),
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in order."""
-        return (self.decision, self.confidence, *self.probabilities, *([self.error] if self.error else []))
+        return (self.decision, self.confidence, *self.probabilities, *self.top, *([self.error] if self.error else []))
 
 
 @dataclass(frozen=True, kw_only=True)

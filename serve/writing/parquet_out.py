@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serve.scorer import decided_names
+from serve.scorer import decided_names, most_likely
 from serve.writing.json_text import json_text
 from serve.writing.layout import Layout
 from serve.writing.text_out import Block, decided_probabilities
@@ -67,10 +68,12 @@ class ParquetFormat:
         multi = self._labels.kind == "multi"
         name = pa.dictionary(pa.int32(), pa.string()) if final and not multi else pa.string()
         names = self._layout.scores
+        lists = (pa.list_(pa.string()), pa.list_(pa.float32()))
         return [
             pa.field(names.decision, pa.list_(name) if multi else name),
             pa.field(names.confidence, pa.list_(pa.float32()) if multi else pa.float32()),
             *(pa.field(column, pa.float32()) for column in names.probabilities),
+            *map(pa.field, names.top, lists),
             *([pa.field(names.error, pa.string())] if names.error else []),
         ]
 
@@ -86,6 +89,11 @@ class ParquetFormat:
             ]
         if self._layout.scores.probabilities:
             arrays += [pa.array(column, pa.float32()) for column in scores.probabilities.T.copy()]
+        if self._layout.scores.top:
+            best = most_likely(scores.probabilities, self._layout.scores.top_k)
+            names = [[self._labels.names[label] for label in row] for row in best.tolist()]
+            found = list(np.take_along_axis(scores.probabilities, best, axis=1))
+            arrays += [pa.array(names, pa.list_(pa.string())), pa.array(found, pa.list_(pa.float32()))]
         return arrays
 
     def _arrow_kind(self, column: str) -> pa.DataType:

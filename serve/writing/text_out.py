@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scorer import decided_names
+from serve.scorer import decided_names, most_likely
 from serve.writing.json_text import cell_text, json_text
 from serve.writing.layout import Layout
 from trainer.contract.labels import LabelSpace, Scores
@@ -76,7 +76,7 @@ class CsvFormat:
         self._layout = layout
         self._labels = labels
         self._delimiter = delimiter
-        self._lists = labels.kind == "multi" and any("|" in name for name in labels.names)
+        self._lists = any("|" in name for name in labels.names)
         # Python's own writer leaves a lone carriage return unquoted before 3.13, and no reader takes that back.
         self._special = re.compile(f'["\r\n{delimiter}]')
 
@@ -88,7 +88,8 @@ class CsvFormat:
         """A line a row."""
         scored = self._scored(block)
         errors = [[reason or ""] if self._layout.scores.error else [] for reason in block.reasons]
-        empty = [""] * (2 + len(self._layout.scores.probabilities))
+        names = self._layout.scores
+        empty = [""] * (len(names.names) - len(errors[0]) if errors else 0)
         lines = [
             self._line([*map(cell_text, values.values()), *(empty if place is None else scored[place]), *error])
             for values, place, error in zip(block.rows(self._layout.written), block.places, errors, strict=True)
@@ -102,17 +103,21 @@ class CsvFormat:
         """The fields of each row that has scores."""
         decisions = decided_names(self._labels, block.scores)
         confidences = decided_texts(self._labels, block.scores)
-        if self._lists:
-            fields = [
-                [json_text(names), json_text([float(text) for text in texts])]
-                for names, texts in zip(decisions, confidences, strict=True)
-            ]
-        else:
-            fields = [["|".join(names), "|".join(texts)] for names, texts in zip(decisions, confidences, strict=True)]
+        many = self._labels.kind == "multi"
+        fields = [self._cells(*row, many=many) for row in zip(decisions, confidences, strict=True)]
         if self._layout.scores.probabilities:
             given = probability_texts(block.scores.probabilities).tolist()
             fields = [[*row, *texts] for row, texts in zip(fields, given, strict=True)]
+        if self._layout.scores.top:
+            top = top_texts(self._labels, block.scores, self._layout.scores.top_k)
+            fields = [[*row, *self._cells(*found, many=True)] for row, found in zip(fields, top, strict=True)]
         return fields
+
+    def _cells(self, names: list[str], texts: list[str], *, many: bool) -> list[str]:
+        """Labels and their probabilities as two fields. many: whether there may be other than one of them."""
+        if many and self._lists:
+            return [json_text(names), json_text([float(text) for text in texts])]
+        return ["|".join(names), "|".join(texts)]
 
     def _line(self, fields: list[str]) -> str:
         quoted = ['"' + text.replace('"', '""') + '"' if self._special.search(text) else text for text in fields]
@@ -140,6 +145,7 @@ class JsonFormat:
         decisions = list(decided_names(self._labels, block.scores))
         confidences = [[float(text) for text in texts] for texts in decided_texts(self._labels, block.scores)]
         given = probability_texts(block.scores.probabilities) if names.probabilities else None
+        top = list(top_texts(self._labels, block.scores, names.top_k)) if names.top else None
         rows = block.rows(None if self._layout.columns is None else self._layout.written)
         lines = []
         for values, place, reason in zip(rows, block.places, block.reasons, strict=True):
@@ -149,6 +155,9 @@ class JsonFormat:
                 scored[names.confidence] = confidences[place] if multi else confidences[place][0]
             if place is not None and given is not None:
                 scored.update(zip(names.probabilities, map(float, given[place]), strict=True))
+            if place is not None and top is not None:
+                labels, texts = top[place]
+                scored.update(zip(names.top, (labels, [float(text) for text in texts]), strict=True))
             if names.error is not None:
                 scored[names.error] = reason
             lines.append(json_text(scored) + "\n")
@@ -166,6 +175,13 @@ def decided_texts(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
     else:
         texts = probability_texts(scores.probabilities)
         yield from (texts[row][given].tolist() for row, given in enumerate(scores.decisions))
+
+
+def top_texts(labels: LabelSpace, scores: Scores, top_k: int | None) -> Iterator[tuple[list[str], list[str]]]:
+    """Each row's most likely labels, and their probabilities as text."""
+    texts = probability_texts(scores.probabilities)
+    for row, best in enumerate(most_likely(scores.probabilities, top_k)):
+        yield [labels.names[label] for label in best.tolist()], texts[row][best].tolist()
 
 
 def decided_probabilities(scores: Scores) -> NDArray[np.float32]:

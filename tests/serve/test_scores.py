@@ -135,6 +135,41 @@ def test_every_format_holds_the_same(name: str, suffix: str, tmp_path: Path, req
         np.testing.assert_allclose(confidences, probabilities.max(axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("name", ["single", "multi"])
+def test_the_most_likely_labels(name: str, suffix: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """With top_k each row holds that many labels with their probabilities, largest first, beside all that it holds
+    anyway; more than there are means all; a row that is not scored has nulls. The report says how many were asked for.
+    """
+    bundle = request.getfixturevalue(name)
+    rows = write_csv(tmp_path / "in.csv", [*TEXTS, ""])
+    with Scorer.open(bundle, precision="fp32") as scorer:
+        probabilities, names = scorer.predict_proba(TEXTS), scorer.labels.names
+    for top_k, count in ((2, 2), (9, 3)):
+        out = tmp_path / f"out{top_k}.{suffix}"
+        report = score(bundle, rows, out=out, probabilities=True, on_error="null", window=16, prefix="m_", top_k=top_k)
+        assert report["job"]["top_k"] == top_k
+        *found, last = _read(out)
+        flat = suffix == "csv"
+        assert (last["m_top_labels"], last["m_top_confidences"]) == (("", "") if flat else (None, None))
+        for row, expected in zip(found, probabilities, strict=True):
+            order = np.argsort(-expected)[:count]
+            labels, values = row["m_top_labels"], row["m_top_confidences"]
+            given = (
+                (str(labels).split("|"), [float(each) for each in str(values).split("|")]) if flat else (labels, values)
+            )
+            assert given[0] == [names[label] for label in order]
+            np.testing.assert_allclose(given[1], expected[order], atol=1e-6)
+
+
+def test_another_top_k_is_another_job(single: Path, tmp_path: Path) -> None:
+    """A job cannot be gone on with under another number of labels: its rows would have other columns."""
+    rows, out = write_csv(tmp_path / "in.csv", TEXTS), tmp_path / "out.csv"
+    score(single, rows, out=out, top_k=2)
+    with pytest.raises(InputError, match="the job to resume was another one: top_k differs"):
+        score(single, rows, out=out, top_k=3, resume=True)
+
+
 def _read(path: Path) -> list[dict[str, object]]:
     if path.suffix == ".parquet":
         return list(pq.read_table(path).to_pylist())

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,19 @@ def test_names_that_hold_the_separator() -> None:
 
     assert cells(labels) == ['["p|q"]', '["p", "q"]', "[]"]
     assert cells(replace(labels, names=("pq", "p", "q"))) == ["pq", "p|q", ""]
+
+
+def test_most_likely_labels_that_hold_the_separator() -> None:
+    """Of a single-label model too, the most likely labels are JSON lists where a name holds the separator, and the
+    decision stays plain text.
+    """
+    labels = LabelSpace(names=("p|q", "p", "q"))
+    layout = Layout(columns=(), kinds={}, schema=None, scores=ScoreColumns.of(labels, "", probabilities=False, top_k=2))
+    scores = labels.decode(np.array([[2, 1, 0]], dtype=np.float32))
+    record = Record(line=2, values={})
+    block = Block(records=[record, record], table=None, scores=scores, places=[0, None], reasons=[None, "null_text"])
+    output = CsvFormat(layout, labels, ",")
+    first, second = csv.DictReader(io.StringIO((output.head() + output.encode(block)).decode()))
+    assert (first["prediction"], first["top_labels"]) == ("p|q", '["p|q", "p"]')
+    assert [float(str(value)) for value in json.loads(first["top_confidences"])] == pytest.approx([0.665241, 0.244728], abs=1e-5)
+    assert set(second.values()) == {""}
