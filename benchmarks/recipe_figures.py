@@ -5,12 +5,16 @@ python benchmarks/recipe_figures.py launch_configs/recipes/s4_toxic.yaml --out r
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.figures import read_figures
 
 
 def main() -> None:
@@ -38,7 +42,7 @@ def measured(given: argparse.Namespace, seed: int) -> dict[str, float]:
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", given.launch, "trainer/run.py"]
         subprocess.run([*launch, "--config", str(given.recipe), "--out", str(run), "--resume", *settings], check=True)
         subprocess.run([sys.executable, "-m", "trainer", "evaluate", str(run)], check=True, stdout=subprocess.DEVNULL)
-    result = json.loads((run / "test_metrics.json").read_text(encoding="utf-8"))
+    result = read_figures(run / "test_metrics.json", Checkpoint.best(run))
     figure: dict[str, float] = result["metrics"][given.metric]
     interval = f"95 % interval {figure['low']:.4f} to {figure['high']:.4f}"
     seconds = time.monotonic() - started

@@ -1,6 +1,5 @@
 """The commands around a job, and the options that they share with it: parse, build one dataclass, call one function."""
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -279,4 +278,6 @@ def _usage(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> An
 
 def print_result(result: dict[str, Any]) -> None:
     """The last line of standard output, for programs."""
-    print(json.dumps(result, ensure_ascii=False, default=str))
+    from serve.writing.json_text import json_text
+
+    print(json_text(result))

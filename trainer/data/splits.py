@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from trainer.data.gather import Gathered, divide, gather, shares
 from trainer.data.label_cells import separator_hint
 from trainer.data.readers import seen
 from trainer.data.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
-from trainer.data.stored import STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
+from trainer.data.similar import clusters
+from trainer.data.stored import KINDS, STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import LabelsPart, Recipe
@@ -86,6 +87,7 @@ def _source(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> dict[st
         "input": dataclasses.asdict(recipe.input.spec()),
         "labels": dataclasses.asdict(recipe.labels),
         "space": None if space is None else space.names,
+        "stored": KINDS,
         "files": [seen(one) for part in (data.train, data.validation, data.test) if part is not None for one in part],
     }
     return dict(json.loads(json.dumps(parts)))
@@ -144,11 +146,12 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
     """Save in `folder` the same rows with most of validation among those to train on.
 
     What is held back (a fifth, at least HELD rows, at most half) is the new validation split: figures and the gates of
-    an export need rows that were not learnt. Rows of one text stay together.
+    an export need rows that were not learnt. What was kept on one side when the splits were cut stays together here:
+    rows of one text, of one group, and nearly equal ones.
     """
     train, validation = splits.train, splits.validation
     held = min(len(validation) // 2, max(HELD, len(validation) // 5))
-    unit = units(len(validation), [validation.keys.tolist()])
+    unit = units(len(validation), _ties(validation, similar=splits.summary["made"]["similar"]))
     order = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
     # Whole sets of equal rows, in random order, until there are enough.
     chosen = np.argsort(order[unit], kind="stable")
@@ -166,6 +169,13 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
     for name, rows in found.items():
         rows.store(folder / STORE, name)
     _save(folder, found, summary, splits.space)
+
+
+def _ties(rows: StoredRows, *, similar: bool) -> list[list[Hashable]]:
+    """Keys that rows share where they must stay together, as `units` takes them."""
+    groups = [None if group < 0 else group for group in rows.groups.tolist()]
+    near = [clusters([*wholes(rows.texts, rows.pairs)]).tolist()] if similar else []
+    return [rows.keys.tolist(), groups, *near]
 
 
 def drop_stored(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Rows on disk: written once as they are read, then mapped by every process of the machine.
 
-FOLDER/  rows.arrow (what each row says, and its place)  SPLIT.rows.npy, .ids.npy, .keys.npy, .labels.npy
+FOLDER/  rows.arrow (what each row says, and its place)  SPLIT.rows.npy, .ids.npy, .keys.npy, .labels.npy,
+SPLIT.groups.npy
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from trainer.data.rows import Row
 STORE = "rows"
 TABLE = "rows.arrow"
 _BATCH = 8192
-_KINDS = ("rows", "ids", "keys", "labels")
+KINDS = ("rows", "ids", "keys", "labels", "groups")
 _FIELDS = ("text", "pair", "place")
 
 
@@ -133,15 +134,17 @@ class StoredRows(LabelledRows):
     """Places of the rows in the table, rising."""
     keys: NDArray[np.uint64]
     """`row_key` of each row."""
+    groups: Ints
+    """A number for the group of each row, by `split.group`; -1 for a row without one."""
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "StoredRows":  # type: ignore[override] # Another file, another opener.
         """Open the rows of a split that `store_splits` wrote."""
-        return cls._at(folder, *(_mapped(folder / f"{name}.{kind}.npy") for kind in _KINDS))
+        return cls._at(folder, *(_mapped(folder / f"{name}.{kind}.npy") for kind in KINDS))
 
     @classmethod
     def _at(cls, folder: Path, *arrays: NDArray[Any]) -> "StoredRows":
-        positions, ids, keys, labels = arrays
+        positions, ids, keys, labels, groups = arrays
         texts = {name: StoredTexts(folder, name, positions) for name in _FIELDS if name != "pair" or has_pairs(folder)}
         return cls(
             folder=folder,
@@ -149,6 +152,7 @@ class StoredRows(LabelledRows):
             ids=ids,
             keys=keys,
             labels=labels,
+            groups=groups,
             texts=texts["text"],
             pairs=texts.get("pair"),
             places=texts["place"],
@@ -157,26 +161,32 @@ class StoredRows(LabelledRows):
     def joined(self, other: "StoredRows") -> "StoredRows":
         """These rows and those of another split of the same folder."""
         order = np.argsort(np.concatenate([self.positions, other.positions]), kind="stable")
-        mine, others = ((part.positions, part.ids, part.keys, part.labels) for part in (self, other))
-        return self._at(self.folder, *(np.concatenate(both)[order] for both in zip(mine, others, strict=True)))
+        both = zip(self._arrays, other._arrays, strict=True)
+        return self._at(self.folder, *(np.concatenate(pair)[order] for pair in both))
 
     def take(self, rows: Ints) -> "StoredRows":
         """The rows at the given positions, which rise."""
-        return self._at(self.folder, *(array[rows] for array in (self.positions, self.ids, self.keys, self.labels)))
+        return self._at(self.folder, *(array[rows] for array in self._arrays))
 
     def store(self, folder: Path, name: str) -> None:
         """Write them as a split, beside a table like theirs."""
-        _store(folder, name, (self.positions, self.ids, self.keys, self.labels))
+        _store(folder, name, self._arrays)
+
+    @property
+    def _arrays(self) -> tuple[NDArray[Any], ...]:
+        """One a kind."""
+        return self.positions, self.ids, self.keys, self.labels, self.groups
 
 
 def store_splits(folder: Path, columns: Columns, places: dict[str, Ints], space: LabelSpace) -> None:
     """Write each split's rows, in rising order, beside the table."""
     for name, rows in places.items():
-        _store(folder, name, (rows, columns.ids[rows], columns.keys[rows], columns.label_ids(space, rows)))
+        arrays = (rows, columns.ids[rows], columns.keys[rows], columns.label_ids(space, rows), columns.groups[rows])
+        _store(folder, name, arrays)
 
 
 def _store(folder: Path, name: str, arrays: tuple[NDArray[Any], ...]) -> None:
-    for kind, values in zip(_KINDS, arrays, strict=True):
+    for kind, values in zip(KINDS, arrays, strict=True):
         path = folder / f"{name}.{kind}.npy"
         # The runs of a search share files under several names: what is written must be a new one.
         path.unlink(missing_ok=True)

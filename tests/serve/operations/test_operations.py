@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from serve.cli import main
 from serve.journal.state import State
+from serve.operations.cli import print_result
 from serve.operations.progress import Progress
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
@@ -117,3 +118,9 @@ def test_progress_of_unknown_size() -> None:
     """Where an input's size is unknown no time left is told."""
     assert Progress(quiet=True, sizes=[None, 5]).share(0, 0.5) is None
     assert Progress(quiet=True, sizes=[5]).share(0, None) is None
+
+
+def test_the_last_line_is_json_whatever_the_figures_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """NaN and infinity, which JSON lacks, are null in the line that programs read."""
+    print_result({"rows_per_second": float("nan"), "deep": [{"bound": float("inf")}], "rows": 2})
+    assert capsys.readouterr().out == '{"rows_per_second": null, "deep": [{"bound": null}], "rows": 2}\n'

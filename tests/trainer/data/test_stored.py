@@ -18,6 +18,7 @@ from trainer.contract.records import Record
 from trainer.data import readers
 from trainer.data.columns import row_key
 from trainer.data.pace import Pace
+from trainer.data.similar import clusters
 from trainer.data.splits import drop_stored, join_validation, prepare
 from trainer.data.tokens import tokenized
 from trainer.search.trial_runs import link_tree
@@ -155,6 +156,31 @@ def test_train_and_validation_rows_join_in_the_order_of_the_files(tmp_path: Path
     assert [place.rpartition(":")[2] for place in both.train.places] == [str(n + 2) for n in both.train.ids.tolist()]
     assert both.train.keys.tolist() == [row_key(text, None) for text in both.train.texts]
     assert prepare(one, one.data, tmp_path / "splits").train.ids.tolist() == before
+
+
+@pytest.mark.parametrize("split", [{"group": "video"}, {"similar": True}])
+def test_what_stays_together_in_splits_stays_together_in_a_refit(split: dict[str, Any], tmp_path: Path) -> None:
+    """Rows of one group, and nearly equal ones, are all learnt or all held back: else the refit's figures would be of
+    what it knows.
+    """
+    long = "the same long message of many words that is sent again and again to everybody in town with number"
+    rows = "video,text,label\n" + "".join(
+        f"v{n // 8},{long if n // 8 % 2 else long[::-1]} {n // 8 * 'z '}{n},{'spam' if n % 2 else 'ham'}\n"
+        for n in range(320)
+    )
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, rows)}, "split": {"validation": 0.5, **split}})
+    ids = splits.validation.ids
+    link_tree(tmp_path / "splits", tmp_path / "refit")
+    join_validation(splits, tmp_path / "refit", 1)
+    held = {int(json.loads(line)["id"]) for line in (tmp_path / "refit" / "validation.jsonl").read_text().splitlines()}
+    if "group" in split:
+        groups = {number // 8 for number in ids.tolist()}
+        assert {number // 8 for number in held} < groups
+        assert {number // 8 for number in held}.isdisjoint({n // 8 for n in ids.tolist() if n not in held})
+    else:
+        near = np.array(clusters([*splits.validation.texts]))
+        kept = np.isin(ids, sorted(held))
+        assert set(near[kept].tolist()).isdisjoint(near[~kept].tolist())
 
 
 def test_texts_are_read_by_place_and_in_turn(tmp_path: Path) -> None:
