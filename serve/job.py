@@ -1,16 +1,18 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
+import importlib.metadata
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from export.bundle import Bundle
+from export.bundle import MANIFEST, Bundle
 from serve.journal.output import Destination, open_output
 from serve.operations.check import check, require_passed
 from serve.operations.progress import LONG_SECONDS, Progress
@@ -29,6 +31,7 @@ from serve.writing.formats import make_format, output_format
 from serve.writing.layout import ScoreColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
+from trainer.contract.files import sha256
 from trainer.contract.redact import redacted
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
@@ -95,6 +98,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
     Returns the report. Raises InputError for what the user gave, and ClassifactError where too many rows were rejected
     or the disk is full; then the work so far is kept for --resume.
     """
+    started = _now()
     output = open_output(job.destination)
     sources = find_sources(job.inputs, job.reading, _silent if job.quiet else _say)
     _require_possible(job, sources)
@@ -128,18 +132,28 @@ def run(job: ScoreJob) -> dict[str, Any]:
                     )
                     figures = pipeline.run()
                 progress.tell("making the output whole", after=LONG_SECONDS)
-                sink.seal({**figures, **_ran(scorer), "job": identity})
+                about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
+                sink.seal({**about, **figures, **_ran(scorer), "job": identity})
             return sink.publish()
 
 
 def _ran(scorer: Scorer) -> dict[str, object]:
     """How the rows were scored, for the report. thresholds: those that were given in place of the bundle's."""
     return {
+        "bundle": {
+            "name": scorer.bundle.manifest.name,
+            "sha256": sha256(scorer.bundle.path / MANIFEST),
+        },
         "precision": scorer.session.precision,
         "provider": scorer.session.provider,
         "thresholds": scorer.thresholds,
         "batches_halved": scorer.batches_halved,
     }
+
+
+def _now() -> str:
+    """The time in UTC, to the second, as ISO 8601 writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def prove(scorer: Scorer) -> None:

@@ -7,6 +7,7 @@ first frame is the output's start. Windows are cut as in an undivided job, so th
 import heapq
 import json
 import re
+import secrets
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -100,13 +101,11 @@ def merge(out: Path) -> dict[str, Any]:
     totals = totals_of(reports)
     errors = out.with_name(f"{out.name}.errors.jsonl")
     _join(out, shards, job["output"])
-    told = bool(totals["rows_rejected"] or totals["cells_left_out"])
-    if told:
+    if totals["status"] != "done":
         _join_errors(errors, shards, job)
     whole = {
-        "status": "done with rejects" if told else "done",
         "out": str(out),
-        "errors": str(errors) if told else None,
+        "errors": str(errors) if totals["status"] != "done" else None,
         "shards": len(shards),
         **totals,
         "sha256": sha256(out),
@@ -145,8 +144,16 @@ def _report(path: Path) -> dict[str, Any]:
 
 
 def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """The sums of the shares' counts."""
-    return {name: round(sum(report[name] for report in reports), 3) for name in _SUMS}
+    """The sums of the shares' counts, and what they have in common: the bundle, the time from first to last."""
+    sums = {name: round(sum(report[name] for report in reports), 3) for name in _SUMS}
+    return {
+        "version": reports[0]["version"],
+        "started": min(report["started"] for report in reports),
+        "ended": max(report["ended"] for report in reports),
+        "bundle": reports[0]["bundle"],
+        "status": "done with rejects" if sums["rows_rejected"] or sums["cells_left_out"] else "done",
+        **sums,
+    }
 
 
 def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dict[str, Any]:
@@ -168,12 +175,13 @@ def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dic
 def _join(out: Path, shards: list[Path], kind: str) -> None:
     """Write the shards' windows in order."""
     files: list[BinaryIO] = [path.open("rb") for path in shards]
-    spool = out.with_name(f".{out.name}.merge.partial")
+    # A name that nobody could have planted a link under.
+    spool = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
     try:
         if kind == "parquet":
             from serve.writing.parquet_out import finish
 
-            with spool.open("wb") as rows:
+            with spool.open("xb") as rows:
                 _write_frames(files, rows, out)
             with atomic_file(out) as made:
                 finish(spool, cast("BinaryIO", made))

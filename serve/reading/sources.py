@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 from serve.reading.expand import STDIN, expand, told
 from serve.reading.urls import file_name, open_url, url_state
-from trainer.contract.errors import InputError
+from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.formats import split_suffixes
 from trainer.contract.records import Dialect, read_records
 
@@ -134,7 +134,10 @@ def undamaged(source: Source, do: str = "restore the file") -> Iterator[None]:
     """Raise InputError, naming the source, where its bytes are damaged while the block reads them."""
     try:
         yield
-    except _DAMAGE as error:
+    except Exception as error:
+        # What reads a URL raises errors of its own, which share no base but this one.
+        if isinstance(error, ClassifactError) or not (isinstance(error, _DAMAGE) or "://" in source.name):
+            raise
         raise InputError(
             "the input cannot be read to its end",
             where=source.name,

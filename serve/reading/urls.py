@@ -1,10 +1,12 @@
 """URLs by fsspec: opened, listed, and asked whether they changed."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from trainer.contract.errors import InputError
+from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.formats import holds_rows, is_hidden, split_suffixes
 
 
@@ -13,7 +15,9 @@ def url_system(name: str) -> Any:
     try:
         import fsspec
     except ImportError:
-        raise InputError("a URL needs fsspec", where=name, do="pip install fsspec") from None
+        raise InputError(
+            "a URL needs fsspec", where=name, do="pip install 'classifact[s3]' (or gcs, azure, remote)"
+        ) from None
     try:
         return fsspec.core.url_to_fs(name)
     # Each file system has its own errors: a missing driver is an ImportError, a bad URL a ValueError.
@@ -23,23 +27,35 @@ def url_system(name: str) -> Any:
         ) from None
 
 
+@contextlib.contextmanager
+def told(name: str) -> Iterator[None]:
+    """Raise InputError, naming the URL, for whatever its file system raises: no base is shared but Exception."""
+    try:
+        yield
+    except ClassifactError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "the URL cannot be opened",
+            where=name,
+            found=f"{type(error).__name__}: {error}"[:300],
+            do="check the address, the credentials and the network",
+        ) from error
+
+
 def open_url(name: str) -> BinaryIO:
     """The bytes at a URL. Raises InputError where it cannot be opened."""
     system, path = url_system(name)
-    try:
+    with told(name):
         return cast("BinaryIO", system.open(path, "rb"))
-    except OSError as error:
-        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
 
 
 def url_state(name: str) -> tuple[int | None, str]:
     """The size, and what the file system says that changes with the content."""
     system, path = url_system(name)
     system.invalidate_cache()
-    try:
+    with told(name):
         return system.info(path).get("size"), str(system.ukey(path))
-    except OSError as error:
-        raise InputError("the URL cannot be opened", where=name, found=str(error), do="check the address") from None
 
 
 def file_name(name: str) -> str:
@@ -59,6 +75,11 @@ def expand_url(given: str) -> tuple[list[str], list[str]]:
         # A web server lists nothing, and the query of an address is no pattern.
         return [given], []
     system, path = url_system(given)
+    with told(given):
+        return _listed(given, system, path)
+
+
+def _listed(given: str, system: Any, path: str) -> tuple[list[str], list[str]]:
     if any(character in path for character in "*?["):
         listed = sorted(name for name, item in system.glob(path, detail=True).items() if item["type"] == "file")
         root = ""
