@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from transformers import AutoModelForSequenceClassification
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging
 
 from trainer.contract.errors import ClassifactError, InputError, nearest
@@ -56,7 +56,7 @@ def check_family(checkpoint: Path) -> str:
     Raises InputError, naming the families that there are, where this transformers has no classifier of it.
     """
     family = str(read_json(checkpoint / "config.json").get("model_type"))
-    known = sorted(kind.model_type for kind in AutoModelForSequenceClassification._model_mapping)
+    known = sorted(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
     if family not in known:
         raise InputError(
             f"the installed transformers has no classifier of the family {family!r}",
