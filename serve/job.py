@@ -26,9 +26,9 @@ from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.engine import Engine, LocalEngine
 from serve.scoring.identity import scorer_identity
-from serve.scoring.stage import Stage
+from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format, output_format
-from serve.writing.layout import ScoreColumns, make_layout, require_columns
+from serve.writing.layout import AddedColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
 from trainer.contract.files import sha256
@@ -170,7 +170,7 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
         raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
-def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[Stage, Iterator[Window] | None]:
+def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
     What can be read again is, so that the figures hold all of the reading.
@@ -180,9 +180,9 @@ def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[S
     first = next(peeked, None)
     require_columns(sources, first, spec)
     nulls = job.on_error == "null"
-    names = ScoreColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
+    names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
     layout = make_layout(sources, first, names, job.kind)
-    stage = Stage(
+    stage = WindowScorer(
         scorer=scorer,
         layout=layout,
         format=make_format(job.kind, layout, labels),
@@ -229,7 +229,7 @@ def _silent(_: str) -> None:
 
 
 def _engine(
-    job: ScoreJob, sources: list[Source], stage: Stage, windows: Iterator[Window], start: Position
+    job: ScoreJob, sources: list[Source], stage: WindowScorer, windows: Iterator[Window], start: Position
 ) -> AbstractContextManager[Engine]:
     """What scores the windows: this process, or a cluster, which reads them itself."""
     if job.engine == "local":

@@ -11,7 +11,7 @@ from serve.journal.remote import RemoteFolder, RemoteParts
 from serve.journal.remote_merge import merge_parts
 from serve.journal.shards import FrameFormat, ShardJournal, shard_path, share_of
 from serve.journal.shards import merge as merge_files
-from serve.journal.state import Scored, State, Target
+from serve.journal.state import ScoredWindow, State, Target
 from serve.journal.store import Store
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
@@ -44,7 +44,7 @@ class Sink(Protocol):
     def rejected(self) -> str:
         """Where the rejected rows are until the job is whole."""
 
-    def append(self, scored: Scored) -> None:
+    def append(self, scored: ScoredWindow) -> None:
         """Add a window's bytes."""
 
     def commit(self) -> None:

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from serve.journal.notes import append, compare, plain
-from serve.journal.state import Scored, State
+from serve.journal.state import ScoredWindow, State
 from serve.journal.store import Store
 from serve.journal.work_folder import disk_error
 from serve.reading.windows import Window
@@ -174,7 +174,7 @@ class RemoteParts:
         """Where the rejected rows are; those of the part that was not put are lost with it, and come again."""
         return f"{self._folder.store.url}/_errors"
 
-    def append(self, scored: Scored) -> None:
+    def append(self, scored: ScoredWindow) -> None:
         """Add a window's bytes."""
         for name, content in (("rows", scored.rows), ("errors", scored.errors)):
             with (self._spool / name).open("ab", buffering=0) as file:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from serve.journal.state import Scored
+from serve.journal.state import ScoredWindow
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
 from trainer.contract.errors import ArtifactError, InputError
@@ -60,7 +60,7 @@ class FrameFormat:
 class ShardJournal(Journal):
     """A journal that frames each window's rows; a window without rows is a frame too."""
 
-    def append(self, scored: Scored) -> None:
+    def append(self, scored: ScoredWindow) -> None:
         """Add a window's frame."""
         # A window's result carries the ordinal of the next one.
         frame = _FRAME.pack(scored.ordinal - 1, len(scored.rows)) + scored.rows

@@ -10,7 +10,7 @@ from serve.reading.windows import Position
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredWindow:
     """What a window became: bytes, and what to count.
 
     rows, errors: of the output and of the side file. number, records, ordinal: where the next window begins (input,
@@ -67,7 +67,7 @@ class State:
         """From what `asdict` made, through JSON."""
         return cls(**{**noted, "position": Position(**noted["position"])})
 
-    def after(self, scored: Scored) -> "State":
+    def after(self, scored: ScoredWindow) -> "State":
         """With a window more, and its bytes."""
         return replace(
             self,

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, cast
 from serve.journal.earlier import noted_states, require_free
 from serve.journal.notes import append, compare, lock, note, plain, read_notes, truncate_notes
 from serve.journal.own import make_folder, open_own, remove_own
-from serve.journal.state import Scored, State, Target
+from serve.journal.state import ScoredWindow, State, Target
 from serve.writing.text_out import Format
 from trainer.contract.errors import ClassifactError
 from trainer.contract.files import (
@@ -94,7 +94,7 @@ class Journal:
         """Where the rejected rows are until the job is whole."""
         return str(self.folder / "errors.jsonl")
 
-    def append(self, scored: Scored) -> None:
+    def append(self, scored: ScoredWindow) -> None:
         """Add a window's bytes."""
         if self._rows is None:
             raise RuntimeError("the journal is sealed")

@@ -6,10 +6,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from serve.journal.state import Scored
+from serve.journal.state import ScoredWindow
 from serve.reading.windows import Window
 from serve.scoring.phases import Phases
-from serve.scoring.stage import Begun, Stage
+from serve.scoring.window_scorer import Begun, WindowScorer
 
 # Windows that are read and tokenized before the first of them is waited for: one is scored, one is ready.
 _AHEAD = 2
@@ -28,7 +28,7 @@ class Engine(Protocol):
 
     workers: int
 
-    def results(self, phases: Phases) -> Generator[Scored]:
+    def results(self, phases: Phases) -> Generator[ScoredWindow]:
         """Every window, in order. Closing the iterator takes back what was begun."""
 
     def spent(self) -> Spent:
@@ -38,12 +38,12 @@ class Engine(Protocol):
 class LocalEngine:
     """Scores the windows in this process."""
 
-    def __init__(self, stage: Stage, windows: Iterator[Window]) -> None:
+    def __init__(self, stage: WindowScorer, windows: Iterator[Window]) -> None:
         self.workers = stage.scorer.workers
         self._stage = stage
         self._windows = windows
 
-    def results(self, phases: Phases) -> Generator[Scored]:
+    def results(self, phases: Phases) -> Generator[ScoredWindow]:
         """Every window, in order."""
         begun: deque[Begun] = deque()
         try:

@@ -22,7 +22,7 @@ import ray.data
 from ray.data.block import BlockMetadata
 
 from export.bundle import Bundle
-from serve.journal.state import Scored
+from serve.journal.state import ScoredWindow
 from serve.reading.sources import Source
 from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
@@ -32,7 +32,7 @@ from serve.scoring.identity import scorer_identity
 from serve.scoring.phases import Phases
 from serve.scoring.ray_cluster import connected
 from serve.scoring.session import CPU
-from serve.scoring.stage import Stage
+from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format
 from serve.writing.layout import Layout
 from trainer.contract.errors import ClassifactError, InputError
@@ -63,7 +63,7 @@ class Work:
     identity: dict[str, object]
     text_columns: tuple[str, ...] | None = None
 
-    def stage(self) -> Stage:
+    def stage(self) -> WindowScorer:
         """Open the bundle here. Raises ClassifactError where this machine does not score as the job does."""
         bundle = reading_from(Bundle.open(self.bundle), self.text_columns)
         scorer = Scorer(bundle, self.options)
@@ -80,7 +80,9 @@ class Work:
         if self.prove is not None:
             self.prove(scorer)
         output = make_format(self.kind, self.layout, bundle.contract.labels)
-        return Stage(scorer=scorer, layout=self.layout, format=output, max_chars=self.max_chars, nulls=self.nulls)
+        return WindowScorer(
+            scorer=scorer, layout=self.layout, format=output, max_chars=self.max_chars, nulls=self.nulls
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answer:
-    scored: Scored
+    scored: ScoredWindow
     spent: Spent
 
 
@@ -103,7 +105,7 @@ class ScoreActor:
     """Scores windows on a machine of the cluster. What goes wrong travels as an item, in its place."""
 
     def __init__(self, work: Work) -> None:
-        self._stage: Stage | ClassifactError
+        self._stage: WindowScorer | ClassifactError
         try:
             self._stage = work.stage()
         except ClassifactError as error:
@@ -163,7 +165,7 @@ class RayEngine:
         self._where = where
         self._actors = Spent(cpu=0.0, session=0.0)
 
-    def results(self, phases: Phases) -> Generator[Scored]:
+    def results(self, phases: Phases) -> Generator[ScoredWindow]:
         """Every window, in order."""
         windows = self._inputs.start.windows
         # Closing the iterator ends Ray's own thread, which must not outlive the connection.

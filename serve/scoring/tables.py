@@ -49,7 +49,7 @@ def score_table(
     scorer: "Scorer", table: T, *, probabilities: bool, prefix: str, on_error: Literal["fail", "null"]
 ) -> T:
     """A table with the columns that a scored file has; see `Scorer.predict_table`."""
-    from serve.writing.layout import ScoreColumns
+    from serve.writing.layout import AddedColumns
 
     name_of_library = library(table)
     given: list[str] = list(getattr(table, "column_names", getattr(table, "columns", ())))
@@ -61,7 +61,7 @@ def score_table(
         )
     spec = scorer.bundle.contract.input
     spec.require(given, "the table")
-    names = ScoreColumns.of(scorer.labels, prefix, probabilities=probabilities)
+    names = AddedColumns.of(scorer.labels, prefix, probabilities=probabilities)
     reasons = f"{prefix}error" if on_error == "null" else None
     # A column that is replaced without a word may be the labels that the scores are to be compared with.
     clash = next((name for name in (*names.names, reasons) if name in given), None)

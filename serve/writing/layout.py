@@ -24,7 +24,7 @@ _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreColumns:
+class AddedColumns:
     """The names of the columns that scoring adds."""
 
     decision: str
@@ -39,7 +39,7 @@ class ScoreColumns:
     @classmethod
     def of(
         cls, labels: LabelSpace, prefix: str, *, probabilities: bool, nulls: bool = False, top_k: int | None = None
-    ) -> "ScoreColumns":
+    ) -> "AddedColumns":
         """`prediction` and `confidence`, in the plural for multi-label; on request `p_NAME`, and `top_labels` with
         `top_confidences`.
 
@@ -83,7 +83,7 @@ class Layout:
     columns: tuple[str, ...] | None
     kinds: dict[str, str]
     schema: "pa.Schema | None"
-    scores: ScoreColumns
+    scores: AddedColumns
     rest: str | None = None
     keep: bool = False
 
@@ -123,7 +123,7 @@ class Layout:
         return Misfit(column=name, reason="column_clash", detail="scoring adds this column; choose another --prefix")
 
 
-def make_layout(sources: Sequence[Source], first: Window | None, scores: ScoreColumns, output: str) -> Layout:
+def make_layout(sources: Sequence[Source], first: Window | None, scores: AddedColumns, output: str) -> Layout:
     """The output's layout from the inputs' columns: headers, schemas, and a pass over the rows of JSON lines.
 
     output: a format of `formats.py`, with its compression. Raises InputError where inputs do not fit together, already
@@ -205,7 +205,7 @@ def _require_kept(keep: tuple[str, ...] | None, columns: tuple[str, ...], where:
         )
 
 
-def _refuse_clash(scores: ScoreColumns, columns: Sequence[str], where: str) -> None:
+def _refuse_clash(scores: AddedColumns, columns: Sequence[str], where: str) -> None:
     for name in scores.names:
         if name in columns:
             raise InputError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from serve.journal.state import Scored, State
+from serve.journal.state import ScoredWindow, State
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
 
@@ -40,7 +40,7 @@ class StreamSink:
     ) -> None:
         """Nothing is held."""
 
-    def append(self, scored: Scored) -> None:
+    def append(self, scored: ScoredWindow) -> None:
         """Write a window's rows, and its rejected rows to standard error."""
         self._out.write(scored.rows)
         if not self._quiet:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
 from serve.writing.json_text import json_text
-from serve.writing.layout import Layout, ScoreColumns
+from serve.writing.layout import AddedColumns, Layout
 from serve.writing.text_out import CsvFormat
 from tests.serve.helpers import read_csv, read_jsonl, score
 from trainer.contract.errors import ClassifactError
@@ -79,7 +79,7 @@ _VALUES = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 def test_csv_reads_back(rows: list[tuple[str, str]], delimiter: str) -> None:
     """Any text that is written as CSV reads back as it was."""
     labels = LabelSpace(names=("a", "b"))
-    layout = Layout(columns=("x", "y"), kinds={}, schema=None, scores=ScoreColumns.of(labels, "", probabilities=False))
+    layout = Layout(columns=("x", "y"), kinds={}, schema=None, scores=AddedColumns.of(labels, "", probabilities=False))
     form = CsvFormat(layout, labels, delimiter)
     written = form.head() + b"".join(form._line([*row, "a", "1"]).encode() for row in rows)
     with TemporaryDirectory() as folder:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from serve.journal.state import Scored
-from serve.scoring.stage import Stage
+from serve.journal.state import ScoredWindow
+from serve.scoring.window_scorer import WindowScorer
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
@@ -212,13 +212,13 @@ def test_input_that_changes_under_the_job(
     single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An input that changes while it is read ends the job, and no output appears."""
-    end = Stage.end
+    end = WindowScorer.end
 
-    def touch(*arguments: Any) -> Scored:
+    def touch(*arguments: Any) -> ScoredWindow:
         rows.touch()
         return end(*arguments)
 
-    monkeypatch.setattr(Stage, "end", touch)
+    monkeypatch.setattr(WindowScorer, "end", touch)
     time.sleep(0.01)
     with pytest.raises(InputError, match="changed while it was read"):
         score(single, rows, out=tmp_path / "out.csv", window=16)

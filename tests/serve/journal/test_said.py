@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from serve.cli import main
 from serve.journal.state import State
 from serve.operations.prometheus import served
-from serve.scoring.stage import Stage
+from serve.scoring.window_scorer import WindowScorer
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
 from trainer.contract.errors import InputError
@@ -92,7 +92,7 @@ def test_interrupt_says_how_to_go_on(single: Path, tmp_path: Path, monkeypatch: 
     """Ctrl-C in mid-job exits with 130 and mentions --resume; resuming says what is read again."""
     rows = write_csv(tmp_path / "in.csv", bundles.texts(200))
     command = ["score", str(single), str(rows), "--out", str(tmp_path / "out.csv"), "--window", "32", "--no-canary"]
-    end, ended = Stage.end, [0]
+    end, ended = WindowScorer.end, [0]
 
     def interrupted(*arguments: Any) -> Any:
         ended[0] += 1
@@ -100,7 +100,7 @@ def test_interrupt_says_how_to_go_on(single: Path, tmp_path: Path, monkeypatch: 
             raise KeyboardInterrupt
         return end(*arguments)
 
-    monkeypatch.setattr(Stage, "end", interrupted)
+    monkeypatch.setattr(WindowScorer, "end", interrupted)
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 130
     assert "64 rows are kept: the same command with --resume goes on" in result.stderr

@@ -9,14 +9,14 @@ import pytest
 
 from export.bundle import Bundle
 from serve.job import prove
-from serve.journal.state import Scored
+from serve.journal.state import ScoredWindow
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
 from serve.writing.formats import make_format
-from serve.writing.layout import ScoreColumns, make_layout
+from serve.writing.layout import AddedColumns, make_layout
 from tests.serve.helpers import score
 from trainer.contract.errors import InputError
 
@@ -31,7 +31,7 @@ def _answers(bundle: Path, rows: Path, identity: dict[str, str] | None = None) -
     with Scorer(Bundle.open(bundle), OPTIONS) as scorer:
         columns = scorer.bundle.contract.input.columns
         first = next(read_windows(sources, columns, 64))
-        names = ScoreColumns.of(scorer.bundle.contract.labels, "", probabilities=False)
+        names = AddedColumns.of(scorer.bundle.contract.labels, "", probabilities=False)
         layout = make_layout(sources, first, names, "csv")
         work = ray_engine.Work(
             bundle=bundle,
@@ -54,7 +54,7 @@ def test_windows_travel_and_come_back_scored(single: Path, three_files: Path, tm
     """What reading tasks and an actor hand on, joined, are the bytes of a local job."""
     score(single, three_files, out=tmp_path / "out.csv", precision="int8", window=64)
     head, *answers = _answers(single, three_files)
-    found: list[Scored] = [answer.scored for answer in answers]  # type: ignore[attr-defined]
+    found: list[ScoredWindow] = [answer.scored for answer in answers]  # type: ignore[attr-defined]
     assert head + b"".join(scored.rows for scored in found) == (tmp_path / "out.csv").read_bytes()
     errors = (tmp_path / "out.csv.errors.jsonl").read_bytes()
     assert b"".join(scored.errors for scored in found) == errors

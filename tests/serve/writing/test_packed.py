@@ -15,7 +15,7 @@ import pytest
 
 from serve.journal.shards import merge
 from serve.writing.formats import output_format
-from serve.writing.layout import Layout, ScoreColumns
+from serve.writing.layout import AddedColumns, Layout
 from serve.writing.text_out import Block, CsvFormat
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
@@ -100,7 +100,7 @@ def test_merge_writes_what_the_job_wrote(single: Path, tmp_path: Path) -> None:
 def test_names_that_hold_the_separator() -> None:
     """Labels "p|q", "p" and "q" are told apart in CSV: cells are JSON lists, as are their confidences."""
     labels = LabelSpace(names=("p|q", "p", "q"), kind="multi")
-    scores = ScoreColumns.of(labels, "", probabilities=False)
+    scores = AddedColumns.of(labels, "", probabilities=False)
     layout = Layout(columns=("text",), kinds={"text": "text"}, schema=None, scores=scores)
     logits = np.array([[9, -9, -9], [-9, 9, 9], [-9, -9, -9]], dtype=np.float32)
     block = Block(
@@ -125,7 +125,7 @@ def test_most_likely_labels_that_hold_the_separator() -> None:
     decision stays plain text.
     """
     labels = LabelSpace(names=("p|q", "p", "q"))
-    layout = Layout(columns=(), kinds={}, schema=None, scores=ScoreColumns.of(labels, "", probabilities=False, top_k=2))
+    layout = Layout(columns=(), kinds={}, schema=None, scores=AddedColumns.of(labels, "", probabilities=False, top_k=2))
     scores = labels.decode(np.array([[2, 1, 0]], dtype=np.float32))
     record = Record(line=2, values={})
     block = Block(records=[record, record], table=None, scores=scores, places=[0, None], reasons=[None, "null_text"])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from serve.journal.state import Scored
+from serve.journal.state import ScoredWindow
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
 from serve.scorer import Scorer, finite_rows
@@ -32,7 +32,7 @@ class Begun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class WindowScorer:
     """What every window of a job goes through.
 
     max_chars: a longer text is an error row. nulls: rejected rows are written too, without scores.
@@ -64,7 +64,7 @@ class Stage:
             window=replace(window, records=fitted), kept=found.kept, rejected=rejected, cells=cells, pending=pending
         )
 
-    def end(self, begun: Begun, phases: Phases) -> Scored:
+    def end(self, begun: Begun, phases: Phases) -> ScoredWindow:
         """Wait for a window's scores and make its bytes."""
         with phases("wait for scores"):
             logits = begun.pending.result(self._place(begun))
@@ -156,9 +156,9 @@ def _with_nulls(window: Window, kept: list[int], scored: Block, rejected: list[R
     )
 
 
-def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected]) -> Scored:
+def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected]) -> ScoredWindow:
     window, plan = begun.window, begun.pending.plan
-    return Scored(
+    return ScoredWindow(
         rows=rows,
         errors=errors,
         number=window.number,
