@@ -51,6 +51,9 @@ def open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
             raise _no_tokenizer(name, f"the class {settings['tokenizer_class']!r}, which transformers does not have")
         # transformers 5 writes names that 4 does not know; the file says all that such a class adds.
         settings["tokenizer_class"] = PreTrainedTokenizerFast.__name__
+    if not any((folder / file).is_file() for file in _VOCABULARIES):
+        # transformers 5 makes a tokenizer without a single word of nothing.
+        raise _no_tokenizer(name, "no file with a vocabulary")
     with tempfile.TemporaryDirectory(prefix="classifact-") as clean:
         _fill(Path(clean), folder, config.family, settings)
         try:

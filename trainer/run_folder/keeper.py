@@ -170,6 +170,10 @@ def save_tokenizer(classifier: Classifier, policy: EncodingPolicy, folder: Path)
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.enable_truncation(policy.max_tokens, direction=side)
     tokenizer.save_pretrained(folder, legacy_format=False)
+    special = folder / "special_tokens_map.json"
+    if not special.exists():
+        # transformers 5 keeps this in tokenizer_config.json alone; older tools read it here.
+        write_json(special, dict(tokenizer.special_tokens_map))
 
 
 class Interrupted(ClassifactError):
