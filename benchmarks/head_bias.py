@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from trainer.contract.metrics import shown
+from trainer.contract.figures.metrics import shown
 from trainer.recipes.file import load
 from trainer.stages import TrainJob, train
 

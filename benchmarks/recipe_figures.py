@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.figures import read_figures
+from trainer.contract.figures.stamped import read_figures
 
 
 def main() -> None:

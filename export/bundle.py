@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from trainer.contract.checkpoint import Contract, from_json
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import read_json, sha256, write_json
-from trainer.contract.machine import cpu_flags
+from trainer.contract.system.files import read_json, sha256, write_json
+from trainer.contract.system.machine import cpu_flags
 
 SCHEMA = 2
 MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"

@@ -10,7 +10,7 @@ import click
 from export.bundle import Bundle
 from export.inspect import describe, differences, markdown, summary, table
 from trainer.contract.errors import nearest, show_errors
-from trainer.contract.files import json_line
+from trainer.contract.system.files import json_line
 
 PRECISIONS = ("fp32", "int8", "fp16")
 EXPORTERS = ("optimum", "transformers", "torch")

@@ -19,8 +19,8 @@ from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.trained_run import BATCH_TOKENS, Sample, Source
 from export.unlabelled import MOST_ROWS, UnlabelledRows, read_unlabelled
-from trainer.contract.constant import Constant
-from trainer.contract.files import atomic_folder, read_json, write_json
+from trainer.contract.figures.constant import Constant
+from trainer.contract.system.files import atomic_folder, read_json, write_json
 from trainer.opening.checkpoint import open_network
 from trainer.opening.golden import check_golden
 from trainer.opening.tokenizer import SETTINGS, SPECIAL, clean_settings, clean_special

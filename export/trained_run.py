@@ -11,9 +11,9 @@ from export.unlabelled import UnlabelledRows
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures import read_figures
-from trainer.contract.files import read_json
+from trainer.contract.figures.stamped import read_figures
 from trainer.contract.labelled import LabelledRows
+from trainer.contract.system.files import read_json
 
 SAMPLE_ROWS = 2_000
 LEAST_ROWS = 32

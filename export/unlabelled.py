@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trainer.contract.errors import BadRow, InputError
-from trainer.contract.formats import split_suffixes
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Dialect, Record, read_records, refuse_repeated
+from trainer.contract.text_files.formats import split_suffixes
+from trainer.contract.text_files.records import Dialect, Record, read_records, refuse_repeated
 
 # Ten times what is taken of the validation rows: minutes, not hours, of a small model on two cores.
 MOST_ROWS = 20_000

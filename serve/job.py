@@ -31,8 +31,8 @@ from serve.writing.formats import make_format, output_format
 from serve.writing.layout import AddedColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
-from trainer.contract.files import sha256
 from trainer.contract.redact import redacted
+from trainer.contract.system.files import sha256
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
 # model on two cores, of which tuning takes a few per cent.

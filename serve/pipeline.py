@@ -13,7 +13,7 @@ from serve.scoring.engine import Engine, Spent
 from serve.scoring.phases import Phases
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ClassifactError
-from trainer.contract.machine import peak_memory
+from trainer.contract.system.machine import peak_memory
 
 
 class StoppedError(ClassifactError):

@@ -27,7 +27,7 @@ from serve.scoring.thresholds import with_thresholds
 from serve.scoring.workers import Logits, Pending, Workers
 from trainer.contract.errors import BadRow, ClassifactError, InputError
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.machine import cpu_count
+from trainer.contract.system.machine import cpu_count
 
 T = TypeVar("T")
 # Rows that are planned together by the methods that take any number of texts.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import click
 
 from trainer.contract.errors import GateError, show_errors
-from trainer.contract.files import json_line
+from trainer.contract.system.files import json_line
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -38,12 +38,12 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
     result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
     if is_main_process():
-        from trainer.contract.metrics import shown
+        from trainer.contract.figures.metrics import shown
 
         figures = "  ".join(f"{name} {shown(value)}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
         if not (result["constant"] or {}).get("beaten", True):
-            from trainer.contract.constant import REMEDY
+            from trainer.contract.figures.constant import REMEDY
 
             click.echo(f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}")
         click.echo(json_line({"run": str(out), **result}))

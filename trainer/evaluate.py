@@ -11,13 +11,13 @@ from accelerate import Accelerator
 from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.constant import REMEDY, Constant
-from trainer.contract.figures import weights, write_figures
-from trainer.contract.files import atomic_file, json_line, sha256
+from trainer.contract.figures.constant import REMEDY, Constant
+from trainer.contract.figures.metrics import METRICS, Labels, allowed, confusion, per_class, shown
+from trainer.contract.figures.resample import intervals
+from trainer.contract.figures.stamped import weights, write_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, Labels, allowed, confusion, per_class, shown
-from trainer.contract.resample import intervals
+from trainer.contract.system.files import atomic_file, json_line, sha256
 from trainer.data.splits import also_in_train, open_split
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainer.batches import MicroBatch, micro_batches, plan_epoch
-from trainer.contract.constant import LEAST_GAIN, REMEDY, Constant
 from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
+from trainer.contract.figures.constant import LEAST_GAIN, REMEDY, Constant
 from trainer.contract.golden import Golden, choose
 from trainer.contract.labels import LabelSpace
 from trainer.losses import Loss

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
+from trainer.contract.figures.metrics import compute_all
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import compute_all
 from trainer.frozen.states import FrozenStates
 from trainer.processes.fsdp import is_sharded
 

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
-from trainer.data.refusals import refuse_known
 from trainer.data.splits import Splits, drop_stored, prepare, told
+from trainer.data.splitting.refusals import refuse_known
 from trainer.data.stored import StoredRows
 from trainer.data.tokens import tokenized
 from trainer.frozen.prefix import PrefixJob, without_prefix

@@ -14,7 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from transformers.utils import logging
 
 from trainer.contract.errors import ClassifactError, InputError, nearest
-from trainer.contract.files import read_json
+from trainer.contract.system.files import read_json
 from trainer.opening.checkpoint import open_network
 
 # In the order in which `auto` tries them. Each file offers `graph_of(model, scratch)`, and fails to import where

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Parity
-from trainer.contract import metrics
-from trainer.contract.constant import REMEDY, Constant
 from trainer.contract.errors import ArtifactError, GateError
+from trainer.contract.figures import metrics
+from trainer.contract.figures.constant import REMEDY, Constant
+from trainer.contract.figures.resample import Interval, resampled
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.resample import Interval, resampled
 
 # Below this, probabilities differ by rounding alone: the file is the same function, whatever the rows.
 SAME = 1e-4

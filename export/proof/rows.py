@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.trained_run import Sample
-from trainer.contract.files import write_json
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.system.files import write_json
 
 CONFIDENCE_EDGES = tuple(round(step / 20, 2) for step in range(21))
 

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Batch
-from trainer.contract.machine import cpu_count
+from trainer.contract.system.machine import cpu_count
 
 Logits = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from serve.journal.notes import compare, plain, read_notes
 from serve.journal.own import remove_own, require_own
 from serve.journal.state import Target, work_folder
 from trainer.contract.errors import InputError
-from trainer.contract.files import read_json, refuse_existing
+from trainer.contract.system.files import read_json, refuse_existing
 
 
 def require_free(target: Target, *, resume: bool) -> None:

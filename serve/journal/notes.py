@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer.contract.errors import InputError
-from trainer.contract.locks import hold
+from trainer.contract.system.locks import hold
 
 
 def append(file: IO[bytes], content: bytes) -> None:

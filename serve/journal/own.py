@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import sync_folder
+from trainer.contract.system.files import sync_folder
 
 _NAMES = ("journal", "lock", "errors.jsonl", "report.json", "parts")
 

@@ -29,7 +29,7 @@ from serve.journal.work_folder import disk_error
 from serve.reading.windows import Window
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
-from trainer.contract.files import sha256
+from trainer.contract.system.files import sha256
 
 _PART = re.compile(r"(?:_errors/)?part-(\d+)\.[a-z0-9.]+")
 _NOTE = re.compile(r"_(?:job|report)-(\d+)-of-(\d+)\.json")

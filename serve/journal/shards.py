@@ -18,7 +18,7 @@ from serve.journal.state import ScoredWindow
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import atomic_file, read_json, refuse_existing, sha256, write_json
+from trainer.contract.system.files import atomic_file, read_json, refuse_existing, sha256, write_json
 
 _FRAME = struct.Struct("<QQ")
 _HEAD = 2**64 - 1

@@ -24,7 +24,7 @@ from serve.journal.own import make_folder, open_own, remove_own
 from serve.journal.state import ScoredWindow, State, Target
 from serve.writing.text_out import Format
 from trainer.contract.errors import ClassifactError
-from trainer.contract.files import (
+from trainer.contract.system.files import (
     atomic_file,
     refuse_existing,
     remove_partials,

@@ -7,7 +7,7 @@ from typing import Any
 
 from classifact import own_packages
 from export.bundle import instruction_set
-from trainer.contract.machine import cpu_count, memory_limit
+from trainer.contract.system.machine import cpu_count, memory_limit
 
 # Distributions that all install the one package `onnxruntime`, each over the other's files.
 _DISTRIBUTIONS = (

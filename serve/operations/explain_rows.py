@@ -16,9 +16,9 @@ from serve.reading.windows import read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.writing.layout import require_columns
 from trainer.contract.errors import BadRow, InputError
-from trainer.contract.files import atomic_file, refuse_existing
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Record
+from trainer.contract.system.files import atomic_file, refuse_existing
+from trainer.contract.text_files.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,8 @@ from serve.scorer import Scorer, ScorerOptions
 from serve.scoring.session import CPU
 from trainer.contract.checkpoint import from_json
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import read_json, sha256, write_json
-from trainer.contract.machine import cpu_count
+from trainer.contract.system.files import read_json, sha256, write_json
+from trainer.contract.system.machine import cpu_count
 
 # Powers of two around what is usual: on processors small batches win, on GPUs large ones.
 _BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from serve.reading.sources import Source, undamaged
-from trainer.contract.records import read_columns, read_records
+from trainer.contract.text_files.records import read_columns, read_records
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from pathlib import Path, PurePath
 
 from serve.reading.urls import expand_url, side_bases
 from trainer.contract.errors import InputError
-from trainer.contract.formats import holds_rows, is_hidden, split_suffixes
+from trainer.contract.text_files.formats import holds_rows, is_hidden, split_suffixes
 
 STDIN = "-"
 _SHOWN = 3

@@ -11,7 +11,7 @@ from serve.reading.plain_values import Undecodable, decoded_texts
 from serve.reading.row_bytes import row_bytes
 from serve.reading.sources import Source
 from trainer.contract.errors import InputError
-from trainer.contract.records import Record, refuse_repeated
+from trainer.contract.text_files.records import Record, refuse_repeated
 
 _BUFFER = 2**20
 # Of the batches that a window is cut from.

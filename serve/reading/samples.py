@@ -6,7 +6,7 @@ from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import read_windows
 from serve.writing.layout import require_columns
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 
 Texts = tuple[list[str], list[str] | None]
 

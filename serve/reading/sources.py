@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, Literal, cast
 from serve.reading.expand import STDIN, expand, told
 from serve.reading.urls import file_name, open_url, url_state
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.formats import split_suffixes
-from trainer.contract.records import Dialect, read_records
+from trainer.contract.text_files.formats import split_suffixes
+from trainer.contract.text_files.records import Dialect, read_records
 
 # What is read; a workbook and a JSON array are told how to become one of these.
 FORMATS = ("csv", "tsv", "jsonl", "parquet")

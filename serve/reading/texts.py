@@ -7,7 +7,7 @@ from typing import TypeVar
 from export.bundle import Bundle
 from trainer.contract.errors import BadRow, InputError
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 
 Row = TypeVar("Row")
 

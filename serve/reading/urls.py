@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.formats import holds_rows, is_hidden, split_suffixes
+from trainer.contract.text_files.formats import holds_rows, is_hidden, split_suffixes
 
 
 def url_system(name: str) -> Any:

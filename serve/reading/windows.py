@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypedDict
 
 from serve.reading.sources import Source, undamaged
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record, read_records
+from trainer.contract.text_files.records import Dialect, Record, read_records
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,7 +4,7 @@ import onnxruntime as ort
 
 from export.bundle import MANIFEST, instruction_set
 from serve.scorer import Scorer
-from trainer.contract.files import sha256
+from trainer.contract.system.files import sha256
 
 
 def scorer_identity(scorer: Scorer) -> dict[str, object]:

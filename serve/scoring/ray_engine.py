@@ -36,7 +36,7 @@ from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format
 from serve.writing.layout import Layout
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.machine import cpu_count
+from trainer.contract.system.machine import cpu_count
 
 # One file is read ahead of the one whose windows are scored; what they make waits in the cluster's memory.
 _READERS = 2

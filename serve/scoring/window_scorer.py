@@ -16,7 +16,7 @@ from serve.writing.rejects import Rejected, counted, shown_bytes
 from serve.writing.text_out import Block, Format
 from trainer.contract.errors import BadRow
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 
 
 @dataclass(frozen=True, kw_only=True)

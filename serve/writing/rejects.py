@@ -9,8 +9,8 @@ from typing import Any
 from serve.journal.state import State
 from serve.reading.sources import Source
 from serve.writing.json_text import json_text
-from trainer.contract.records import Record
 from trainer.contract.redact import redacted
+from trainer.contract.text_files.records import Record
 
 _ESCAPED_BYTE = re.compile("[\udc00-\udcff]")
 # Characters of a rejected row that the side file keeps.

@@ -13,7 +13,7 @@ from serve.scorer import decided_names, most_likely
 from serve.writing.json_text import cell_text, json_text
 from serve.writing.layout import Layout
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,7 +2,7 @@
 
 import io
 
-from trainer.contract.records import Dialect, Record, read_records
+from trainer.contract.text_files.records import Dialect, Record, read_records
 
 HEADERLESS = Dialect(header=False, columns=("a", "b"))
 JSONL = Dialect(format="jsonl")

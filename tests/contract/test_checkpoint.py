@@ -11,10 +11,10 @@ import pytest
 from trainer.contract.checkpoint import FILES, Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import write_json
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.files import write_json
 
 SINGLE = LabelSpace(names=("ham", "spam"))
 MULTI = LabelSpace(names=("ham", "spam", "other"), kind="multi")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.contract.reading import JSONL, read
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record
+from trainer.contract.text_files.records import Dialect, Record
 
 TROUBLE = st.lists(
     st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"x", b" ", b"\xff", b"\x00", b'""', b"\xef\xbb\xbf"])

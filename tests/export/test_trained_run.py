@@ -11,7 +11,7 @@ from export.pipeline import ExportJob, export
 from export.trained_run import BATCH_TOKENS, Sample, Source, spread
 from tests.export.runs import contract, labelled
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures import write_figures
+from trainer.contract.figures.stamped import write_figures
 
 
 @pytest.fixture

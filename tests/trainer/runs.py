@@ -15,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests import tiny
-from trainer.contract.files import sha256
+from trainer.contract.system.files import sha256
 
 ROOT = Path(__file__).parents[2]
 WORDS = {

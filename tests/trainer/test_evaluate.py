@@ -16,7 +16,7 @@ from tests.trainer import runs
 from trainer.cli import launched, main
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import sha256
+from trainer.contract.system.files import sha256
 from trainer.evaluate import MeasureJob, measure
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load

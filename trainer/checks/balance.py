@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from trainer.checks.findings import Facts, Finding, share, shown
-from trainer.contract.metrics import ONE_LABEL
-from trainer.data.refusals import HELD
+from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.data.rows import Row
+from trainer.data.splitting.refusals import HELD
 
 FEW = 10
 UNBALANCED = 5

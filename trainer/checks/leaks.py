@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from trainer.checks.findings import Facts, Finding, share, shown
 from trainer.contract.errors import BadRow
-from trainer.data.times import TimeReader
+from trainer.data.splitting.times import TimeReader
 
 _GROUP = "id user author account channel video thread conversation session source site domain patient customer group"
 _TIME = "date time datetime timestamp created published year fecha datum"

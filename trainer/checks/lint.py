@@ -14,8 +14,8 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.data.columns import Columns
 from trainer.data.gather import Gathered, divide, gather
-from trainer.data.refusals import refuse_unlearnable, refuse_unmeasurable
 from trainer.data.rows import Row, RowsRead
+from trainer.data.splitting.refusals import refuse_unlearnable, refuse_unmeasurable
 from trainer.opening.names import find_folder
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe

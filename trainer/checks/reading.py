@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from trainer.checks.findings import Facts, Finding, Severity, quoted, share, shown
 from trainer.contract.errors import InputError
+from trainer.data.files.label_cells import separator_hint
 from trainer.data.gather import Gathered
-from trainer.data.label_cells import separator_hint
 from trainer.data.rows import Row
 
 _REPAIR = {

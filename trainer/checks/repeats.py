@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from trainer.checks.findings import Facts, Finding, quoted, share, shown
 from trainer.data.rows import Row
-from trainer.data.similar import clusters
+from trainer.data.splitting.similar import clusters
 
 MANY = 0.02
 

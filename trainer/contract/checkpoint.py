@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from trainer.contract import schema
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import inside, read_json, sha256, write_json
 from trainer.contract.golden import FILE as GOLDEN
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.files import inside, read_json, sha256, write_json
 
 T = TypeVar("T")
 SCHEMA = 1

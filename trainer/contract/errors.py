@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from trainer.contract.machine import fit_thread_pools, unsupported
 from trainer.contract.redact import redacted
+from trainer.contract.system.machine import fit_thread_pools, unsupported
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import read_json, write_json
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.files import read_json, write_json
 
 FILE = "golden.json"
 ROWS = 128

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.contract.errors import BadRow, InputError, nearest
-from trainer.contract.looks import delimiter_hint
+from trainer.contract.text_files.looks import delimiter_hint
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Letters, marks and symbols by their category, of which nothing is seen: fillers, joiners, selectors, braille's blank.

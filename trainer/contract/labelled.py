@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import atomic_file, json_bytes
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.files import atomic_file, json_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ import numpy as np
 
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.data.allocation import Plan, cut
 from trainer.data.columns import Columns, Ints
-from trainer.data.label_cells import LabelReader, ambiguous, spelled_twice
+from trainer.data.files.label_cells import LabelReader, ambiguous, spelled_twice
 from trainer.data.rows import Row, RowReader, RowsRead
+from trainer.data.splitting.allocation import Plan, cut
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import LabelsPart, Recipe
 

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Record
-from trainer.data.label_cells import LabelReader
+from trainer.contract.text_files.records import Record
+from trainer.data.files.label_cells import LabelReader
+from trainer.data.files.readers import read_source
 from trainer.data.pace import Pace
-from trainer.data.readers import read_source
-from trainer.data.times import TimeReader
+from trainer.data.splitting.times import TimeReader
 from trainer.recipes.data_part import Source, SplitPart
 
 SHOWN = 5

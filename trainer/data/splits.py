@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import atomic_file, atomic_folder, read_json, write_json
+from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.contract.metrics import ONE_LABEL
+from trainer.contract.system.files import atomic_file, atomic_folder, read_json, write_json
 from trainer.data.columns import Columns, Ints, wholes
+from trainer.data.files.label_cells import separator_hint
+from trainer.data.files.readers import seen
 from trainer.data.gather import Gathered, divide, gather, shares
-from trainer.data.label_cells import separator_hint
-from trainer.data.readers import seen
-from trainer.data.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
-from trainer.data.similar import clusters
+from trainer.data.splitting.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
+from trainer.data.splitting.similar import clusters
+from trainer.data.splitting.tied import units
 from trainer.data.stored import KINDS, STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
-from trainer.data.tied import units
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import LabelsPart, Recipe
 

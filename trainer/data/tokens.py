@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Encoded, TextEncoder
-from trainer.contract.files import atomic_folder
+from trainer.contract.system.files import atomic_folder
 from trainer.data.pace import Pace
 from trainer.data.stored import StoredRows, batches
 

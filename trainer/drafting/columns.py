@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainer.contract.errors import BadRow
-from trainer.data.times import TimeReader
+from trainer.data.splitting.times import TimeReader
 
 _TITLES = re.compile(r"title|titulo|título|titel|headline|subject|heading|betreff|asunto", re.IGNORECASE)
 _LABELS = re.compile(

@@ -12,7 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import atomic_file, refuse_existing
+from trainer.contract.system.files import atomic_file, refuse_existing
 from trainer.data.splits import Splits, prepare
 from trainer.drafting.draft import Draft, draft, token_limit
 from trainer.drafting.files import find, sort_out

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.records import Record
-from trainer.data.file_formats import format_of, open_file, read_file
+from trainer.contract.text_files.records import Record
+from trainer.data.files.file_formats import format_of, open_file, read_file
 from trainer.recipes.data_part import Source
 
 _DELIMITERS = ",;\t|"

@@ -24,7 +24,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from trainer.contract.encoding import Ints, TextEncoder, budget_batches
-from trainer.contract.files import PARTIAL
+from trainer.contract.system.files import PARTIAL
 from trainer.frozen.states import StatesFile, digest
 from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
 from trainer.network.layers import embeddings, encoder_layers

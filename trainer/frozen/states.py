@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Encoded, Ints
-from trainer.contract.files import json_bytes
+from trainer.contract.system.files import json_bytes
 
 # numpy has no bfloat16, so those are kept as their bits.
 _KEPT_AS: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.bfloat16: np.dtype(np.uint16)}

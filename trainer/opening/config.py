@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from trainer.contract.errors import InputError, nearest
-from trainer.contract.files import read_json
+from trainer.contract.system.files import read_json
 
 # Families with a head that reads more than text: page layouts, mark-up, tables, bytes, proteins.
 _NOT_TEXT = {

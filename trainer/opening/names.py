@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import inside, sha256
+from trainer.contract.system.files import inside, sha256
 from trainer.opening.hub import snapshot
 
 PACKAGE = "pkg://"

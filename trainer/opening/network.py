@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import inside, read_json
+from trainer.contract.system.files import inside, read_json
 from trainer.opening.config import attention, network_class
 
 WEIGHTS = "model.safetensors"

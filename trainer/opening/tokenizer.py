@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from trainer.contract.errors import InputError
-from trainer.contract.files import read_json, write_json
+from trainer.contract.system.files import read_json, write_json
 from trainer.opening.config import ModelConfig, refuse_keys
 
 SETTINGS = "tokenizer_config.json"

@@ -11,7 +11,7 @@ import torch
 from accelerate.commands.launch import launch_command, launch_command_parser
 
 from trainer.contract.errors import InputError, nearest
-from trainer.contract.machine import cpu_count
+from trainer.contract.system.machine import cpu_count
 
 _ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = _ROOT / "launch_configs"

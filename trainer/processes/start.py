@@ -10,7 +10,7 @@ from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration
 from torch import distributed
 
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.machine import cpu_count, cpu_has_bf16
+from trainer.contract.system.machine import cpu_count, cpu_has_bf16
 from trainer.processes.fsdp import check_strategy, shard
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.trackers import FOLDER, check_trackers

@@ -9,7 +9,7 @@ import yaml
 
 from trainer.contract import schema
 from trainer.contract.errors import InputError, RecipeError
-from trainer.contract.files import atomic_file
+from trainer.contract.system.files import atomic_file
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import nearest
+from trainer.contract.figures.metrics import METRICS
 from trainer.contract.inputs import InputSpec
-from trainer.contract.metrics import METRICS
 from trainer.contract.schema import bounded
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.sweep_part import SweepPart

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.contract.errors import nearest
-from trainer.contract.metrics import METRICS
+from trainer.contract.figures.metrics import METRICS
 from trainer.contract.schema import bounded
 
 # A value of these would change the rows that trials are measured on, or what their figures mean.

@@ -11,9 +11,9 @@ from accelerate import Accelerator
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.figures import read_figures, write_figures
-from trainer.contract.files import refuse_existing, remove_partials
-from trainer.contract.locks import hold
+from trainer.contract.figures.stamped import read_figures, write_figures
+from trainer.contract.system.files import refuse_existing, remove_partials
+from trainer.contract.system.locks import hold
 from trainer.data.splits import Splits
 from trainer.recipes.file import differences, is_free, load, save
 from trainer.recipes.recipe import Recipe

@@ -25,9 +25,9 @@ from torch import nn
 from trainer.contract.checkpoint import Checkpoint, Contract, from_json
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, ClassifactError
-from trainer.contract.files import atomic_folder, inside, read_json, remove_partials, write_json
+from trainer.contract.figures.metrics import LOWER_IS_BETTER
 from trainer.contract.golden import Golden
-from trainer.contract.metrics import LOWER_IS_BETTER
+from trainer.contract.system.files import atomic_folder, inside, read_json, remove_partials, write_json
 from trainer.network.load import Classifier
 from trainer.network.lora import plain_weights
 

@@ -13,9 +13,9 @@ import torch
 from accelerate import Accelerator
 from tqdm import tqdm
 
-from trainer.contract import machine
-from trainer.contract.files import atomic_file, json_line
-from trainer.contract.metrics import shown as figure
+from trainer.contract.figures.metrics import shown as figure
+from trainer.contract.system import machine
+from trainer.contract.system.files import atomic_file, json_line
 
 METRICS_FILE = "metrics.jsonl"
 # The kind of a line that says where the steps after it are taken.

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainer.contract.files import atomic_folder, read_json
+from trainer.contract.system.files import atomic_folder, read_json
 from trainer.data.splits import SUMMARY, join_validation
 from trainer.recipes.file import changed, differences, load, save
 from trainer.recipes.recipe import Recipe

@@ -22,7 +22,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.errors import RecipeError
-from trainer.contract.metrics import LOWER_IS_BETTER
+from trainer.contract.figures.metrics import LOWER_IS_BETTER
 from trainer.recipes.file import changed
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import Dimension, SweepPart

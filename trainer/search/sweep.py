@@ -17,8 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.figures import weights
-from trainer.contract.files import read_json, refuse_existing, write_json
+from trainer.contract.figures.stamped import weights
+from trainer.contract.system.files import read_json, refuse_existing, write_json
 from trainer.data.splits import drop_stored
 from trainer.recipes.file import changed, differences, is_free, load, save
 from trainer.recipes.recipe import Recipe

@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from trainer.contract.files import atomic_file, atomic_folder
+from trainer.contract.system.files import atomic_file, atomic_folder
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.file import save
 from trainer.recipes.recipe import Recipe

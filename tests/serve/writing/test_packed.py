@@ -21,7 +21,7 @@ from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 
 TEXTS = bundles.texts(30)
 

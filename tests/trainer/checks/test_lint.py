@@ -14,7 +14,7 @@ from trainer.checks.findings import Finding
 from trainer.checks.lint import LintReport, lint
 from trainer.checks.show import render
 from trainer.cli import main
-from trainer.data.similar import clusters
+from trainer.data.splitting.similar import clusters
 
 WORDS = "red green blue white black small large old new round flat soft hard cold warm dry wet long short thin"
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.data.allocation import allocate
 from trainer.data.splits import Splits, open_split, prepare
-from trainer.data.tied import units
+from trainer.data.splitting.allocation import allocate
+from trainer.data.splitting.tied import units
 from trainer.recipes.file import load
 from trainer.stages import prepare_splits
 

@@ -11,7 +11,7 @@ import pytest
 from tests.trainer.sources import made, recipe, write
 from trainer.contract.errors import BadRow, InputError
 from trainer.data.splits import Splits, prepare
-from trainer.data.times import TimeReader
+from trainer.data.splitting.times import TimeReader
 
 SPLIT = {"validation": 0.1, "test": 0.2, "time": "day"}
 

@@ -14,12 +14,12 @@ from tests import tiny
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
-from trainer.contract.records import Record
-from trainer.data import readers
+from trainer.contract.text_files.records import Record
 from trainer.data.columns import row_key
+from trainer.data.files import readers
 from trainer.data.pace import Pace
-from trainer.data.similar import clusters
 from trainer.data.splits import drop_stored, join_validation, prepare
+from trainer.data.splitting.similar import clusters
 from trainer.data.tokens import tokenized
 from trainer.search.trial_runs import link_tree
 

@@ -10,9 +10,9 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from tests import tiny
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import sha256
 from trainer.contract.labels import LabelSpace
 from trainer.contract.schema import bind
+from trainer.contract.system.files import sha256
 from trainer.network.layers import depth_of, freeze, frozen_modules, train_mode
 from trainer.network.load import load_classifier, load_weights, open_checkpoint
 from trainer.optim import build_optimizer

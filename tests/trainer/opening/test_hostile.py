@@ -18,7 +18,7 @@ from tests.trainer.opening import hostile
 from trainer.checks.lint import lint
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, ClassifactError
-from trainer.contract.files import read_json
+from trainer.contract.system.files import read_json
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
 from trainer.search.sweep import SweepJob, sweep

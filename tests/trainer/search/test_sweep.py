@@ -14,8 +14,8 @@ import pytest
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, ClassifactError, InputError, RecipeError
-from trainer.contract.figures import read_figures
-from trainer.contract.files import read_json, sha256
+from trainer.contract.figures.stamped import read_figures
+from trainer.contract.system.files import read_json, sha256
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
 from trainer.search import sweep as sweep_module

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.contract.errors import InputError
-from trainer.contract.records import Dialect, Record, read_records, refuse_repeated
+from trainer.contract.text_files.records import Dialect, Record, read_records, refuse_repeated
 from trainer.recipes.data_part import Source
 
 _SUFFIXES = {

@@ -6,7 +6,7 @@ from collections import deque
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from typing import BinaryIO, cast
 
-from trainer.contract.looks import refuse_array, refuse_other_kind
+from trainer.contract.text_files.looks import refuse_array, refuse_other_kind
 
 MAX_RECORD = 16 * 2**20
 OPEN_QUOTE = "a quote is opened and never closed"

@@ -8,7 +8,7 @@ import pytest
 from tests.trainer.sources import balanced, made, write
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.data.refusals import refuse_unmeasurable
+from trainer.data.splitting.refusals import refuse_unmeasurable
 
 TWO, THREE = LabelSpace(names=("neg", "pos")), LabelSpace(names=("a", "b", "c"))
 MULTI = LabelSpace(names=("a", "b"), kind="multi")

@@ -7,7 +7,7 @@ from typing import Any
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
-from trainer.contract.files import json_bytes, read_json, sha256, write_json
+from trainer.contract.system.files import json_bytes, read_json, sha256, write_json
 
 
 def measured_on(checkpoint: Checkpoint) -> dict[str, str]:

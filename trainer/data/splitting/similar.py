@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.tied import units
+from trainer.data.splitting.tied import units
 
 # Share of common word pairs (Jaccard). Two texts of ten words that differ in one of them have 7 of 11 in common.
 LIKE = 0.6

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.contract.reading import HEADERLESS, JSONL, read
-from trainer.contract import lines
 from trainer.contract.errors import InputError
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Dialect, Record, read_columns, read_records
+from trainer.contract.text_files import lines
+from trainer.contract.text_files.records import Dialect, Record, read_columns, read_records
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+DATA = Path(__file__).parents[3].parent / "shared" / "data"
 
 
 def short(records: list[Record]) -> list[tuple[int, Any]]:

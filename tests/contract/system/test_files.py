@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.files import (
+from trainer.contract.system.files import (
     atomic_file,
     atomic_folder,
     inside,
@@ -37,7 +37,7 @@ def names(folder: Path) -> list[str]:
 def killed(code: str, folder: Path) -> None:
     """Run code that says when it is in the middle of writing, and kill it there."""
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
     )
     with process:
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def killed(code: str, folder: Path) -> None:
 _KILLED = """
 import sys, time
 from pathlib import Path
-from trainer.contract.files import atomic_file, atomic_folder
+from trainer.contract.system.files import atomic_file, atomic_folder
 folder = Path(sys.argv[1])
 with {block} as made:
     {write}

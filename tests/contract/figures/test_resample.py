@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.contract.test_metrics import CASES, Labels, data
+from tests.contract.figures.test_metrics import CASES, Labels, data
+from trainer.contract.figures.metrics import METRICS, allowed, compute
+from trainer.contract.figures.resample import Interval, intervals, resampled, resamples
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, allowed, compute
-from trainer.contract.resample import Interval, intervals, resampled, resamples
 
 ALL = [case for case in CASES if case[2] > 1]
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from trainer.contract.constant import Constant
+from trainer.contract.figures.constant import Constant
+from trainer.contract.figures.metrics import compute_all
 from trainer.contract.labels import LabelSpace
-from trainer.contract.metrics import compute_all
 
 TWO = LabelSpace(names=("ham", "spam"))
 MANY = LabelSpace(names=("a", "b", "c"), kind="multi")

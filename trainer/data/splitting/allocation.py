@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace
 from trainer.data.columns import Columns, Ints
-from trainer.data.similar import clusters
-from trainer.data.tied import units
+from trainer.data.splitting.similar import clusters
+from trainer.data.splitting.tied import units
 
 
 @dataclass(frozen=True, kw_only=True)

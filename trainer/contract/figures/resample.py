@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.contract.figures.metrics import Floats, Labels, Weighed, compute
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import Floats, Labels, Weighed, compute
 
 ROUNDS = 1000
 # Row counts held at a time: 32 MB.

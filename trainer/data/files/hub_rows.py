@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract.errors import InputError, nearest
-from trainer.contract.records import Record
+from trainer.contract.text_files.records import Record
 from trainer.recipes.data_part import Source
 
 

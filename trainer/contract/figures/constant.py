@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.contract.figures.metrics import LOWER_IS_BETTER, Labels, compute, shown
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import LOWER_IS_BETTER, Labels, compute, shown
 
 # A loss has learnt something where it is this share below the label shares' own: less is what rounding, dropout and a
 # few rows make of a network that gives every row one answer.

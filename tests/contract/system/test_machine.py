@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer.contract import machine
 from trainer.contract.errors import InputError
-from trainer.contract.locks import hold
+from trainer.contract.system import machine
+from trainer.contract.system.locks import hold
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -143,7 +143,8 @@ def test_the_libraries_obey(tmp_path: Path) -> None:
     """In a command under a quota of one processor torch and pyarrow start one thread, although two are there."""
     put(tmp_path, {"cgroup/cpu.max": "100000 100000"})
     code = (
-        "import os, sys; from pathlib import Path; from trainer.contract import errors, machine\n"
+        "import os, sys; from pathlib import Path; from trainer.contract import errors\n"
+        "from trainer.contract.system import machine\n"
         "machine.CGROUP = Path(sys.argv[1]); machine._affinity = lambda: 2\n"
         "errors.show_errors(lambda: None)()\n"
         "import pyarrow, torch; print(torch.get_num_threads(), pyarrow.cpu_count(), os.environ['RAYON_NUM_THREADS'])"
@@ -211,7 +212,7 @@ def test_windows_is_told_in_the_first_line(package: str, tmp_path: Path) -> None
 def test_the_scorer_imports_without_them() -> None:
     """`from serve import Scorer` needs neither locks nor resource, and the memory used is then not told."""
     code = (
-        f"{WITHOUT}from pathlib import Path; from serve import Scorer; from trainer.contract import machine\n"
+        f"{WITHOUT}from pathlib import Path; from serve import Scorer; from trainer.contract.system import machine\n"
         "machine.PROC = Path('nowhere'); print(Scorer.__name__, machine.peak_memory())"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.contract.errors import InputError, nearest
-from trainer.contract.records import Record
-from trainer.data.file_formats import format_of, read_file
-from trainer.data.hub_rows import read_dataset
+from trainer.contract.text_files.records import Record
+from trainer.data.files.file_formats import format_of, read_file
+from trainer.data.files.hub_rows import read_dataset
 from trainer.recipes.data_part import Source
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.contract.reading import read
 from trainer.contract.errors import BadRow, InputError
-from trainer.contract.formats import is_hidden, split_suffixes
 from trainer.contract.inputs import InputSpec
-from trainer.contract.records import Dialect, read_columns
+from trainer.contract.text_files.formats import is_hidden, split_suffixes
+from trainer.contract.text_files.records import Dialect, read_columns
 
 ROWS = b"id,text\n1,the soup was great\n2,caf\xc3\xa9\n"
 

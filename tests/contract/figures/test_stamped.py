@@ -9,7 +9,7 @@ import pytest
 from tests import tiny
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
-from trainer.contract.figures import read_figures, write_figures
+from trainer.contract.figures.stamped import read_figures, write_figures
 
 
 @pytest.fixture

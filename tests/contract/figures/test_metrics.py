@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from trainer.contract.figures.metrics import METRICS, allowed, compute, compute_all, confusion, per_class
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.contract.metrics import METRICS, allowed, compute, compute_all, confusion, per_class
 
 Labels = np.ndarray[Any, Any]
 # Labels, kind, rows, and whether the last label is absent.

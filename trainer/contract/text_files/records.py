@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Literal
 
 from trainer.contract.errors import InputError
-from trainer.contract.lines import BYTE_ORDER_MARK, MAX_RECORD, OPEN_QUOTE, Lines, TooLongError, open_lines
+from trainer.contract.text_files.lines import BYTE_ORDER_MARK, MAX_RECORD, OPEN_QUOTE, Lines, TooLongError, open_lines
 
 _ESCAPED_BYTE = re.compile("[\udc00-\udcff]")
 # One field may be as long as the longest record (and is bounded by it); the module's own limit is 128 KiB.

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import InputError
+from trainer.contract.figures.metrics import LOWER_IS_BETTER, compute
 from trainer.contract.labels import LabelSpace
-from trainer.contract.metrics import LOWER_IS_BETTER, compute
 from trainer.data.stored import StoredRows
 
 SHOWN = 5

@@ -1,0 +1,1 @@
+"""What the operating system is asked for: processors, memory, locks, and files that are whole or absent."""

@@ -1,0 +1,1 @@
+"""Files of any format to records, and their cells to labels."""
