@@ -4,19 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from itertools import groupby
 from typing import Any
 
-from serve.operations.explain import Explanation, LabelExplanation, Weight
+from trainer.contract.explaining.explain import Explanation, LabelExplanation, Method, Weight
+from trainer.contract.explaining.telling import MOST_CHARACTERS, marks, sentences
+from trainer.contract.visible import cut, visible
 
-# Controls move a terminal's cursor or turn the direction of a line; none of them is text.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
-)
 _WORD = 40
 _LINE = 100
-# Of each column: a page stays small, whatever the text.
-_TEXT = 10_000
 
 _STYLE = """
 :root { color-scheme: light dark; --for: 0, 114, 178; --against: 213, 94, 0; }
@@ -42,15 +37,10 @@ class Explained:
     """Why it is given its labels."""
 
 
-def visible(text: str) -> str:
-    r"""A text whose control and bidi characters are spelled as harmless escapes: \\x1b, \\u202e."""
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def lines(explained: Explained, top: int) -> Iterator[str]:
     """For people: the text, then for each label its words and what to think of them."""
     row = explained.explanation.row
-    text = _cut(visible(" ".join(" ".join(row.texts.values()).split())), _LINE)
+    text = cut(visible(" ".join(" ".join(row.texts.values()).split())), _LINE)
     yield f"{explained.name}: {text}" if explained.name else text
     for label in explained.explanation.labels:
         yield f"  {'*' if label.given else ' '} {visible(label.label)} {label.probability:.2%}"
@@ -67,31 +57,6 @@ def label_lines(explanation: Explanation, label: LabelExplanation, top: int) -> 
             yield f"      {name:<{width}} {word.lime:>+8.2f}  {word.occlusion:>+8.2f}"
     for sentence in sentences(explanation, label):
         yield f"      {sentence}"
-
-
-def sentences(explanation: Explanation, label: LabelExplanation) -> list[str]:
-    """What the weights are worth."""
-    if not label.words:
-        return ["The text has no words."]
-    found = []
-    if explanation.row.group > 1:
-        found.append(f"The text is long: each line stands for {explanation.row.group} neighbouring words.")
-    if label.fit is None:
-        found.append("No word moves this label: LIME has nothing to explain.")
-    else:
-        worth = (
-            ""
-            if label.fit >= 0.5
-            else " Below 0.5 its weights are not to be trusted: words act together, or --samples are few."
-        )
-        found.append(
-            f"LIME's local model: R^2 {label.fit:.2f} on {explanation.samples:,} texts with words left out.{worth}"
-        )
-    if label.deletion is None:
-        found.append("One word alone: there are no others to compare it with.")
-    else:
-        found.append(label.deletion.sentence(visible(label.label)))
-    return found
 
 
 def values(explained: Explained) -> dict[str, Any]:
@@ -119,7 +84,7 @@ def values(explained: Explained) -> dict[str, Any]:
     }
 
 
-def page(title: str, rows: Sequence[Explained], by: str, top: int) -> str:
+def page(title: str, rows: Sequence[Explained], by: Method, top: int) -> str:
     """One HTML file: no script, no request, and every text of a row escaped."""
     body = "".join(_section(explained, by, top) for explained in rows)
     return (
@@ -135,7 +100,7 @@ def page(title: str, rows: Sequence[Explained], by: str, top: int) -> str:
     )
 
 
-def _section(explained: Explained, by: str, top: int) -> str:
+def _section(explained: Explained, by: Method, top: int) -> str:
     explanation = explained.explanation
     parts = [f"<section><h2>{_safe(explained.name or 'Text')}</h2>\n"]
     for label in explanation.labels:
@@ -156,29 +121,22 @@ def _table_row(explanation: Explanation, word: Weight) -> str:
     return f"<tr><td><bdi>{name}</bdi></td><td>{word.lime:+.2f}</td><td>{word.occlusion:+.2f}</td></tr>"
 
 
-def _marked(explanation: Explanation, label: LabelExplanation, column: str, by: str) -> str:
-    """A column's text, each word that moves the label by a twentieth of the largest marked."""
-    found = {word.unit: word.lime if by == "lime" else word.occlusion for word in label.words}
-    weights = [found[unit] for unit in explanation.row.units]
-    most = max(map(abs, weights), default=0.0) or 1.0
-    parts, left = [], _TEXT
-    for unit, pieces in groupby(explanation.row.pieces[column], key=lambda piece: piece[1]):
-        text = "".join(text for text, _ in pieces)
-        shown, left = _safe(text[:left], lines=True), left - len(text)
-        share = 0.0 if unit < 0 else weights[unit] / most
-        if abs(share) >= 0.05 and shown:
-            kind = "" if share > 0 else ' class="against"'
-            shown = f'<mark{kind} style="--much:{abs(share) / 2:.2f}" title="{weights[unit]:+.2f}">{shown}</mark>'
+def _marked(explanation: Explanation, label: LabelExplanation, column: str, by: Method) -> str:
+    """A column's text, each word that moves the label marked."""
+    parts = []
+    for mark in marks(explanation, label, column, by):
+        shown = _safe(mark.text, lines=True)
+        if mark.share and shown:
+            kind = "" if mark.share > 0 else ' class="against"'
+            shown = f'<mark{kind} style="--much:{abs(mark.share) / 2:.2f}" title="{mark.weight:+.2f}">{shown}</mark>'
         parts.append(shown)
-        if left <= 0:
-            break
-    more = len(explanation.row.texts[column]) - _TEXT
+    more = len(explanation.row.texts[column]) - MOST_CHARACTERS
     return "".join(parts) + (f" ... and {more:,} more characters" if more > 0 else "")
 
 
 def _named(explanation: Explanation, word: Weight) -> str:
     """A word for a list; with its column where there are several."""
-    text = _cut(visible(word.word), _WORD)
+    text = cut(visible(word.word), _WORD)
     return text if len(explanation.row.texts) == 1 else f"{visible(word.unit.column)}: {text}"
 
 
@@ -186,7 +144,3 @@ def _safe(text: str, *, lines: bool = False) -> str:
     """Harmless in HTML; lines: line feeds and tabs stay."""
     kept = re.split("([\n\t])", text) if lines else [text]
     return "".join(part if lines and part in ("\n", "\t") else escape(visible(part)) for part in kept)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
-from serve.operations.explain import ExplainOptions, explain
+from serve.operations.explain import explain
 from serve.operations.explain_page import Explained, page, values
 from serve.operations.predict import record_of
 from serve.options import reading, scorer_options
@@ -16,6 +16,7 @@ from serve.reading.windows import read_windows
 from serve.scorer import Scorer, ScorerOptions
 from serve.writing.layout import require_columns
 from trainer.contract.errors import BadRow, InputError
+from trainer.contract.explaining.explain import ExplainOptions
 from trainer.contract.inputs import InputSpec
 from trainer.contract.system.files import atomic_file, refuse_existing
 from trainer.contract.text_files.records import Record

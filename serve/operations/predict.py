@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from serve.operations.explain import ExplainOptions, Explanation, explain
-from serve.operations.explain_page import Explained, label_lines, visible
+from serve.operations.explain import explain
+from serve.operations.explain_page import Explained, label_lines
 from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer, decided_names, most_likely
 from trainer.contract.errors import InputError
+from trainer.contract.explaining.explain import ExplainOptions, Explanation
+from trainer.contract.visible import visible
 
 # Characters of a text that are shown.
 _SHOWN = 100

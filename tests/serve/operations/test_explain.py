@@ -15,14 +15,17 @@ from click.testing import CliRunner, Result
 from export.bundle import Bundle
 from serve import Scorer
 from serve.cli import main
-from serve.operations.explain import ExplainOptions, Explanation, explain, local_model, log_odds
-from serve.operations.explain_page import Explained, lines, page, sentences, visible
+from serve.operations.explain import explain
+from serve.operations.explain_page import Explained, lines, page
 from serve.operations.predict import predict
-from serve.operations.words import MOST_UNITS, cut_row, split_words
 from tests.serve.helpers import write_csv
 from trainer.contract.errors import BadRow, ClassifactError, InputError
+from trainer.contract.explaining.explain import ExplainOptions, Explanation, local_model, log_odds
+from trainer.contract.explaining.telling import sentences
+from trainer.contract.explaining.words import MOST_UNITS, cut_row, split_words
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
+from trainer.contract.visible import visible
 
 TEXT = InputSpec(text=("text",))
 WORTH = {"prize": 3.0, "free": 1.5, "home": -2.0, "see": -0.5}

@@ -1,0 +1,18 @@
+"""Texts of strangers made harmless to look at."""
+
+import re
+
+# Controls move a terminal's cursor or turn the direction of a line; none of them is text.
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""A text whose control and bidi characters are spelled as harmless escapes: \\x1b, \\u202e."""
+    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many characters, its end marked where one was cut off."""
+    return text if len(text) <= most else text[: most - 3] + "..."
