@@ -147,7 +147,6 @@ def _ran(scorer: Scorer) -> dict[str, object]:
         "precision": scorer.session.precision,
         "provider": scorer.session.provider,
         "thresholds": scorer.thresholds,
-        "batches_halved": scorer.batches_halved,
     }
 
 

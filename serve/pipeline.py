@@ -101,6 +101,7 @@ def _counts(state: State) -> dict[str, object]:
         "tokens": state.tokens,
         "tokens_cut": state.tokens_cut,
         "tokens_cut_estimated": state.tokens_cut_estimated,
+        "batches_halved": state.batches_halved,
         "padding_share": round(1 - state.tokens / state.padded_tokens, 4) if state.padded_tokens else 0.0,
     }
 

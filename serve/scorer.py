@@ -12,7 +12,7 @@ from itertools import islice
 from operator import add
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,30 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from serve.reading.texts import Texts, read_texts
 from serve.scoring.batching import Encoding, Plan, plan
+from serve.scoring.decided import decided_names, finite_rows
 from serve.scoring.long_text import Prefix
 from serve.scoring.session import CPU, SessionOptions, open_sessions
 from serve.scoring.tables import rows_of, score_table
 from serve.scoring.thresholds import with_thresholds
 from serve.scoring.workers import Logits, Pending, Workers
 from trainer.contract.errors import BadRow, ClassifactError, InputError
-from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.labels import Scores
 from trainer.contract.system.machine import cpu_count
 
 T = TypeVar("T")
 # Rows that are planned together by the methods that take any number of texts.
 _WINDOW = 4096
+
+
+class Settings(TypedDict, total=False):
+    """What `Scorer.open` takes beside the bundle; the fields of `ScorerOptions` and `SessionOptions` of these names."""
+
+    precision: str
+    device: str
+    allow_cpu_fallback: bool
+    workers: int | None
+    batch_tokens: int | None
+    thresholds: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,25 +104,18 @@ class Scorer:
         self._plain = replace(spec, text=("text",), pair="pair" if spec.pair is not None else None)
 
     @classmethod
-    def open(
-        cls,
-        path: str | Path,
-        *,
-        precision: str = "auto",
-        device: str = "auto",
-        workers: int | None = None,
-        batch_tokens: int | None = None,
-        canary: bool = False,
-    ) -> "Scorer":
+    def open(cls, path: str | Path, *, canary: bool = False, **settings: Unpack[Settings]) -> "Scorer":
         """Open a bundle for scoring.
 
         precision: "auto" (int8 on a processor where the bundle has it), "fp32", "int8" or "fp16".
-        device: "auto", "cpu", "cuda", "cuda:1" or "cuda:0,1"; a device that the session does not get is an error.
+        device: "auto", "cpu", "cuda", "cuda:1" or "cuda:0,1"; a device that the session does not get is an error,
+            unless allow_cpu_fallback.
+        workers, batch_tokens: as in `ScorerOptions`.
+        thresholds: of some labels, in place of the bundle's; `with_thresholds` says how they decide.
         canary: score the bundle's golden rows first, as every job does; GateError where they score differently here.
+        Raises InputError for a setting that cannot be.
         """
-        session = SessionOptions(precision=precision, device=device)
-        options = ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens)
-        scorer = cls(Bundle.open(Path(path)), options)
+        scorer = cls(Bundle.open(Path(path)), _options(**settings))
         if canary:
             # The check needs a scorer, so it cannot be imported above.
             from serve.operations.check import check, require_passed
@@ -264,23 +269,15 @@ class Scorer:
             raise InputError("a row cannot be scored", where=f"row {row}", found=str(error)) from None
 
 
-def finite_rows(logits: Logits) -> NDArray[np.bool_]:
-    """Which rows of logits [N, C] are numbers, bool [N]: fp16 may overflow, and such a row has no label."""
-    return np.asarray(np.isfinite(logits).all(axis=1))
-
-
-def most_likely(probabilities: NDArray[np.float32], top_k: int | None) -> NDArray[np.int64]:
-    """The labels of each row's largest probabilities [N, C], largest first: ids [N, K], all where K is None or above C.
-
-    Of equal ones the bundle's order decides, so that two runs say the same.
-    """
-    return np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-
-
-def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
-    """The names of each row's labels: one for single-label, any number for multi-label."""
-    if labels.kind == "single":
-        yield from ([labels.names[row]] for row in scores.decisions.tolist())
-    else:
-        for row in scores.decisions.tolist():
-            yield [name for name, given in zip(labels.names, row, strict=True) if given]
+def _options(
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    allow_cpu_fallback: bool = False,
+    workers: int | None = None,
+    batch_tokens: int | None = None,
+    thresholds: Mapping[str, float] | None = None,
+) -> ScorerOptions:
+    """Settings to options. A misspelt one is Python's own TypeError."""
+    session = SessionOptions(precision=precision, device=device, allow_cpu_fallback=allow_cpu_fallback)
+    return ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens, thresholds=thresholds or {})

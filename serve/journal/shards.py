@@ -32,6 +32,7 @@ _SUMS = (
     "tokens_cut",
     "tokens_cut_estimated",
     "distinct_texts",
+    "batches_halved",
     "cpu_seconds",
 )
 

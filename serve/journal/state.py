@@ -32,6 +32,7 @@ class ScoredWindow:
     tokens_cut: int
     padded_tokens: int
     tokens_cut_estimated: int = 0
+    batches_halved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     cells: dict[str, int] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ class State:
     tokens_cut: int = 0
     tokens_cut_estimated: int = 0
     padded_tokens: int = 0
+    batches_halved: int = 0
     part: int = 0
     part_rows: int = 0
     rows_bytes: int = 0
@@ -84,6 +86,7 @@ class State:
             tokens_cut=self.tokens_cut + scored.tokens_cut,
             tokens_cut_estimated=self.tokens_cut_estimated + scored.tokens_cut_estimated,
             padded_tokens=self.padded_tokens + scored.padded_tokens,
+            batches_halved=self.batches_halved + scored.batches_halved,
             part_rows=self.part_rows + scored.read,
             rows_bytes=self.rows_bytes + len(scored.rows),
             errors_bytes=self.errors_bytes + len(scored.errors),

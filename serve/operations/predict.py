@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from serve.operations.explain import explain
 from serve.operations.explain_page import Explained, label_lines
 from serve.operations.explain_page import values as explanation_values
-from serve.scorer import Scorer, decided_names, most_likely
+from serve.scorer import Scorer
+from serve.scoring.decided import decided_names, most_likely
 from trainer.contract.errors import InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
 from trainer.contract.visible import visible

@@ -8,7 +8,8 @@ import numpy as np
 from serve.journal.state import ScoredWindow
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
-from serve.scorer import Scorer, finite_rows
+from serve.scorer import Scorer
+from serve.scoring.decided import finite_rows
 from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
 from serve.writing.layout import Layout, Misfit
@@ -175,4 +176,5 @@ def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected])
         tokens_cut=plan.tokens_cut,
         tokens_cut_estimated=plan.tokens_cut_estimated,
         padded_tokens=plan.padded_tokens,
+        batches_halved=begun.pending.halved,
     )

@@ -15,6 +15,8 @@ from serve.scoring.session import OutOfMemoryError, RunError, Session
 from trainer.contract.encoding import Ints, TextEncoder
 
 Logits = NDArray[np.float32]
+# A batch's logits, and how often it was cut in two for them.
+Scored = tuple[Logits, int]
 # Rows that an error names; the others are counted.
 _NAMED = 5
 
@@ -22,8 +24,9 @@ _NAMED = 5
 class Pending:
     """A window that the workers are busy with."""
 
-    def __init__(self, window: Plan, futures: list[Future[Logits]], labels: int) -> None:
+    def __init__(self, window: Plan, futures: list[Future[Scored]], labels: int) -> None:
         self.plan = window
+        self.halved = 0
         self._futures = futures
         self._labels = labels
 
@@ -31,12 +34,13 @@ class Pending:
         """Wait, then the logits of the window's rows in their order, float32 [N, C].
 
         name: what an error calls a row, by its place in the window. Raises RunError, with the rows of the batch, where
-        ONNX Runtime fails.
+        ONNX Runtime fails. `halved` counts the batches that were cut in two for it.
         """
-        logits = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32)
+        logits, self.halved = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32), 0
         for batch, future in zip(self.plan.batches, self._futures, strict=True):
             try:
-                logits[batch] = future.result()
+                logits[batch], halved = future.result()
+                self.halved += halved
             except RunError as error:
                 failed = batch if error.rows is None else error.rows
                 rows = np.flatnonzero(np.isin(self.plan.source, failed)).tolist()
@@ -90,31 +94,33 @@ class Workers:
         with self._lock:
             self._mine.session = next(sessions)
 
-    def _run(self, window: Plan, batch: Ints) -> Logits:
+    def _run(self, window: Plan, batch: Ints) -> Scored:
         session: Session = self._mine.session
         arrays = self._encoder.pad(window.encoded, batch)
         try:
             with self._places, self._counted():
-                return session.run(arrays)
+                return session.run(arrays), 0
         except OutOfMemoryError:
             # Leaving the handler frees what the failed run still held.
             pass
         with self._alone():
-            return self._in_halves(window, batch)
+            logits, halved = self._in_halves(window, batch)
+            # Nobody else counts meanwhile.
+            self.halved += halved
+            return logits, halved
 
-    def _in_halves(self, window: Plan, batch: Ints) -> Logits:
+    def _in_halves(self, window: Plan, batch: Ints) -> Scored:
         session: Session = self._mine.session
         try:
             with self._counted():
-                return session.run(self._encoder.pad(window.encoded, batch))
+                return session.run(self._encoder.pad(window.encoded, batch)), 0
         except OutOfMemoryError as error:
             if len(batch) == 1:
                 error.rows = batch
                 raise
-        # Only one thread at a time comes here.
-        self.halved += 1
         half = len(batch) // 2
-        return np.concatenate([self._in_halves(window, part) for part in (batch[:half], batch[half:])])
+        logits, cuts = zip(*(self._in_halves(window, part) for part in (batch[:half], batch[half:])), strict=True)
+        return np.concatenate(logits), 1 + sum(cuts)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serve.scorer import decided_names, most_likely
+from serve.scoring.decided import decided_names, most_likely
 from serve.writing.json_text import json_text
 from serve.writing.layout import Layout
 from serve.writing.text_out import Block, decided_probabilities

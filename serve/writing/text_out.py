@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from serve.scorer import decided_names, most_likely
+from serve.scoring.decided import decided_names, most_likely
 from serve.writing.json_text import cell_text, json_text
 from serve.writing.layout import Layout
 from trainer.contract.labels import LabelSpace, Scores

@@ -67,6 +67,18 @@ def test_what_is_no_text(single: Path, bad: object) -> None:
     assert "row 1" in str(error.value)
 
 
+def test_thresholds_in_python(multi: Path) -> None:
+    """`Scorer.open` takes thresholds and decides by them; a label that is none and a misspelt setting are told."""
+    with Scorer.open(multi, precision="fp32", thresholds={"spam": 0.52, "eggs": 0.1}) as scorer:
+        probabilities, labels = scorer.predict_proba(TEXTS), scorer.predict(TEXTS)
+    names = np.array(["ham", "spam", "eggs"])
+    assert labels == [names[row >= (0.5, 0.52, 0.1)].tolist() for row in probabilities]
+    with pytest.raises(InputError, match="did you mean 'spam'"):
+        Scorer.open(multi, thresholds={"spamm": 0.5})
+    with pytest.raises(TypeError, match="treshold"):
+        Scorer.open(multi, treshold=0.5)  # type: ignore[call-arg]
+
+
 def test_threads_share_a_scorer(single: Path) -> None:
     """Eight threads on one scorer get what one thread gets."""
     with Scorer.open(single, workers=2) as scorer:

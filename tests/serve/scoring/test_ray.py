@@ -4,6 +4,7 @@ import gzip
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
 from serve.writing.formats import make_format
 from serve.writing.layout import AddedColumns, make_layout
-from tests.serve.helpers import score
+from tests.serve.helpers import score, write_csv
 from trainer.contract.errors import InputError
 
 pytest.importorskip("ray")
@@ -59,6 +60,15 @@ def test_windows_travel_and_come_back_scored(single: Path, three_files: Path, tm
     errors = (tmp_path / "out.csv.errors.jsonl").read_bytes()
     assert b"".join(scored.errors for scored in found) == errors
     assert len(found) == 15 + 1 + 18
+
+
+def test_halved_batches_are_counted(single: Path, tmp_path: Path, fails: list[Any]) -> None:
+    """What an actor had to cut in two comes back with its windows, for the report."""
+    rows = write_csv(tmp_path / "in.csv", [f"prize {row}" for row in range(20)])
+    # Golden rows, which come first, begin differently.
+    fails.append(lambda ids: MemoryError() if len(ids) > 3 and (ids[:, 1] == ids[0, 1]).all() else None)
+    (answer,) = _answers(single, rows)[1:]
+    assert answer.scored.batches_halved > 0  # type: ignore[attr-defined]
 
 
 def test_a_machine_of_another_kind_is_refused(single: Path, three_files: Path) -> None:

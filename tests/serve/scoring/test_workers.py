@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serve import Scorer
-from serve.scoring import session as session_module
+from serve.journal.output import merge
 from serve.scoring.session import Session
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
@@ -19,33 +19,6 @@ from trainer.contract.encoding import Batch
 from trainer.contract.errors import ClassifactError
 
 TEXTS = list(dict.fromkeys(bundles.texts(120)))[:100]
-
-
-class _Failing:
-    """ONNX Runtime's session, which fails on some batches. fails: the last of them is asked before each run."""
-
-    def __init__(self, inner: Any, fails: list[Any]) -> None:
-        self._inner = inner
-        self._fails = fails
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def run(self, names: list[str], feed: dict[str, np.ndarray]) -> Any:
-        """Raise what `fails` gives, else run."""
-        error = self._fails[-1](feed["input_ids"])
-        if error is not None:
-            raise error
-        return self._inner.run(names, feed)
-
-
-@pytest.fixture
-def fails(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """A list; its last function is asked for the error of each run."""
-    functions: list[Any] = [lambda _: None]
-    create = session_module._create
-    monkeypatch.setattr(session_module, "_create", lambda *given: _Failing(create(*given), functions))
-    return functions
 
 
 # As ONNX Runtime 1.2x words them: the arena, C++, CUDA.
@@ -127,6 +100,21 @@ def test_a_job_names_file_and_line_and_can_be_resumed(single: Path, tmp_path: Pa
     fails.append(lambda _: None)
     score(single, rows, out=tmp_path / "out.csv", window=20, resume=True)
     assert read_csv(tmp_path / "out.csv") == read_csv(tmp_path / "expected.csv")
+
+
+def test_the_report_counts_the_halves_of_every_process(single: Path, tmp_path: Path, fails: list[Any]) -> None:
+    """A resumed job, and merged shares, report the batches that were halved before too."""
+    rows = write_csv(tmp_path / "in.csv", [*TEXTS, "prize"])
+    fails.append(lambda ids: MemoryError() if len(ids) > 3 else None)
+    whole = score(single, rows, out=tmp_path / "whole.csv", window=20)["batches_halved"]
+    fails.append(lambda ids: ValueError("no kernel") if ids.shape[1] == 3 else fails[-2](ids))
+    with pytest.raises(ClassifactError, match="cannot score"):
+        score(single, rows, out=tmp_path / "out.csv", window=20)
+    fails.pop()
+    assert score(single, rows, out=tmp_path / "out.csv", window=20, resume=True)["batches_halved"] == whole > 0
+    for share in (1, 2):
+        score(single, rows, out=tmp_path / "shared.csv", window=20, shard=(share, 2))
+    assert merge(tmp_path / "shared.csv")["batches_halved"] == whole
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited by Linux")
