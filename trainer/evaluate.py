@@ -23,6 +23,7 @@ from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
+from trainer.review.mismatches import told, write_mismatches
 from trainer.run_folder.folder import RECIPE
 
 
@@ -37,8 +38,8 @@ class MeasureJob:
 
 
 def measure(job: MeasureJob) -> dict[str, Any]:
-    """Write {split}_metrics.json (see split_metrics.schema.json) and {split}_predictions.jsonl into the run; gives the
-    figures.
+    """Write {split}_metrics.json (see split_metrics.schema.json), {split}_predictions.jsonl and the wrong rows
+    (`review/`) into the run; gives the figures.
 
     Opening the test split is recorded in test_opened.jsonl, once for each time: figures that were looked at many times
     and trained against are no longer test figures.
@@ -76,6 +77,7 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         "labels": list(space.names),
         "truncation": data.encoded.truncation(),
         "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
+        "mismatches": write_mismatches(job.run, job.split, rows, scores, space),
     }
     write_figures(job.run / f"{job.split}_metrics.json", result, checkpoint)
     return result
@@ -98,6 +100,7 @@ def table(result: dict[str, Any]) -> str:
             f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
         )
         lines += ["without them:", *_lines(known["metrics_without"])] if known["metrics_without"] else []
+    lines.append(told(result["mismatches"]))
     return "\n".join(lines)
 
 

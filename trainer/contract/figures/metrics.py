@@ -143,19 +143,23 @@ class Weighed:
         return {name: np.mean([each[name] for each in found], axis=0) for name in ("roc_auc", "average_precision")}
 
     def _loss(self) -> Floats:
-        tiny = np.finfo(np.float32).tiny
-        probabilities = self.scores.probabilities.astype(np.float64)
-        if self.space.kind == "single":
-            given = probabilities[np.arange(len(self.labels)), self.labels.astype(np.int64)]
-            each = -np.log(np.maximum(given, tiny))
-        else:
-            # A float32 that reads 1 stands for anything above 1 - 2**-25: no more is held against a wrong label.
-            low, high = np.maximum(probabilities, tiny), np.maximum(1 - probabilities, 2.0**-25)
-            each = -np.log(np.where(self.labels.astype(np.bool_), low, high)).mean(axis=1)
+        each = row_losses(self.scores.probabilities, self.labels, self.space)
         return np.asarray(
             (self.weights @ each.astype(self.weights.dtype)).astype(np.float64)
             / self.weights.sum(axis=1, dtype=np.float64)
         )
+
+
+def row_losses(probabilities: NDArray[np.float32], labels: Labels, space: LabelSpace) -> NDArray[np.float64]:
+    """The negative log-likelihood of each row's labels, [N]; for multi-label the mean over labels."""
+    tiny = np.finfo(np.float32).tiny
+    found = probabilities.astype(np.float64)
+    if space.kind == "single":
+        given = found[np.arange(len(labels)), labels.astype(np.int64)]
+        return np.asarray(-np.log(np.maximum(given, tiny)))
+    # A float32 that reads 1 stands for anything above 1 - 2**-25: no more is held against a wrong label.
+    low, high = np.maximum(found, tiny), np.maximum(1 - found, 2.0**-25)
+    return np.asarray(-np.log(np.where(labels.astype(np.bool_), low, high)).mean(axis=1))
 
 
 def per_class(scores: Scores, labels: Labels, space: LabelSpace) -> list[dict[str, float | int | str]]:
