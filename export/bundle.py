@@ -236,7 +236,7 @@ def golden_logits(rows: list[GoldenRow], precision: str | None = None) -> NDArra
 
 def write_manifest(folder: Path, manifest: ExportManifest) -> None:
     """Write manifest.json, the last file of a bundle."""
-    write_json(folder / MANIFEST, {"schema": SCHEMA, **asdict(manifest)})
+    write_json(folder / MANIFEST, {"schema": SCHEMA, **asdict(manifest), "contract": manifest.contract.plain()})
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -139,7 +139,7 @@ def _also_in_train(job: MeasureJob, rows: LabelledRows, scores: Scores, space: L
     """
     learnt = np.isin(rows.ids, also_in_train(job.run / "splits", job.split))
     count = int(learnt.sum())
-    others = Scores(probabilities=scores.probabilities[~learnt], decisions=scores.decisions[~learnt])
+    others = scores.take(~learnt)
     without = _figures(others, rows.labels[~learnt], space) if 0 < count < len(rows) else None
     return {"rows": count, "metrics_without": without}
 

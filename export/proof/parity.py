@@ -130,6 +130,7 @@ def _joined(first: Scores, second: Scores) -> Scores:
     return Scores(
         probabilities=np.concatenate([first.probabilities, second.probabilities]),
         decisions=np.concatenate([first.decisions, second.decisions]),
+        abstained=~np.concatenate([first.answered, second.answered]),
     )
 
 

@@ -13,7 +13,7 @@ from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
-from trainer.contract.labels import LabelSpace
+from trainer.contract.labels import Abstain, LabelSpace
 from trainer.contract.system.files import write_json
 
 SINGLE = LabelSpace(names=("ham", "spam"))
@@ -151,3 +151,19 @@ def test_take_keeps_rows_together() -> None:
     assert (taken.ids.tolist(), taken.pairs, taken.labels.tolist()) == ([3, 7], ["r", "p"], [1, 1])
     assert (taken.places, len(taken)) == (["c.csv:30", "a.csv:1"], 2)
     assert list(taken.label_names(SINGLE)) == [["spam"], ["spam"]]
+
+
+def test_decisions_are_replaced_and_nothing_else(checkpoint: Checkpoint) -> None:
+    """Other decisions are what opens next; the hashes of the files stay, so one that was changed is still found."""
+    before = json.loads((checkpoint.path / "contract.json").read_text())
+    assert not {"costs", "abstain"} & set(before["contract"]["labels"])
+    (checkpoint.path / "config.json").write_text("changed")
+    labels = replace(MULTI, temperature=1.5, thresholds=(0.1, 0.2, 0.3), abstain=Abstain(below=0.1 + 0.2))
+    decided = checkpoint.decide(labels)
+    assert Checkpoint.open(checkpoint.path) == decided
+    assert decided.contract.labels == labels
+    after = json.loads((checkpoint.path / "contract.json").read_text())
+    assert {**after, "contract": None} == {**before, "contract": None}
+    with pytest.raises(ArtifactError, match="was changed"):
+        decided.verify()
+    assert decided.decide(labels.undecided()).contract == checkpoint.contract

@@ -1,5 +1,6 @@
 """Names to ids and logits to decisions, held against torch and scipy."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 
 from trainer.contract.errors import InputError
-from trainer.contract.labels import LabelSpace
+from trainer.contract.labels import Abstain, LabelSpace
 
 NAMES = ("neutral", "joy", "anger")
 SINGLE = LabelSpace(names=NAMES)
@@ -174,3 +175,63 @@ def test_the_positive_label_is_the_second_unless_named(positive: str | None, exp
     """F1 of one class is that of the second name by default; with a single name it is that one."""
     assert LabelSpace(names=NAMES, positive=positive).positive_id == expected
     assert LabelSpace(names=("toxic",), kind="multi").positive_id == 0
+
+
+@pytest.mark.parametrize(
+    ("settings_", "match"),
+    [
+        ({"names": PAIR, "costs": ((0.0, 1.0),)}, "2 rows of 2"),
+        ({"names": PAIR, "costs": ((0.0, -1.0), (1.0, 0.0))}, "0 or more"),
+        ({"names": PAIR, "costs": ((0.0, 1.0), (1.0, 0.0)), "thresholds": (0.5, 0.5)}, "in place of thresholds"),
+        ({"names": PAIR, "costs": ((0.0, 1.0), (1.0, 0.0)), "kind": "multi"}, "single labels"),
+    ],
+)
+def test_costs_that_cannot_be_are_refused(settings_: dict[str, Any], match: str) -> None:
+    """Costs are a square of numbers of single labels, and nothing else decides beside them."""
+    with pytest.raises(ValueError, match=match):
+        LabelSpace(**settings_)
+
+
+def test_the_least_expected_cost_wins() -> None:
+    """A whole cost matrix decides as its definition says; equal costs decide as the largest probability does."""
+    costs = ((0.0, 1.0, 9.0), (2.0, 0.0, 1.0), (5.0, 1.0, 0.0))
+    scores = LabelSpace(names=NAMES, costs=costs).decode(logits())
+    for row, decided in zip(scores.probabilities.tolist(), scores.decisions.tolist(), strict=True):
+        expected = [sum(row[true] * costs[true][given] for true in range(3)) for given in range(3)]
+        assert expected[decided] == pytest.approx(min(expected))
+    even = LabelSpace(names=NAMES, costs=((0.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.0, 0.0))).decode(logits())
+    assert np.array_equal(even.decisions, SINGLE.decode(logits()).decisions)
+    assert not np.array_equal(scores.decisions, even.decisions)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_unsure_rows_are_not_answered_and_keep_all_else(kind: Literal["single", "multi"]) -> None:
+    """A row abstains exactly where its confidence is below the rule's; probabilities and decisions stay."""
+    plain = LabelSpace(names=NAMES, kind=kind)
+    every, some = plain.decode(logits()), replace(plain, abstain=Abstain(below=0.9)).decode(logits())
+    assert every.abstained is None
+    assert every.answered.all()
+    assert np.array_equal(some.probabilities, every.probabilities)
+    assert np.array_equal(some.decisions, every.decisions)
+    if kind == "single":
+        sure = every.probabilities.max(axis=1).astype(np.float64)
+    else:
+        sure = np.array([min(max(p, 1 - p) for p in row) for row in every.probabilities.astype(float).tolist()])
+    assert np.array_equal(some.answered, sure >= 0.9)
+    assert 0 < some.answered.mean() < 1
+    assert some.agreement(every) == some.answered.mean()
+
+
+def test_a_confidence_is_that_of_the_decision() -> None:
+    """A label that wins by its low threshold is as sure as its own probability, not as the largest one."""
+    scores = LabelSpace(names=PAIR, thresholds=(0.8, 0.2)).decode(np.log(np.array([[0.7, 0.3]], dtype=np.float32)))
+    assert (scores.decisions.tolist(), scores.confidence.tolist()) == ([1], [pytest.approx(0.3)])
+
+
+@pytest.mark.parametrize(
+    "settings_", [{"below": 1.5}, {"below": float("nan")}, {"below": 0.5, "error": 0.02}, {"below": 0.5, "level": 0.9}]
+)
+def test_a_rule_to_abstain_that_cannot_be_is_refused(settings_: dict[str, float]) -> None:
+    """A confidence lies from 0 to 1, and a bound on the error is nothing without its confidence."""
+    with pytest.raises(ValueError, match=r"below|belong together"):
+        Abstain(**settings_)

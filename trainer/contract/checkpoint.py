@@ -4,7 +4,7 @@ checkpoints/NAME/  model.safetensors config.json tokenizer.json tokenizer_config
 golden.json contract.json        golden.json: logits of some rows where it was trained (see golden.py)
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,10 @@ class Contract:
     labels: LabelSpace
     input: InputSpec
     encoding: EncodingPolicy
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON-like values."""
+        return {**asdict(self), "labels": self.labels.plain()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,18 @@ class Checkpoint:
         content = asdict(self)
         del content["path"]
         hashes = {name: sha256(self.path / name) for name in (*FILES, GOLDEN) if (self.path / name).is_file()}
+        content["contract"] = self.contract.plain()
         write_json(self.path / "contract.json", {"schema": SCHEMA, **content, "sha256": hashes})
+
+    def decide(self, labels: LabelSpace) -> "Checkpoint":
+        """The same checkpoint with other decisions, written over its contract.json, which is replaced as a whole.
+
+        The hashes of the other files stay as they were saved, so what was changed since is still found.
+        """
+        contract = replace(self.contract, labels=labels)
+        path = self.path / "contract.json"
+        write_json(path, {**read_json(path), "contract": contract.plain()})
+        return replace(self, contract=contract)
 
     def verify(self) -> None:
         """Compare every file with the hash it was saved with.

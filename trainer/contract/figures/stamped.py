@@ -1,7 +1,6 @@
 """Files of figures: each says which weights, and which decisions, it was measured on, and is refused beside others."""
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,9 @@ from trainer.contract.system.files import json_bytes, read_json, sha256, write_j
 
 def measured_on(checkpoint: Checkpoint) -> dict[str, str]:
     """What figures of a checkpoint depend on. weights: SHA-256 of model.safetensors; contract: of the labels with their
-    thresholds and temperature, the columns, and the truncation.
+    thresholds, temperature and abstaining, the columns, and the truncation.
     """
-    contract = hashlib.sha256(json_bytes(asdict(checkpoint.contract))).hexdigest()
+    contract = hashlib.sha256(json_bytes(checkpoint.contract.plain())).hexdigest()
     return {"weights": weights(checkpoint), "contract": contract}
 
 
