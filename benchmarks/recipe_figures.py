@@ -43,7 +43,7 @@ def measured(given: argparse.Namespace, seed: int) -> dict[str, float]:
         subprocess.run([*launch, "--config", str(given.recipe), "--out", str(run), "--resume", *settings], check=True)
         subprocess.run([sys.executable, "-m", "trainer", "evaluate", str(run)], check=True, stdout=subprocess.DEVNULL)
     result = read_figures(run / "test_metrics.json", Checkpoint.best(run))
-    figure: dict[str, float] = result["metrics"][given.metric]
+    figure: dict[str, float] = result["intervals"][given.metric]
     interval = f"95 % interval {figure['low']:.4f} to {figure['high']:.4f}"
     seconds = time.monotonic() - started
     print(

@@ -1,7 +1,7 @@
 """Measure a split with the best checkpoint of a run: every metric with an interval, each class, each prediction."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -11,20 +11,23 @@ from accelerate import Accelerator
 from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.figures.constant import REMEDY, Constant
-from trainer.contract.figures.metrics import METRICS, Labels, allowed, confusion, per_class, shown
-from trainer.contract.figures.resample import intervals
+from trainer.contract.figures.constant import REMEDY
+from trainer.contract.figures.metrics import shown
 from trainer.contract.figures.stamped import weights, write_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import atomic_file, json_line, sha256
-from trainer.data.splits import also_in_train, open_split
+from trainer.data.splits import open_split
+from trainer.evaluation.collect import OPENED, Subject, collect
+from trainer.evaluation.measured import Measured
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.review.mismatches import told, write_mismatches
 from trainer.run_folder.folder import RECIPE
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,31 +56,30 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     if job.split == "test":
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
-    data, scores = _score(checkpoint, classifier, rows, job.tokens or load(job.run / RECIPE).stages[-1].batch.tokens)
+    recipe = load(job.run / RECIPE)
+    data, scores = _score(checkpoint, classifier, rows, job.tokens or recipe.stages[-1].batch.tokens)
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
-    constant = Constant.of(rows.labels, space, checkpoint.metric)
-    figures = _figures(scores, rows.labels, space)
+    subject = Subject(
+        run=job.run,
+        split=job.split,
+        checkpoint=checkpoint,
+        recipe=recipe,
+        rows=rows,
+        measured=Measured(scores=scores, labels=rows.labels, space=space),
+    )
     result = {
+        "schema": SCHEMA,
         "split": job.split,
         "checkpoint": checkpoint.path.name,
         "golden": golden,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
-        "metric": checkpoint.metric,
-        "metrics": figures,
-        "constant": {
-            **asdict(constant),
-            "beaten": constant.beaten_by({name: figure["value"] for name, figure in figures.items()}),
-        },
-        "also_in_train": _also_in_train(job, rows, scores, space),
-        "per_class": per_class(scores, rows.labels, space),
-        "confusion": confusion(scores, rows.labels, space).tolist(),
-        "labels": list(space.names),
         "truncation": data.encoded.truncation(),
         "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
         "mismatches": write_mismatches(job.run, job.split, rows, scores, space),
+        **collect(subject),
     }
     write_figures(job.run / f"{job.split}_metrics.json", result, checkpoint)
     return result
@@ -90,7 +92,7 @@ def table(result: dict[str, Any]) -> str:
         f"{result['rows']} {result['split']} rows, {result['rows_per_second']:.0f} rows/s, "
         f"checkpoint {result['checkpoint']}",
         result["golden"],
-        *_lines(result["metrics"]),
+        *_lines(result["intervals"]),
     ]
     if not result["constant"]["beaten"]:
         lines.append(f"the model has learnt nothing: one answer for all rows is as good; {REMEDY}")
@@ -127,30 +129,13 @@ def _score(
     return data, checkpoint.contract.labels.decode(predictor.logits(data))
 
 
-def _figures(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, dict[str, float]]:
-    """Each metric with its 95 % interval."""
-    names = [name for name in METRICS if allowed(name, space)]
-    return {name: asdict(interval) for name, interval in intervals(names, scores, labels, space).items()}
-
-
-def _also_in_train(job: MeasureJob, rows: LabelledRows, scores: Scores, space: LabelSpace) -> dict[str, Any]:
-    """How many rows the model has learnt word by word, and the figures without them; None where none is left or all
-    are.
-    """
-    learnt = np.isin(rows.ids, also_in_train(job.run / "splits", job.split))
-    count = int(learnt.sum())
-    others = scores.take(~learnt)
-    without = _figures(others, rows.labels[~learnt], space) if 0 < count < len(rows) else None
-    return {"rows": count, "metrics_without": without}
-
-
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "checkpoint": checkpoint.path.name,
         "weights": weights(checkpoint),
     }
-    with (run / "test_opened.jsonl").open("a", encoding="utf-8") as file:
+    with (run / OPENED).open("a", encoding="utf-8") as file:
         file.write(json_line(line) + "\n")
 
 

@@ -9,7 +9,7 @@ def main(run: Path, bundle: Path, scores: Path) -> None:
     """Print the test figures, the parity of each file, the speed, and where everything lies."""
     test = read(run / "test_metrics.json")
     report = read(Path(f"{scores}.report.json"))
-    f1 = test["metrics"]["f1"]
+    f1 = test["intervals"]["f1"]
     interval = f"95 % interval {f1['low']:.3f} to {f1['high']:.3f}"
     print(f"\nF1 of spam     {f1['value']:.3f} ({interval}) on {test['rows']} test rows")
     for precision, graph in read(bundle / "manifest.json")["graphs"].items():

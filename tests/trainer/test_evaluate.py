@@ -58,7 +58,8 @@ def test_figures_are_those_of_the_predictions(run: Path) -> None:
         pos_label="spam",
         average="binary",
     )
-    f1 = figures["metrics"]["f1"]
+    f1 = figures["intervals"]["f1"]
+    assert figures["metrics"]["f1"] == f1["value"]
     assert f1["value"] == pytest.approx(expected)
     assert f1["low"] <= f1["value"] <= f1["high"]
     assert len(predictions) == figures["rows"] == 24
@@ -69,7 +70,7 @@ def test_validation_measured_again_agrees_with_the_run(run: Path) -> None:
     """`evaluate --split validation` finds the value that made the checkpoint the best (both in fp32 here)."""
     found = measure(MeasureJob(run=run, split="validation"))["metrics"]
     written = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["validation"]
-    assert {name: figure["value"] for name, figure in found.items()} == pytest.approx(written, abs=1e-5)
+    assert {name: found[name] for name in written} == pytest.approx(written, abs=1e-5)
 
 
 def test_a_changed_checkpoint_is_not_measured(run: Path) -> None:

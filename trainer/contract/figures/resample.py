@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.contract.figures.metrics import Floats, Labels, Weighed, compute
 from trainer.contract.labels import LabelSpace, Scores
 
+Units = NDArray[np.int64]
 ROUNDS = 1000
 # Row counts held at a time: 32 MB.
 _AT_ONCE = 8_000_000
@@ -35,14 +37,20 @@ class Interval:
         return cls(value=value, low=float(low), high=float(high))
 
 
-def resamples(rows: int, rounds: int = ROUNDS, seed: int = 0) -> Iterator[Floats]:
-    """How often each of `rows` rows is drawn, [R, rows], some rounds at a time. The same seed draws the same rows."""
+def resamples(rows: int, rounds: int = ROUNDS, seed: int = 0, units: Units | None = None) -> Iterator[Floats]:
+    """How often each of `rows` rows is drawn, [R, rows], some rounds at a time. The same seed draws the same rows.
+
+    units: a number for what each row is drawn with, 0 to the largest: rows of one author, say, come together or not at
+    all (the cluster bootstrap; Davison and Hinkley 1997, section 3.8). A resample then has another number of rows.
+    """
     generator = np.random.default_rng(seed)
     dtype = np.float32 if rows < _EXACT else np.float64
+    size = rows if units is None else int(units.max(initial=-1)) + 1
     for start in range(0, rounds, max(1, _AT_ONCE // max(1, rows))):
         count = min(max(1, _AT_ONCE // max(1, rows)), rounds - start)
-        drawn = (generator.integers(0, max(1, rows), rows) for _ in range(count))
-        yield np.array([np.bincount(each, minlength=rows) for each in drawn], dtype=dtype)
+        drawn = (generator.integers(0, max(1, size), size) for _ in range(count))
+        times: Floats = np.array([np.bincount(each, minlength=size) for each in drawn], dtype=dtype)
+        yield times if units is None else np.take(times, units, axis=1)
 
 
 def resampled(
