@@ -24,7 +24,7 @@ from trainer.contract.system.files import read_json, sha256, write_json
 from trainer.contract.system.machine import cpu_flags
 
 SCHEMA = 2
-MANIFEST, GOLDEN = "manifest.json", "golden.jsonl"
+MANIFEST, GOLDEN, REFERENCE = "manifest.json", "golden.jsonl", "reference.json"
 Precision = Literal["fp32", "int8", "fp16"]
 # The most that a golden logit may move on another machine, as a share of the largest: a fifth of what halving does.
 GOLDEN_CAP = 0.1

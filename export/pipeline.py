@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.bundle import ExportManifest, hash_files, write_manifest
+from export.bundle import REFERENCE, ExportManifest, hash_files, write_manifest
 from export.card import write_card
 from export.exporters.choose import AUTO, check_family, choose_exporter
 from export.fp16 import packing
@@ -123,7 +123,7 @@ def export(job: ExportJob) -> ExportManifest:
         )
         graphs = write_graphs(graph_job, source, measure, folder)
         _write_config(source, folder)
-        write_reference(folder / "reference.json", sample, truth.scores, contract.labels)
+        write_reference(folder / REFERENCE, sample, truth.scores, contract.labels)
         manifest = ExportManifest(
             name=source.name,
             model_type=family,

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -79,6 +80,7 @@ def main() -> None:
     metavar="N|P%",
     help="End the job where more rows are rejected. Default: more than 100 and more than 10 % of those read.",
 )
+@click.option("--drift-report", type=click.Path(path_type=Path), help="Write how the rows differ from training here.")
 @click.option("--strict", is_flag=True, help="Exit 3 where a row or a cell was rejected; the output is kept.")
 @click.option(
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
@@ -104,7 +106,12 @@ def score(**options: Any) -> None:
     then come prediction and confidence. Rows that cannot be scored go to OUT.errors.jsonl with their line and reason.
     """
     from serve.job import run
+    from serve.operations import drift
     from serve.writing.rejects import told_rejects
+
+    beside = options.pop("drift_report")
+    if beside is not None:
+        drift.require_possible(beside, options["bundle"], resume=options["resume"])
 
     if options["dry_run"]:
         _forecast(options)
@@ -115,25 +122,35 @@ def score(**options: Any) -> None:
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
-        print_result({name: value for name, value in report.items() if name != "job"})
+        print(drift.sentence(report))
+        print_result(drift.short(report))
+    if beside is not None:
+        drift.write(beside, report)
     if options["strict"] and rejected:
         raise GateError(f"done, with rejects{rejected}", do="mend the input, or leave --strict out")
 
 
 @main.command(context_settings=HELP)
 @click.argument("out")
+@click.option("--drift-report", type=click.Path(path_type=Path), help="Write how the rows differ from training here.")
 @show_errors
-def merge(out: str) -> None:
+def merge(out: str, drift_report: Path | None) -> None:
     """Join the shards of OUT into OUT.
 
     OUT.shard-1-of-N to -N-of-N become the bytes that one undivided job would have written.
     At a URL the shares' parts are one set already, and it is checked to be whole.
     """
     from serve.journal.output import merge as run_merge
+    from serve.operations import drift
 
+    if drift_report is not None:
+        drift.require_possible(drift_report, None, resume=False)
     report = run_merge(out)
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
-    print_result({name: value for name, value in report.items() if name != "job"})
+    print(drift.sentence(report))
+    print_result(drift.short(report))
+    if drift_report is not None:
+        drift.write(drift_report, report)
 
 
 def _forecast(options: dict[str, Any]) -> None:

@@ -38,7 +38,7 @@ from trainer.contract.system.files import sha256
 # model on two cores, of which tuning takes a few per cent.
 LONG_BYTES = 100 * 2**20
 # What parts and journals mean. A job that another layout began is not gone on with.
-JOURNAL_LAYOUT = 2
+JOURNAL_LAYOUT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                     figures = pipeline.run()
                 progress.tell("making the output whole", after=LONG_SECONDS)
                 about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
-                sink.seal({**about, **figures, **_ran(scorer), "job": identity})
+                sink.seal({**about, **figures, **_ran(scorer), "drift": stage.drift(sink.state), "job": identity})
             return sink.publish()
 
 

@@ -17,7 +17,17 @@ GROUPS = {
         "limit",
         "shard",
     ),
-    "What to write": ("out", "out_format", "keep", "thresholds", "probabilities", "top_k", "prefix", "part_rows"),
+    "What to write": (
+        "out",
+        "out_format",
+        "keep",
+        "thresholds",
+        "probabilities",
+        "top_k",
+        "prefix",
+        "part_rows",
+        "drift_report",
+    ),
     "How to run": (
         "precision",
         "device",

@@ -18,6 +18,7 @@ from serve.journal.state import ScoredWindow
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.figures.drift import merged
 from trainer.contract.system.files import atomic_file, read_json, refuse_existing, sha256, write_json
 
 _FRAME = struct.Struct("<QQ")
@@ -154,6 +155,7 @@ def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "bundle": reports[0]["bundle"],
         "status": "done with rejects" if sums["rows_rejected"] or sums["cells_left_out"] else "done",
         **sums,
+        "drift": merged([report["drift"] for report in reports]),
     }
 
 

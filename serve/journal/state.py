@@ -35,6 +35,8 @@ class ScoredWindow:
     batches_halved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
     cells: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, list[int]] = field(default_factory=dict)
+    """Scored rows in bins, by figure (see `Reference.count`); none where the bundle has no reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,7 @@ class State:
     tokens_cut_estimated: int = 0
     padded_tokens: int = 0
     batches_halved: int = 0
+    seen: dict[str, list[int]] = field(default_factory=dict)
     part: int = 0
     part_rows: int = 0
     rows_bytes: int = 0
@@ -87,6 +90,7 @@ class State:
             tokens_cut_estimated=self.tokens_cut_estimated + scored.tokens_cut_estimated,
             padded_tokens=self.padded_tokens + scored.padded_tokens,
             batches_halved=self.batches_halved + scored.batches_halved,
+            seen=_summed(self.seen, scored.seen),
             part_rows=self.part_rows + scored.read,
             rows_bytes=self.rows_bytes + len(scored.rows),
             errors_bytes=self.errors_bytes + len(scored.errors),
@@ -119,6 +123,13 @@ class Target:
     def report(self) -> Path:
         """The report beside the output."""
         return self.out.with_name(f"{self.out.name}.report.json")
+
+
+def _summed(before: Mapping[str, list[int]], more: Mapping[str, list[int]]) -> dict[str, list[int]]:
+    return {
+        name: [a + b for a, b in zip(before.get(name, [0] * len(counts)), counts, strict=True)]
+        for name, counts in more.items()
+    }
 
 
 def work_folder(out: Path) -> Path:

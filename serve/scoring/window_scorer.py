@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from serve.journal.state import ScoredWindow
+from export.bundle import REFERENCE
+from serve.journal.state import ScoredWindow, State
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
 from serve.scorer import Scorer
@@ -16,7 +20,10 @@ from serve.writing.layout import Layout, Misfit
 from serve.writing.rejects import Rejected, counted, shown_bytes
 from serve.writing.text_out import Block, Format
 from trainer.contract.errors import BadRow
+from trainer.contract.figures.drift import judged
+from trainer.contract.figures.reference import Reference
 from trainer.contract.inputs import InputSpec
+from trainer.contract.labels import Scores
 from trainer.contract.text_files.records import Record
 
 
@@ -80,11 +87,35 @@ class WindowScorer:
             told = sorted([*rejected, *begun.cells], key=lambda item: item.record.line)
             kept = [row for row, good in zip(begun.kept, sound.tolist(), strict=True) if good]
             block = self._block(begun.window, kept, logits[sound])
+            seen = self._seen(begun.pending, sound, block.scores)
             if self.nulls and rejected:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in told)
-        return _counted(begun, rows, errors, rejected)
+        return replace(_counted(begun, rows, errors, rejected), seen=seen)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """What the scored rows are compared with; None where the bundle's manifest names no such file."""
+        bundle = self.scorer.bundle
+        known = REFERENCE in bundle.manifest.files
+        return Reference.open(bundle.path / REFERENCE, bundle.contract.labels) if known else None
+
+    def drift(self, state: State) -> dict[str, Any] | None:
+        """What the report says of the rows scored so far; None without a reference."""
+        if self.reference is None:
+            return None
+        # Under other thresholds than the reference's, labels tell of those.
+        labels = not self.scorer.thresholds
+        figures = self.reference.figures(state.seen, self.scorer.labels, labels=labels) if state.seen else {}
+        return judged(figures, state.scored, self.reference.rows)
+
+    def _seen(self, pending: Pending, sound: NDArray[np.bool_], scores: Scores) -> dict[str, list[int]]:
+        """The scored rows of a window in the reference's bins."""
+        if self.reference is None:
+            return {}
+        plan = pending.plan
+        return self.reference.count(plan.encoded, plan.source[sound], scores, self.scorer.encoder.unknown_id)
 
     @staticmethod
     def _place(begun: Begun) -> Callable[[int], str]:

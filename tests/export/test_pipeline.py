@@ -25,6 +25,7 @@ from export.passes import choose as optimize
 from export.pipeline import ExportJob, export
 from export.trained_run import Source
 from tests.export.runs import contract, make_run
+from trainer.contract.figures.reference import Reference
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -99,6 +100,8 @@ def test_reference_distribution(bundle: Path) -> None:
         assert sum(reference[name]["shares"]) == pytest.approx(1)
         assert len(reference[name]["edges"]) == len(reference[name]["shares"]) + 1
     assert 0 < reference["rows_cut"] < 1
+    assert 0 <= reference["unknown_tokens"] <= reference["unknown_rows"] <= 1
+    Reference.open(bundle / "reference.json", Bundle.open(bundle).contract.labels)
 
 
 def break_weights(graph: onnx.ModelProto) -> onnx.ModelProto:

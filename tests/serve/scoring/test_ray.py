@@ -10,7 +10,7 @@ import pytest
 
 from export.bundle import Bundle
 from serve.job import prove
-from serve.journal.state import ScoredWindow
+from serve.journal.state import ScoredWindow, State
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
 from serve.scorer import Scorer, ScorerOptions
@@ -18,7 +18,9 @@ from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
 from serve.writing.formats import make_format
 from serve.writing.layout import AddedColumns, make_layout
+from tests.serve.bundles import texts
 from tests.serve.helpers import score, write_csv
+from tests.serve.test_drift import with_reference
 from trainer.contract.errors import InputError
 
 pytest.importorskip("ray")
@@ -60,6 +62,19 @@ def test_windows_travel_and_come_back_scored(single: Path, three_files: Path, tm
     errors = (tmp_path / "out.csv.errors.jsonl").read_bytes()
     assert b"".join(scored.errors for scored in found) == errors
     assert len(found) == 15 + 1 + 18
+
+
+def test_windows_bring_their_counts_for_drift(single: Path, tmp_path: Path) -> None:
+    """Summed over an actor's windows, rows in bins are those of a local job; without a reference there are none."""
+    bundle, rows = with_reference(single, tmp_path / "bundle"), write_csv(tmp_path / "in.csv", texts(200))
+    local = score(bundle, rows, out=tmp_path / "out.csv", precision="int8", window=64)["drift"]
+    state = State()
+    for answer in _answers(bundle, rows)[1:]:
+        state = state.after(answer.scored)  # type: ignore[attr-defined]
+    assert {name: state.seen[name] for name in local["figures"]} == {
+        name: figure["counts"] for name, figure in local["figures"].items()
+    }
+    assert _answers(single, rows)[1].scored.seen == {}  # type: ignore[attr-defined]
 
 
 def test_halved_batches_are_counted(single: Path, tmp_path: Path, fails: list[Any]) -> None:

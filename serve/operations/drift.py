@@ -1,0 +1,40 @@
+"""What scoring says of drift: a sentence on the screen, and a file of its own for those who watch over jobs."""
+
+from pathlib import Path
+from typing import Any
+
+from export.bundle import REFERENCE
+from trainer.contract.errors import InputError
+from trainer.contract.system.files import refuse_existing, write_json
+
+NO_REFERENCE = f"drift is not judged: the bundle has no {REFERENCE}; export again"
+# What of a job's report says which rows drift is told of.
+_ABOUT = ("version", "started", "ended", "bundle", "out", "rows_read", "rows_scored", "rows_rejected", "rows_cut")
+
+
+def require_possible(path: Path, bundle: Path | None, *, resume: bool) -> None:
+    """Raise InputError where a file of drift could not be written: before a job, not after hours of it."""
+    if not resume:
+        refuse_existing(path)
+    if not path.absolute().parent.is_dir():
+        raise InputError("the folder of --drift-report is missing", where=path, do="make it first")
+    if bundle is not None and not (bundle / REFERENCE).is_file():
+        raise InputError("there is nothing to compare with", where=bundle / REFERENCE, do="export the bundle again")
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Write what a job's report says of drift, and of which rows, as JSON."""
+    write_json(path, {**{name: report[name] for name in _ABOUT}, "drift": report["drift"]})
+
+
+def sentence(report: dict[str, Any]) -> str:
+    """What a job's report says of drift, for a person."""
+    found: str = NO_REFERENCE if report["drift"] is None else report["drift"]["sentence"]
+    return found
+
+
+def short(report: dict[str, Any]) -> dict[str, Any]:
+    """A report without what is long: the last line on a screen."""
+    drift = report["drift"]
+    told = None if drift is None else {name: drift[name] for name in ("found", "sentence")}
+    return {**{name: value for name, value in report.items() if name != "job"}, "drift": told}
