@@ -1,6 +1,7 @@
 """Arrow columns as values that JSON and CSV can hold, at any depth: times and decimals as text, bytes as base64."""
 
 import base64
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,7 +32,69 @@ class Undecodable:
 
     def __init__(self, data: bytes) -> None:
         self.escaped = data.decode("utf-8", "classifact-escape")
-        self.shown = data.decode("utf-8", "backslashreplace")
+        self.shown = Shown(data.decode("utf-8", "backslashreplace"))
+
+
+class Shown(str):
+    """A text in which bytes that are no text are spelled as escapes: another one than the file holds."""
+
+    __slots__ = ()
+
+
+def changed_cells(table: pa.Table, *, json: bool) -> Iterator[tuple[int, str, str]]:
+    """Cells that are text or JSON otherwise than they are here: row, column, and not_json or invalid_encoding.
+
+    json: whether rows are written as JSON; in a table only what is nested is.
+    """
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        # Looking at arrays is cheap, and hardly any column has such a cell.
+        if any(map(_is_suspect, column.chunks)):
+            for row, value in enumerate(_column(column)):
+                if _holds(value, Shown):
+                    yield row, name, "invalid_encoding"
+                elif _holds(value, float) and (json or isinstance(value, list | dict)):
+                    yield row, name, "not_json"
+
+
+def _is_suspect(array: Any) -> bool:
+    """Whether a float is infinite or a text is none, at any depth; a value under a null counts too."""
+    for leaf in _leaves(array):
+        if pa.types.is_floating(leaf.type) and np.isinf(leaf.to_numpy(zero_copy_only=False)).any():
+            return True
+        if pa.types.is_string(leaf.type) or pa.types.is_large_string(leaf.type):
+            try:
+                leaf.validate(full=True)
+            except pa.ArrowInvalid:
+                return True
+    return False
+
+
+def _leaves(array: Any) -> Iterator[Any]:
+    """The arrays that hold a nested array's values; of any other array itself."""
+    kind, parts = array.type, []
+    if pa.types.is_dictionary(kind):
+        parts = [array.dictionary]
+    elif isinstance(kind, pa.BaseExtensionType):
+        parts = [array.storage]
+    elif pa.types.is_struct(kind):
+        parts = array.flatten()
+    elif pa.types.is_map(kind):
+        parts = [array.keys, array.items]
+    elif pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        parts = [array.values]
+    if not parts:
+        yield array
+    for part in parts:
+        yield from _leaves(part)
+
+
+def _holds(value: object, kind: type) -> bool:
+    """Whether a value is, or holds, an escaped text (`Shown`) or an infinite number (float)."""
+    if isinstance(value, dict):
+        return any(_holds(item, kind) for item in value.values())
+    if isinstance(value, list):
+        return any(_holds(item, kind) for item in value)
+    return isinstance(value, kind) and (not isinstance(value, float) or math.isinf(value))
 
 
 def _text(data: bytes) -> object:

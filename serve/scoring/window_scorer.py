@@ -1,9 +1,9 @@
 """One window from records to the bytes of its rows: the same on every engine, and a function of the window alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,8 @@ from serve.scorer import Scorer
 from serve.scoring.decided import finite_rows
 from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
-from serve.writing.layout import Layout, Misfit
+from serve.writing.cells import CHANGED, Misfit
+from serve.writing.layout import Layout
 from serve.writing.rejects import Rejected, counted, shown_bytes
 from serve.writing.text_out import Block, Format
 from trainer.contract.errors import BadRow
@@ -25,6 +26,9 @@ from trainer.contract.figures.reference import Reference
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import Scores
 from trainer.contract.text_files.records import Record
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +141,13 @@ class WindowScorer:
     def _fit(self, window: Window, sound: list[Record], kept: set[int]) -> tuple[list[Record], list[Rejected]]:
         """The records as they are written, and the cells that are left out of rows that are scored."""
         if window.table is not None:
-            return window.records, []
+            return window.records, list(self._changed(window, window.table, kept))
         fitted, cells = list[Record](), list[Rejected]()
         for row, (given, record) in enumerate(zip(window.records, sound, strict=True)):
             values, misfits = self.layout.fit(record.values or _shown(record.cells) or {})
             if record is not given:
                 misfits = misfits + [
-                    Misfit(column=name, reason=given.reason, detail="bytes that are no text are written as escapes")
+                    Misfit(column=name, reason=given.reason, detail=CHANGED[given.reason])
                     for name, value in (given.cells or {}).items()
                     if value != (record.values or {})[name]
                 ]
@@ -154,6 +158,18 @@ class WindowScorer:
                 ]
             fitted.append(record if values is record.values else replace(record, values=values))
         return fitted, cells
+
+    def _changed(self, window: Window, table: "pa.Table", kept: set[int]) -> Iterator[Rejected]:
+        """Cells of Parquet that are another value as text or as JSON."""
+        if self.layout.schema is not None:
+            # Parquet to Parquet keeps every value.
+            return
+        from serve.reading.plain_values import changed_cells
+
+        written = table if self.layout.columns is None else table.select(self.layout.written)
+        for row, column, reason in changed_cells(written, json=self.layout.json):
+            if row in kept:
+                yield Rejected(record=window.records[row], reason=reason, detail=CHANGED[reason], column=column)
 
 
 def _without_bytes(record: Record, spec: InputSpec) -> Record:

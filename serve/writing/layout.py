@@ -1,15 +1,14 @@
 """The columns of a job's output: those of the input, then ours; and whether a row fits them."""
 
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from serve.reading.columns import Columns, Kinds, declared_columns, is_float, json_kinds, row_columns
+from serve.reading.columns import Columns, Kinds, declared_columns, json_kinds, row_columns
 from serve.reading.sources import Source
 from serve.reading.windows import Window
+from serve.writing.cells import Misfit, misfit, not_json
 from serve.writing.json_text import json_text
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.inputs import InputSpec
@@ -18,9 +17,7 @@ from trainer.contract.labels import LabelSpace
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _UNKNOWN = "the column was not in the rows the job began with; score to .jsonl"
-_NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +59,6 @@ class AddedColumns:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Misfit:
-    """A cell that does not fit the output, and is left empty there: a column that is not read costs no row."""
-
-    column: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Layout:
     """What an output's rows hold.
 
@@ -86,6 +74,8 @@ class Layout:
     scores: AddedColumns
     rest: str | None = None
     keep: bool = False
+    json: bool = False
+    """Whether rows are written as JSON; in a table only what is inside of a cell is."""
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -98,12 +88,12 @@ class Layout:
         """
         found, late = list[Misfit](), dict[str, object]()
         for name, value in values.items():
-            if self.columns is None:
-                problem = self._clash(name) or _not_json(name, value)
+            if self.json:
+                problem = None if self._is_dropped(name) else self._clash(name) or not_json(name, value)
             elif name in self.kinds:
-                problem = _misfit(name, value, self.kinds[name])
+                problem = misfit(name, value, self.kinds[name])
             else:
-                problem = None
+                problem = not_json(name, value) if self.rest else None
                 late[name] = value
             if problem:
                 found.append(problem)
@@ -112,10 +102,14 @@ class Layout:
         if not found and not late:
             return values, found
         # What JSON lacks becomes null where it is written, also deep inside of a cell.
-        out = {**values, **dict.fromkeys(misfit.column for misfit in found if misfit.reason != "not_json")}
+        out = {**values, **dict.fromkeys(item.column for item in found if item.reason != "not_json")}
         if late and self.rest is not None:
             out[self.rest] = json_text(late)
         return out, found
+
+    def _is_dropped(self, name: str) -> bool:
+        """Whether --keep names other columns."""
+        return self.columns is not None and name not in self.columns
 
     def _clash(self, name: str) -> Misfit | None:
         if name not in self.scores.names:
@@ -155,6 +149,7 @@ def make_layout(sources: Sequence[Source], first: Window | None, scores: AddedCo
         scores=scores,
         rest=next(name for name in _rest_names() if name not in {*columns, *scores.names}) if late else None,
         keep=keep is not None,
+        json=output == "jsonl",
     )
 
 
@@ -218,39 +213,3 @@ def _refuse_clash(scores: AddedColumns, columns: Sequence[str], where: str) -> N
 def _rest_names() -> Iterator[str]:
     yield "other_columns"
     yield from (f"other_columns_{number}" for number in count(2))
-
-
-def _misfit(name: str, value: object, kind: str) -> Misfit | None:
-    if isinstance(value, str) and not value.isascii() and _SURROGATE.search(value):
-        return Misfit(column=name, reason="invalid_unicode", detail="half of a surrogate pair")
-    if value is None or _fits(value, kind):
-        return _not_json(name, value) if isinstance(value, list | dict) else None
-    return Misfit(
-        column=name,
-        reason="type_changed",
-        detail=f"{kind} in the rows the job began with, and here {type(value).__name__}; score to .jsonl",
-    )
-
-
-def _not_json(name: str, value: object) -> Misfit | None:
-    """NaN is null already; infinity is a number that is lost."""
-    return Misfit(column=name, reason="not_json", detail="JSON has no infinity") if _is_infinite(value) else None
-
-
-def _is_infinite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isinf(value)
-    if isinstance(value, dict):
-        return any(map(_is_infinite, value.values()))
-    return isinstance(value, list) and any(map(_is_infinite, value))
-
-
-def _fits(value: object, kind: str) -> bool:
-    if kind == "text":
-        return True
-    # A bool is an int to Python, and is none to whoever reads the file.
-    if not isinstance(value, _NUMBERS[kind]) or (kind != "bool" and isinstance(value, bool)):
-        return False
-    if not isinstance(value, int) or isinstance(value, bool):
-        return True
-    return -(2**63) <= value < 2**63 if kind == "int" else is_float(value)

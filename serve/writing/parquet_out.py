@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serve.scoring.decided import decided_names, most_likely
-from serve.writing.json_text import json_text
+from serve.writing.json_text import cell_text
 from serve.writing.layout import Layout
 from serve.writing.text_out import Block, decided_probabilities
 from trainer.contract.labels import LabelSpace
@@ -104,7 +104,7 @@ class ParquetFormat:
         values = [row.get(name) for row in rows]
         kind = self._arrow_kind(name)
         if kind == pa.string():
-            values = [value if value is None or isinstance(value, str) else json_text(value) for value in values]
+            values = [None if value is None else cell_text(value) for value in values]
         return pa.array(values, kind)
 
 

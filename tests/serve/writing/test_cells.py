@@ -1,11 +1,13 @@
 """A column that the model does not read never costs a scorable row: it widens, is kept aside, or loses one cell."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -167,3 +169,81 @@ def test_bare_nan_is_no_json(single: Path, tmp_path: Path) -> None:
     assert (row["x"], row["y"], row["z"]) == ("NaN", "-Infinity", "[null, 1.5]")
     score(single, tmp_path / "in.jsonl", out=tmp_path / "out.parquet")
     assert str(pq.read_table(tmp_path / "out.parquet").column("x").to_pylist()) == "[nan]"
+
+
+INFINITE = [math.inf, 1.0, -math.inf]
+LOST = {
+    "plain": pa.array(INFINITE),
+    "half": pa.array(INFINITE, pa.float16()),
+    "deep": pa.array(
+        [[{"k": [value, None]}] for value in INFINITE], pa.list_(pa.struct({"k": pa.list_(pa.float32())}))
+    ),
+    "pairs": pa.array([[("a", value)] for value in INFINITE], pa.map_(pa.string(), pa.float64())),
+    "fixed": pa.array([[value, 0.0] for value in INFINITE], pa.list_(pa.float64(), 2)),
+    "words": pa.array(INFINITE).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+@pytest.mark.parametrize("keep", [None, ("x",)])
+def test_infinity_of_parquet_is_listed_where_it_is_lost(
+    single: Path, tmp_path: Path, name: str, keep: tuple[str, ...] | None
+) -> None:
+    """Of Parquet too: infinity is null in JSON lines at any depth, in a table inside of a cell; each cell is told."""
+    table = pa.table({"text": ["a", "b", "c"], "x": LOST[name]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    for suffix in ("jsonl", "csv", "parquet"):
+        out = tmp_path / f"out.{suffix}"
+        report = score(single, tmp_path / "in.parquet", out=out, keep=keep)
+        lost = suffix == "jsonl" or (suffix == "csv" and pa.types.is_nested(LOST[name].type))
+        assert report["cell_reasons"] == ({"not_json": 2} if lost else {})
+        if lost:
+            told = read_jsonl(out.with_name(f"{out.name}.errors.jsonl"))
+            assert [(row["line"], row["column"], row["reason"]) for row in told] == [
+                (1, "x", "not_json"),
+                (3, "x", "not_json"),
+            ]
+
+
+@pytest.mark.parametrize("keep", [None, ("x", "half")])
+def test_json_rows_to_json_lines(single: Path, tmp_path: Path, keep: tuple[str, ...] | None) -> None:
+    """With --keep and without: infinity is null and listed, half a surrogate pair is written as JSON's own escape."""
+    (tmp_path / "in.jsonl").write_text(
+        '{"text": "a", "x": [Infinity], "half": "\\ud800"}\n{"text": "b", "x": -Infinity}\n'
+    )
+    report = score(single, tmp_path / "in.jsonl", out=tmp_path / "out.jsonl", keep=keep)
+    assert report["cell_reasons"] == {"not_json": 2}
+    found = read_jsonl(tmp_path / "out.jsonl")
+    assert [row["x"] for row in found] == [[None], None]
+    assert found[0]["half"] == "\ud800"
+
+
+def test_late_infinity_is_listed(single: Path, tmp_path: Path) -> None:
+    """What a pipe's later rows bring along is JSON, which has no infinity: null there, and told."""
+    (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "late": Infinity}\n')
+    report = _piped(single, tmp_path / "in.jsonl", tmp_path / "out.csv")
+    assert report["cell_reasons"] == {"not_json": 1}
+    assert read_csv(tmp_path / "out.csv")[1]["other_columns"] == '{"late": null}'
+
+
+def test_bytes_of_parquet_that_are_no_text(single: Path, tmp_path: Path) -> None:
+    """A text of Parquet that is no UTF-8, also inside a list, is written as escapes and listed, as it is of CSV."""
+    data = pa.array([b"caf\xe9", b"fine", None], pa.binary())
+    words = pa.Array.from_buffers(pa.string(), 3, data.buffers())
+    offsets = pa.array([0, 1, 2, 3], pa.int32())
+    lists = pa.ListArray.from_arrays(offsets, words)
+    pq.write_table(pa.table({"text": ["a", "b", "c"], "x": words, "y": lists}), tmp_path / "in.parquet")
+    report = score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
+    assert (report["rows_scored"], report["cell_reasons"]) == (3, {"invalid_encoding": 2})
+    found = read_jsonl(tmp_path / "out.jsonl")
+    assert [(row["x"], row["y"]) for row in found][::2] == [("caf\\xe9", ["caf\\xe9"]), (None, [None])]
+    assert [row["column"] for row in read_jsonl(tmp_path / "out.jsonl.errors.jsonl")] == ["x", "y"]
+    assert score(single, tmp_path / "in.parquet", out=tmp_path / "out.parquet")["cell_reasons"] == {}
+
+
+def test_numbers_that_become_text_stay_numbers(single: Path, tmp_path: Path) -> None:
+    """Parquet beside CSV to Parquet: numbers become text, infinity and NaN too, by the words that readers know."""
+    pq.write_table(pa.table({"text": ["a"] * 3, "x": [math.inf, math.nan, 1.5]}), tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text("text,x\nb,2\n")
+    score(single, tmp_path / "a.parquet", tmp_path / "b.csv", out=tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").column("x").to_pylist() == ["Infinity", "NaN", "1.5", "2"]
