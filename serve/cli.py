@@ -13,6 +13,7 @@ from serve.operations.cli import (
     THRESHOLD,
     GroupedCommand,
     bench,
+    bound_of,
     check,
     doctor,
     explain,
@@ -133,8 +134,11 @@ def score(**options: Any) -> None:
 @main.command(context_settings=HELP)
 @click.argument("out")
 @click.option("--drift-report", type=click.Path(path_type=Path), help="Write how the rows differ from training here.")
+@click.option(
+    "--max-errors", metavar="N|P%", help="Of all rows. Default: the shards' own bounds; some row must be scored."
+)
 @show_errors
-def merge(out: str, drift_report: Path | None) -> None:
+def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
     """Join the shards of OUT into OUT.
 
     OUT.shard-1-of-N to -N-of-N become the bytes that one undivided job would have written.
@@ -145,7 +149,7 @@ def merge(out: str, drift_report: Path | None) -> None:
 
     if drift_report is not None:
         drift.require_possible(drift_report, None, resume=False)
-    report = run_merge(out)
+    report = run_merge(out, bound_of(max_errors))
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
     print(drift.sentence(report))
     print_result(drift.short(report))

@@ -59,7 +59,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         out=options["out"] if "://" in str(options["out"]) else Path(options["out"]),
         scorer=scorer_options(options),
         reading=reading(options),
-        max_errors=_parsed("--max-errors", ErrorBound.parse, options.get("max_errors")) or ErrorBound(),
+        max_errors=error_bound(options.get("max_errors")) or ErrorBound(),
         on_error=options.get("on_error", "skip"),
         probabilities=options.get("probabilities", False),
         top_k=options.get("top_k"),
@@ -76,6 +76,11 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         engine=options.get("engine", "local"),
         ray_address=options.get("ray_address"),
     )
+
+
+def error_bound(text: str | None) -> ErrorBound | None:
+    """How many rows may be rejected. Raises ValueError for what is neither a number nor a percentage."""
+    return _parsed("--max-errors", ErrorBound.parse, text)
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -71,19 +71,17 @@ class Pipeline:
         raise StoppedError("stopped by a signal", found=f"{self.sink.state.read} rows done", do="go on with --resume")
 
     def _check_bound(self, *, last: bool) -> None:
-        state = self.sink.state
-        # Whoever allows all rows to be bad is told by the figures.
-        any_row = last and self.whole and self.max_errors.share < 1
-        nothing = any_row and state.rejected > 0 and state.scored == 0
-        if nothing or self.max_errors.exceeded(state):
-            self.sink.commit()
-            raise ClassifactError(
-                "no row could be scored" if nothing else "too many rows were rejected",
+        try:
+            self.max_errors.require(
+                self.sink.state,
                 where=self.sink.rejected,
-                found=f"{state.rejected} of {state.read} rows: "
-                + ", ".join(f"{count} {reason}" for reason, count in state.reasons.items()),
                 do="raise --max-errors and go on with --resume; or mend the input and begin anew",
+                whole=last and self.whole,
             )
+        except ClassifactError:
+            # What was scored so far is not scored again.
+            self.sink.commit()
+            raise
 
 
 def _counts(state: State) -> dict[str, object]:

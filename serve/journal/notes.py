@@ -35,9 +35,9 @@ def read_notes(path: Path) -> list[dict[str, Any]]:
     return notes
 
 
-def truncate_notes(path: Path, notes: list[dict[str, Any]]) -> None:
+def truncate_notes(file: IO[bytes], notes: list[dict[str, Any]]) -> None:
     """Cut off what lies beyond the notes: a torn line would swallow the next one."""
-    os.truncate(path, sum(len(_line(content)) for content in notes))
+    os.truncate(file.fileno(), sum(len(_line(content)) for content in notes))
 
 
 def lock(folder: Path, out: Path) -> IO[bytes]:

@@ -1,5 +1,6 @@
 """Where a job's rows go: `open_output` looks once which of standard output, a file, a share or a URL it is."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from serve.journal.state import ScoredWindow, State, Target
 from serve.journal.store import Store
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
+from serve.writing.rejects import ErrorBound
 from serve.writing.stream import StreamSink
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
@@ -187,6 +189,10 @@ class _Url:
         return self._folder.windows(windows, state)
 
 
-def merge(out: Path | str) -> dict[str, Any]:
-    """Join the shares of an output, or check that they are one set at a URL; returns the report."""
-    return merge_parts(str(out)) if "://" in str(out) else merge_files(Path(out))
+def merge(out: Path | str, max_errors: ErrorBound | None = None) -> dict[str, Any]:
+    """Join the shares of an output, or check that they are one set at a URL; returns the report.
+
+    max_errors: of all rows. None: each share had its own bound, and only a set without a scored row is refused.
+    """
+    bound = max_errors or ErrorBound(rows=sys.maxsize)
+    return merge_parts(str(out), bound) if "://" in str(out) else merge_files(Path(out), bound)

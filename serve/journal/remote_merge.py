@@ -3,14 +3,15 @@
 import re
 from typing import Any
 
-from serve.journal.shards import same_job, totals_of
+from serve.journal.shards import require_scored, same_job, totals_of
 from serve.journal.store import Store
+from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ArtifactError, InputError
 
 _REPORT = re.compile(r"_report-(\d+)-of-(\d+)\.json")
 
 
-def merge_parts(url: str) -> dict[str, Any]:
+def merge_parts(url: str, bound: ErrorBound) -> dict[str, Any]:
     """Check that every share's report is there, that they are of one job, and that exactly their objects are there.
 
     Returns the report, which is put as the undivided job's. Raises InputError where a share is missing or of another
@@ -29,6 +30,7 @@ def merge_parts(url: str) -> dict[str, Any]:
         store, expected, {name: size for name, size in names.items() if not name.startswith(("_job", "_report"))}
     )
     totals = totals_of(reports)
+    require_scored(totals, bound, store.url)
     errors = {name: digest for report in reports for name, digest in (report["errors_sha256"] or {}).items()}
     whole = {
         "out": store.url,

@@ -9,14 +9,16 @@ import json
 import re
 import secrets
 import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from serve.journal.state import ScoredWindow
+from serve.journal.state import ScoredWindow, State
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
+from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.drift import merged
 from trainer.contract.system.files import atomic_file, read_json, refuse_existing, sha256, write_json
@@ -87,10 +89,11 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def merge(out: Path) -> dict[str, Any]:
+def merge(out: Path, bound: ErrorBound) -> dict[str, Any]:
     """Join the shards that lie beside `out` into it; they are kept.
 
-    Returns the report. Raises InputError where one is missing or of another job, ArtifactError where one was changed.
+    Returns the report. Raises InputError where one is missing or of another job, ArtifactError where one was changed,
+    ClassifactError where too many rows of all were rejected.
     """
     for path in (out, out.with_name(f"{out.name}.errors.jsonl"), out.with_name(f"{out.name}.report.json")):
         refuse_existing(path)
@@ -101,6 +104,7 @@ def merge(out: Path) -> dict[str, Any]:
         if sha256(path) != report["sha256"]:
             raise ArtifactError("a shard was changed", where=path, do="score that shard again")
     totals = totals_of(reports)
+    require_scored(totals, bound, out.parent)
     errors = out.with_name(f"{out.name}.errors.jsonl")
     _join(out, shards, job["output"])
     if totals["status"] != "done":
@@ -156,7 +160,26 @@ def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "status": "done with rejects" if sums["rows_rejected"] or sums["cells_left_out"] else "done",
         **sums,
         "drift": merged([report["drift"] for report in reports]),
+        "reasons": _sum(report["reasons"] for report in reports),
+        "cell_reasons": _sum(report["cell_reasons"] for report in reports),
     }
+
+
+def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter[str]()))
+
+
+def require_scored(totals: dict[str, Any], bound: ErrorBound, where: object) -> None:
+    """Raise ClassifactError where an undivided job would: its shares may each hold rejected rows alone."""
+    state = State(
+        read=totals["rows_read"],
+        scored=totals["rows_scored"],
+        rejected=totals["rows_rejected"],
+        reasons=totals["reasons"],
+    )
+    bound.require(
+        state, where=where, do="mend the input and score anew, or allow as many by --max-errors, here too", whole=True
+    )
 
 
 def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dict[str, Any]:

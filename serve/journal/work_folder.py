@@ -40,18 +40,20 @@ COMMIT_SECONDS = 1.0
 class Journal:
     """The work folder of one output, held by one process at a time. A context manager: an error keeps the work."""
 
-    def __init__(self, target: Target, output: Format, held: IO[bytes]) -> None:
+    def __init__(self, target: Target, output: Format, files: contextlib.ExitStack) -> None:
         self.state = State()
         self.folder = target.work
         self.finished: dict[str, Any] | None = None
         self._target = target
         self._format = output
-        self._lock = held
         self._safe = State()
         self._committed = time.monotonic()
-        self._errors = open_own(self.folder / "errors.jsonl")
-        self._log = open_own(self.folder / "journal")
         self._rows: IO[bytes] | None = None
+        # All that is open, and closed together: with the lock another process may go on at once.
+        self._files = files
+        files.callback(self._close_rows)
+        self._errors = files.enter_context(open_own(self.folder / "errors.jsonl"))
+        self._log = files.enter_context(open_own(self.folder / "journal"))
 
     @classmethod
     def open(cls, target: Target, output: Format, identity: Mapping[str, object], *, resume: bool) -> "Journal":
@@ -63,12 +65,11 @@ class Journal:
         remove_own(target.done)
         require_free(target, resume=resume)
         make_folder(target.work)
-        journal = cls(target, output, lock(target.work, target.out))
-        try:
+        with contextlib.ExitStack() as files:
+            files.enter_context(lock(target.work, target.out))
+            journal = cls(target, output, files)
             journal._begin(identity)
-        except BaseException:
-            journal._close()
-            raise
+            journal._files = files.pop_all()
         return journal
 
     def __enter__(self) -> "Journal":
@@ -83,7 +84,7 @@ class Journal:
             if self._safe.windows == 0:
                 # Nothing to go on with: leave nothing behind.
                 shutil.rmtree(self.folder, ignore_errors=True)
-        self._close()
+        self._files.close()
         if isinstance(error, KeyboardInterrupt) and self.folder.exists():
             error.add_note(f"{self._safe.read:,} rows are kept: the same command with --resume goes on")
         if isinstance(error, OSError):
@@ -178,8 +179,8 @@ class Journal:
         compare(notes[0]["job"], plain(identity), self.folder)
         self.state = self._safe = State.of(states[-1])
         if self.finished is None:
-            truncate_notes(self.folder / "journal", notes)
-            os.truncate(self.folder / "errors.jsonl", self.state.errors_bytes)
+            truncate_notes(self._log, notes)
+            os.truncate(self._errors.fileno(), self.state.errors_bytes)
             for part in range(self.state.part):
                 self._make(part)
             self._rows = self._reopened()
@@ -199,8 +200,7 @@ class Journal:
 
     def _open_part(self, part: int) -> int:
         """Begin a part's file; returns its bytes."""
-        if self._rows is not None:
-            self._rows.close()
+        self._close_rows()
         self._rows = open_own(self.folder / f"rows-{part:05d}")
         os.truncate(self._rows.fileno(), 0)
         head = self._format.head()
@@ -217,8 +217,10 @@ class Journal:
         if made.exists() and self._format.final:
             made.replace(rows)
         made.unlink(missing_ok=True)
-        os.truncate(rows, self.state.rows_bytes)
-        return open_own(rows)
+        # Through the opened file: at its path a link might lie by now.
+        file = open_own(rows)
+        os.truncate(file.fileno(), self.state.rows_bytes)
+        return file
 
     def _make(self, part: int) -> None:
         """Turn a part's appended rows into the part, if that is not done yet."""
@@ -238,10 +240,9 @@ class Journal:
     def _name(self, part: int) -> str:
         return f"part-{part:05d}{self._format.suffix}"
 
-    def _close(self) -> None:
-        for file in (self._rows, self._errors, self._log, self._lock):
-            if file is not None:
-                file.close()
+    def _close_rows(self) -> None:
+        if self._rows is not None:
+            self._rows.close()
 
 
 def disk_error(error: OSError, out: Path | str) -> ClassifactError:

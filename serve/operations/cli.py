@@ -268,7 +268,14 @@ def job_of(options: dict[str, Any]) -> Any:
     return _usage(score_job, options)
 
 
-def _usage(make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> Any:
+def bound_of(text: str | None) -> Any:
+    """How many rows may be rejected, as --max-errors says; None where it is not given."""
+    from serve.options import error_bound
+
+    return _usage(error_bound, text)
+
+
+def _usage(make: Callable[[Any], Any], options: Any) -> Any:
     """What options make; one that cannot be is an error of usage."""
     try:
         return make(options)

@@ -9,6 +9,7 @@ from typing import Any
 from serve.journal.state import State
 from serve.reading.sources import Source
 from serve.writing.json_text import json_text
+from trainer.contract.errors import ClassifactError
 from trainer.contract.redact import redacted
 from trainer.contract.text_files.records import Record
 
@@ -36,6 +37,23 @@ class ErrorBound:
     def exceeded(self, state: State) -> bool:
         """Whether there are too many."""
         return state.rejected > self.rows and state.rejected > self.share * state.read
+
+    def require(self, state: State, *, where: object, do: str, whole: bool) -> None:
+        """Raise ClassifactError where too many rows are rejected.
+
+        where: the side file. whole: whether these are all rows of a job; then one must be scored, unless all may be
+            rejected.
+        """
+        # Whoever allows all rows to be bad is told by the figures.
+        nothing = whole and self.share < 1 and state.rejected > 0 and state.scored == 0
+        if nothing or self.exceeded(state):
+            raise ClassifactError(
+                "no row could be scored" if nothing else "too many rows were rejected",
+                where=where,
+                found=f"{state.rejected} of {state.read} rows: "
+                + ", ".join(f"{count} {reason}" for reason, count in state.reasons.items()),
+                do=do,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

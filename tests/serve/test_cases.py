@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serve.journal.shards import merge
+from serve.journal.output import merge
 from serve.reading.sources import Source
 from tests.serve.helpers import read_csv, read_jsonl, score
 from trainer.contract.errors import InputError

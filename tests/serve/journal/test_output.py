@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
-from serve.journal.shards import merge
+from serve.journal.output import merge
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
 from trainer.contract.errors import InputError
 

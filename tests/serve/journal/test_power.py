@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from serve.journal import work_folder
+from serve.journal import earlier, work_folder
+from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
-from trainer.contract.errors import InputError
+from trainer.contract.errors import ClassifactError, InputError
 
 
 class _Disk:
@@ -102,6 +103,29 @@ def test_planted_links(single: Path, tmp_path: Path, name: str, resume: bool) ->
     with pytest.raises(InputError, match="a link"):
         score(single, rows, out=tmp_path / "out.csv", resume=resume)
     assert [(path.name, path.read_text()) for path in precious.iterdir()] == [("file", "mine")]
+
+
+@pytest.mark.parametrize("name", ["journal", "rows-00000", "errors.jsonl", "lock"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_links_planted_after_the_look(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, resume: bool
+) -> None:
+    """A link that is put into the work folder after it was looked through is not written through, nor cut."""
+    rows = write_csv(tmp_path / "in.csv", [*["x"] * 4, ""])
+    work = tmp_path / ".out.csv.job"
+    if resume:
+        with pytest.raises(ClassifactError, match="too many"):
+            score(single, rows, out=tmp_path / "out.csv", window=2, max_errors=ErrorBound.parse("0"))
+        (work / name).rename(tmp_path / "precious")
+    else:
+        work.mkdir()
+        (tmp_path / "precious").write_text("mine")
+    (work / name).symlink_to(tmp_path / "precious")
+    before = (tmp_path / "precious").read_bytes()
+    monkeypatch.setattr(earlier, "require_own", lambda _: None)
+    with pytest.raises((InputError, OSError), match="link"):
+        score(single, rows, out=tmp_path / "out.csv", resume=resume, window=2)
+    assert (tmp_path / "precious").read_bytes() == before
 
 
 def test_planted_second_name(single: Path, tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
 """Shares of a job, joined, are the bytes of the undivided job."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
-from serve.journal.shards import merge, parse_shard, shard_path
+from serve.journal.output import merge
+from serve.journal.shards import parse_shard, shard_path
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
-from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError
 
 
 @pytest.fixture
@@ -98,3 +101,24 @@ def test_commands(single: Path, rows: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["merge", str(out)])
     assert result.exit_code == 0, result.output
     assert "296 rows of 2 shards" in result.output
+
+
+@pytest.mark.parametrize("place", ["file", "url"])
+def test_shares_without_a_scored_row(single: Path, tmp_path: Path, place: str) -> None:
+    """Each share may hold rejected rows alone, but a job of them is refused as the undivided one is, unless allowed."""
+    rows = write_csv(tmp_path / "in.csv", [""] * 8)
+    out: Any = tmp_path / "out.csv" if place == "file" else (tmp_path / "out.csv").as_uri()
+    parts = {} if place == "file" else {"part_rows": 4}
+    for number in (1, 2):
+        score(single, rows, out=out, window=4, shard=(number, 2), **parts)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ClassifactError, match="no row could be scored") as error:
+        merge(out)
+    assert "8 null_text" in str(error.value)
+    result = CliRunner().invoke(main, ["merge", str(out), "--max-errors", "7"])
+    assert (result.exit_code, "too many rows" in result.output or "no row" in result.output) == (1, True)
+    assert CliRunner().invoke(main, ["merge", str(out), "--max-errors", "some"]).exit_code == 2
+    assert sorted(tmp_path.rglob("*")) == before
+    result = CliRunner().invoke(main, ["merge", str(out), "--max-errors", "100%"])
+    assert result.exit_code == 0
+    assert json.loads(result.stdout.splitlines()[-1])["reasons"] == {"null_text": 8}

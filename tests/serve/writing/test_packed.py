@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pytest
 
-from serve.journal.shards import merge
+from serve.journal.output import merge
 from serve.writing.formats import output_format
 from serve.writing.layout import AddedColumns, Layout
 from serve.writing.text_out import Block, CsvFormat
