@@ -1,11 +1,9 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
 import importlib.metadata
-import signal
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
@@ -18,7 +16,8 @@ from serve.operations.check import check, require_passed
 from serve.operations.progress import LONG_SECONDS, Progress
 from serve.operations.prometheus import served
 from serve.operations.tune import cached, tune
-from serve.pipeline import Pipeline
+from serve.pipeline import Pipeline, stop_on_sigterm
+from serve.reading.columns import MAX_COLUMNS
 from serve.reading.samples import first_texts
 from serve.reading.sources import Reading, Source, find_sources
 from serve.reading.texts import reading_from
@@ -108,7 +107,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
     with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
         if job.canary:
             prove(scorer)
-        stage, peeked = _first_look(job, sources, scorer)
+        progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+        stage, peeked = _first_look(job, sources, scorer, progress)
         identity = _identity(job, sources, scorer)
         done = output.finished_report(identity)
         if done is not None:
@@ -117,7 +117,6 @@ def run(job: ScoreJob) -> dict[str, Any]:
             if sink.finished is None:
                 start = sink.state.position
                 windows = peeked or read_windows(sources, bundle.contract.input.columns, job.reading.window, start)
-                progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
                 with (
                     _engine(job, sources, stage, output.share(windows, sink.state), start) as engine,
                     served(job.metrics_port, lambda: sink.state, job.metrics_host),
@@ -169,7 +168,9 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
         raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
-def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[WindowScorer, Iterator[Window] | None]:
+def _first_look(
+    job: ScoreJob, sources: list[Source], scorer: Scorer, progress: Progress
+) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
     What can be read again is, so that the figures hold all of the reading.
@@ -180,7 +181,10 @@ def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[W
     require_columns(sources, first, spec)
     nulls = job.on_error == "null"
     names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
-    layout = make_layout(sources, first, names, job.kind)
+    layout = make_layout(sources, first, names, job.kind, progress.look)
+    once = any(source.once for source in sources)
+    if layout.rest is not None and not once:
+        progress.tell(f"more than {MAX_COLUMNS:,} keys: the later ones are JSON in the column {layout.rest!r}")
     stage = WindowScorer(
         scorer=scorer,
         layout=layout,
@@ -188,7 +192,6 @@ def _first_look(job: ScoreJob, sources: list[Source], scorer: Scorer) -> tuple[W
         max_chars=job.reading.max_chars,
         nulls=nulls,
     )
-    once = any(source.once for source in sources)
     return stage, chain([first] if first else [], peeked) if once else None
 
 
@@ -258,20 +261,6 @@ def _engine(
     )
     inputs = Inputs(sources=sources, columns=scorer.bundle.contract.input.columns, size=job.reading.window, start=start)
     return opened(work, inputs, address=job.ray_address, workers=job.scorer.workers)
-
-
-@contextmanager
-def stop_on_sigterm() -> Iterator[threading.Event]:
-    """An event that SIGTERM sets while the block runs, where this is the thread that signals reach."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str, object]:

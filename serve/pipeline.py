@@ -3,7 +3,8 @@
 import signal
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from serve.journal.output import Sink
@@ -20,6 +21,20 @@ class StoppedError(ClassifactError):
     """The job was asked to end, and can be resumed. The exit code is a shell's for SIGTERM."""
 
     exit_code = 128 + signal.SIGTERM
+
+
+@contextmanager
+def stop_on_sigterm() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while the block runs, where this is the thread that signals reach."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,22 +37,34 @@ class Progress:
 
     def update(self, state: State, share: float | None) -> None:
         """Show `state`, at most so often. share: how much of all inputs is done."""
-        now = time.monotonic()
-        if self._quiet or now - self._shown < (_TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS):
-            return
-        self._shown, self._drawn = now, self._terminal
-        print(
-            self._line(state, now - self._start, share), end="" if self._terminal else "\n", file=sys.stderr, flush=True
-        )
+        if self._is_due():
+            self._draw(self._line(state, time.monotonic() - self._start, share))
+
+    def look(self, rows: int, number: int, share: float | None) -> None:
+        """Show how far the pass over the columns of JSON lines is, at most so often; as `columns.Look`."""
+        if self._is_due():
+            done = self.share(number, share)
+            self._draw(f"looking at columns: {rows:,} rows" + ("" if done is None else f", {done:.1%} of the input"))
+
+    def _is_due(self) -> bool:
+        seconds = _TERMINAL_SECONDS if self._terminal else _PLAIN_SECONDS
+        return not self._quiet and time.monotonic() - self._shown >= seconds
+
+    def _draw(self, line: str) -> None:
+        self._shown, self._drawn = time.monotonic(), self._terminal
+        start, end = ("\r\x1b[K", "") if self._terminal else ("", "\n")
+        print(f"{start}{line}", end=end, file=sys.stderr, flush=True)
 
     def tell(self, text: str, *, after: float = 0.0) -> None:
         """Say what is done meanwhile, where no row comes for a while; after: only in a job of so many seconds."""
         if not self._quiet and time.monotonic() - self._start >= after:
+            self.close()
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the terminal's line."""
         if self._drawn:
+            self._drawn = False
             print(file=sys.stderr)
 
     def _line(self, state: State, seconds: float, share: float | None) -> str:
@@ -65,7 +77,7 @@ class Progress:
         if share is not None and share > self._first_share:
             left = seconds * (1 - share) / (share - self._first_share)
             text += f", {share:.1%} done, {duration(left)} left"
-        return f"\r\x1b[K{text}" if self._terminal else text
+        return text
 
 
 def duration(seconds: float) -> str:

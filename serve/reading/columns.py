@@ -1,10 +1,11 @@
 """The columns of the inputs, looked at once: by header, by schema, or, of JSON lines, by a pass over the rows."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from serve.reading.sources import Source, undamaged
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 # Objects at a store that are looked at side by side.
 _THREADS = 16
 _EXACT = 2**53
+# Columns that JSON lines may bring to a table. Keys that are ids, say, are as many as the rows: they would fill memory,
+# and no reader takes such a table.
+MAX_COLUMNS = 1000
+# Records between two looks at how far the pass is.
+_LOOK = 4096
+Look = Callable[[int, int, float | None], None]
+"""Is told of rows so far, the input's number, and how much of it is read (0 to 1; None where that is not known)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,13 +65,20 @@ def declared_columns(sources: Sequence[Source]) -> dict[Source, Columns]:
 class Kinds:
     """What the values of each column were, in JSON rows: names in order of appearance to a `Kind`."""
 
+    keep: tuple[str, ...] = ()
+    """Columns that are wanted, however late they come."""
     found: "dict[str, Kind]" = field(default_factory=dict)
+    more: bool = False
+    """Whether there are others, for which MAX_COLUMNS left no room."""
 
     def add(self, values: Mapping[str, object]) -> None:
         """Look at a row."""
         for name, value in values.items():
             kind = self.found.get(name)
             if kind is None:
+                if len(self.found) >= MAX_COLUMNS and name not in self.keep:
+                    self.more = True
+                    continue
                 kind = self.found[name] = Kind()
             kind.add(value)
 
@@ -115,17 +130,20 @@ class Kind:
         return "int" if self.ints and not self.wide else "text"
 
 
-def json_kinds(sources: Iterable[Source]) -> Kinds:
+def json_kinds(sources: Sequence[Source], look: Look) -> Kinds:
     """A pass over the rows of JSON lines that can be read twice. Raises InputError where one is damaged."""
-    kinds = Kinds()
-    for source in sources:
+    kinds, rows = Kinds(keep=sources[0].keep or ()), 0
+    for number, source in enumerate(sources):
         if source.dialect is None or source.dialect.format != "jsonl" or source.once:
             continue
-        with undamaged(source), closing(read_records(source.open(), source.dialect, source.name)) as records:
-            for number, record in enumerate(records):
-                if number == source.limit:
-                    break
+        raw = source.open_raw()
+        stream = source.unpacked(raw)
+        with undamaged(source), closing(read_records(stream, source.dialect, source.name)) as records:
+            for record in islice(records, source.limit):
                 kinds.add(record.values or record.cells or {})
+                rows += 1
+                if rows % _LOOK == 0:
+                    look(rows, number, source.share(raw))
     return kinds
 
 

@@ -109,6 +109,10 @@ class Source:
                 "the input cannot be opened", where=self.name, found=error.strerror, do="check its permissions"
             ) from None
 
+    def share(self, raw: BinaryIO) -> float | None:
+        """How much of the stored bytes is read, 0 to 1; None where their number is not known."""
+        return min(1.0, raw.tell() / self.size) if self.size else None
+
     def unpacked(self, raw: BinaryIO) -> BinaryIO:
         """Stored bytes to bytes."""
         if self.compression in _UNPACKERS:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count, islice
-from typing import TYPE_CHECKING, BinaryIO, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from serve.reading.sources import Source, undamaged
 from trainer.contract.errors import InputError
@@ -100,12 +100,8 @@ def _text_windows(source: Source, dialect: Dialect, size_skip: tuple[int, int]) 
             records.append(record)
             held += record.size
             if len(records) == size or held >= _WINDOW_BYTES:
-                yield _Part(start=offset, records=records, table=None, share=_share(source, raw))
+                yield _Part(start=offset, records=records, table=None, share=source.share(raw))
                 offset += len(records)
                 records, held = [], 0
         if records:
             yield _Part(start=offset, records=records, table=None, share=1.0)
-
-
-def _share(source: Source, raw: BinaryIO) -> float | None:
-    return min(1.0, raw.tell() / source.size) if source.size else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from serve.reading.columns import Columns, Kinds, declared_columns, json_kinds, row_columns
+from serve.reading.columns import Columns, Kinds, Look, declared_columns, json_kinds, row_columns
 from serve.reading.sources import Source
 from serve.reading.windows import Window
 from serve.writing.cells import Misfit, misfit, not_json
@@ -65,7 +65,8 @@ class Layout:
     columns: those that are passed through, in order; None where each row has its own (JSON lines).
     kinds: column to "text", "int", "float" or "bool", for inputs without a schema; what is none of these is kept as
         JSON text. schema: Arrow types of the columns where every input is Parquet.
-    rest: the column that holds, as JSON, what a pipe's later rows bring along; None where all columns are known.
+    rest: the column that holds, as JSON, what a pipe's later rows bring along, and keys beyond MAX_COLUMNS; None where
+        all columns are known.
     """
 
     columns: tuple[str, ...] | None
@@ -117,17 +118,24 @@ class Layout:
         return Misfit(column=name, reason="column_clash", detail="scoring adds this column; choose another --prefix")
 
 
-def make_layout(sources: Sequence[Source], first: Window | None, scores: AddedColumns, output: str) -> Layout:
+def make_layout(
+    sources: Sequence[Source],
+    first: Window | None,
+    scores: AddedColumns,
+    output: str,
+    look: Look = lambda *_: None,
+) -> Layout:
     """The output's layout from the inputs' columns: headers, schemas, and a pass over the rows of JSON lines.
 
-    output: a format of `formats.py`, with its compression. Raises InputError where inputs do not fit together, already
-    have a column that scoring adds, or lack one that is to be kept.
+    output: a format of `formats.py`, with its compression. look: is told how far that pass is.
+    Raises InputError where inputs do not fit together, already have a column that scoring adds, or lack one that is to
+    be kept.
     """
     output = output.partition(".")[0]
     declared = declared_columns(sources)
     tables = {source: found for source, found in declared.items() if found.names is not None}
     json_rows = [source for source in sources if source.dialect is not None and source.dialect.format == "jsonl"]
-    kinds = json_kinds(sources) if json_rows and output != "jsonl" else Kinds()
+    kinds = json_kinds(sources, look) if json_rows and output != "jsonl" else Kinds(keep=sources[0].keep or ())
     pipe = next((source for source in sources if source.once), None)
     if pipe is not None or output == "jsonl":
         for record in first.records if first else ():
@@ -139,7 +147,7 @@ def make_layout(sources: Sequence[Source], first: Window | None, scores: AddedCo
     _require_kept(keep, columns, sources[0].name)
     kept = columns if keep is None else keep
     _refuse_clash(scores, kept, sources[0].name)
-    late = pipe is not None and pipe in json_rows and output != "jsonl" and keep is None
+    late = ((pipe is not None and pipe in json_rows) or kinds.more) and output != "jsonl" and keep is None
     typed = output == "parquet" and len(tables) == len(sources) and all(found.schema for found in tables.values())
     named = kinds.named() if len(json_rows) == len(sources) and output == "parquet" else {}
     return Layout(

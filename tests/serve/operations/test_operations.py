@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
+from serve.job import ScoreJob, run
 from serve.journal.state import State
 from serve.operations.cli import print_result
 from serve.operations.progress import Progress
@@ -82,7 +84,7 @@ def test_dry_run(single: Path, tmp_path: Path) -> None:
 def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Off a terminal progress is plain lines with rows/s, tokens/s, padding, errors and the time left."""
     monkeypatch.setattr("serve.operations.progress._PLAIN_SECONDS", 0.0)
-    clock = iter([0.0, 0.0, 10.0])
+    clock = iter([0.0, 0.0, 10.0, 10.0, 10.0])
     monkeypatch.setattr("serve.operations.progress.time.monotonic", lambda: next(clock))
     progress = Progress(quiet=False, sizes=[100, 300])
     progress.begin(State(read=50, scored=50, tokens=100), 0.0)
@@ -112,6 +114,22 @@ def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "classifact_rows_rejected_total 1\n" in seen[-1]
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
+
+
+def test_the_pass_over_columns_is_shown(
+    single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While JSON lines are read for their columns, a line says how far that is; with --quiet nothing is said."""
+    monkeypatch.setattr("serve.operations.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("serve.reading.columns._LOOK", 30)
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "win"}\n' * 60)
+    job = ScoreJob(bundle=single, inputs=(str(path),), out=tmp_path / "out.csv", canary=False)
+    run(job)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("looking")]
+    assert lines == [f"looking at columns: {rows} rows, 100.0% of the input" for rows in (30, 60)]
+    run(replace(job, quiet=True, out=tmp_path / "quiet.csv"))
+    assert capsys.readouterr().err == ""
 
 
 def test_progress_of_unknown_size() -> None:

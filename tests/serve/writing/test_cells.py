@@ -2,8 +2,10 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,37 @@ def test_numbers_that_become_text_stay_numbers(single: Path, tmp_path: Path) -> 
     (tmp_path / "b.csv").write_text("text,x\nb,2\n")
     score(single, tmp_path / "a.parquet", tmp_path / "b.csv", out=tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").column("x").to_pylist() == ["Infinity", "NaN", "1.5", "2"]
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_keys_without_end(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, pipe: bool
+) -> None:
+    """Keys that are as many as the rows do not fill memory: the first are columns, the others JSON in one column."""
+    monkeypatch.setattr("serve.reading.columns.MAX_COLUMNS", 3)
+    rows: list[object] = [{"text": "a", f"id{row}": row} for row in range(6)]
+    path = _jsonl(tmp_path / "in.jsonl", rows)
+    if pipe:
+        os.mkfifo(tmp_path / "pipe.jsonl")
+        writer = threading.Thread(target=(tmp_path / "pipe.jsonl").write_bytes, args=(path.read_bytes(),))
+        writer.start()
+        path = tmp_path / "pipe.jsonl"
+    out = tmp_path / f"out.{suffix}"
+    report = score(single, path, out=out)
+    found = pq.read_table(out).to_pylist() if suffix == "parquet" else read_csv(out)
+    assert (report["rows_scored"], report["cells_left_out"]) == (6, 0)
+    assert list(found[0]) == ["text", "id0", "id1", "other_columns", "prediction", "confidence"]
+    assert [row["other_columns"] or None for row in found] == [
+        None,
+        None,
+        *(f'{{"id{row}": {row}}}' for row in (2, 3, 4, 5)),
+    ]
+    if not pipe:
+        score(single, path, out=tmp_path / f"kept.{suffix}", keep=("id5",))
+        kept = (
+            pq.read_table(tmp_path / f"kept.{suffix}").to_pylist()
+            if suffix == "parquet"
+            else read_csv(tmp_path / "kept.csv")
+        )
+        assert str(kept[5]["id5"]) == "5"
