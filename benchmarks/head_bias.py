@@ -18,8 +18,10 @@ import numpy as np
 import yaml
 
 from trainer.contract.figures.metrics import shown
+from trainer.contract.system.files import json_line
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 TOPICS, WINDOW = 28, 10
 
@@ -56,7 +58,7 @@ def make_rows(file: Path, out: Path, count: int) -> float:
     topics = usable[:TOPICS]
     flags = np.array([[topic in row for topic in topics] for row in words])
     lines = [
-        json.dumps({"text": text, "labels": [topic for topic, given in zip(topics, row, strict=True) if given]})
+        json_line({"text": text, "labels": [topic for topic, given in zip(topics, row, strict=True) if given]})
         for text, row in zip(chosen, flags.tolist(), strict=True)
     ]
     (out / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

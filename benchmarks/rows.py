@@ -7,7 +7,6 @@ the Pss of the launcher and all that it started (a page that two processes share
 """
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -16,6 +15,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from trainer.contract.system.files import json_line
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = [
@@ -54,7 +55,7 @@ def main() -> None:
         for what, steps in (("start", STEPS), ("resume", 2 * STEPS)):
             seconds, peak = launch(recipe, folder / "run", given.processes, steps)
             result |= {f"{what}_first_step_s": round(seconds, 1), f"{what}_peak_pss_mib": round(peak / 1024)}
-        print(json.dumps(result))
+        print(json_line(result))
 
 
 def write(folder: Path, rows: int, model: str) -> Path:
@@ -70,7 +71,7 @@ def write(folder: Path, rows: int, model: str) -> Path:
         "input": {"text": "text", "max_tokens": 64},
         "labels": {"column": "label"},
     }
-    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    (folder / "recipe.yaml").write_text(json_line(recipe))
     return folder / "recipe.yaml"
 
 

@@ -30,6 +30,7 @@ from transformers import AutoTokenizer, pipeline
 
 from export.bundle import Bundle
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.system.files import json_line
 
 
 def main() -> None:
@@ -57,7 +58,7 @@ def main() -> None:
         print({name: round(rates[-1], 1) for name, rates in rounds.items()}, file=sys.stderr)
     rates = {name: round(median(found), 1) for name, found in rounds.items()}
     times = {f"{name}_times": round(rates[name] / rates["pipeline_exported"], 2) for name in runners}
-    print(json.dumps({"processors": os.cpu_count(), **rates, **times}))
+    print(json_line({"processors": os.cpu_count(), **rates, **times}))
 
 
 def _pipelines(run: Path, bundle: Bundle) -> dict[str, Any]:

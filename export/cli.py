@@ -21,8 +21,6 @@ PASSES = (
     "fold_token_types",
     "first_token",
     "one_query",
-    "mask_in_keys",
-    "tokens_first",
 )
 
 

@@ -1,11 +1,12 @@
 """A manifest for a person: what an export prints, what `inspect` prints, and how two bundles differ."""
 
 import dataclasses
-import json
 from collections.abc import Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
 from export.proof.parity import measured_rows, shown
+from trainer.contract.figures.tables import table as aligned
+from trainer.contract.system.files import json_line
 
 
 def table(manifest: ExportManifest) -> str:
@@ -13,20 +14,8 @@ def table(manifest: ExportManifest) -> str:
     parity = next(iter(manifest.graphs.values())).parity
     lines = [
         f"{measured_rows(parity)}, torch in fp32: {parity.metric} {parity.torch_value:.4f}",
-        f"{'precision':<10}{'size':>10}{'agreement':>11}{'largest diff':>14}{'99 % diff':>11}"
-        f"{'rows/s':>8}{'same':>7}{f'of {USUAL_BATCH}':>7}  drop [95 % interval]",
+        aligned([_HEADS, *(_figures(precision, graph) for precision, graph in manifest.graphs.items())]),
     ]
-    for precision, graph in manifest.graphs.items():
-        parity = graph.parity
-        rate = "-" if graph.rows_per_second is None else f"{graph.rows_per_second:,.0f}"
-        speed = "-" if graph.speed is None else f"{graph.speed:.2f}x"
-        usual = "-" if graph.speed_over_usual is None else f"{graph.speed_over_usual:.2f}x"
-        lines.append(
-            f"{precision:<10}{graph.bytes / 1e6:>7.1f} MB{parity.label_agreement:>11.4f}{parity.max_difference:>14.2g}"
-            f"{parity.p99_difference:>11.2g}{rate:>8}{speed:>7}{usual:>7}"
-            f"  {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
-            + ("" if graph.max_drop is None else f" {shown(parity, graph.max_drop)}")
-        )
     if parity.unlabelled_rows:
         lines.append(f"agreement and differences: on all rows; drop of {parity.metric}: on the validation rows")
     if any(graph.speed for graph in manifest.graphs.values()):
@@ -35,6 +24,36 @@ def table(manifest: ExportManifest) -> str:
         )
     lines += [f"{precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
     return "\n".join(lines)
+
+
+_HEADS = (
+    "precision",
+    "size",
+    "agreement",
+    "largest diff",
+    "99 % diff",
+    "rows/s",
+    "same",
+    f"of {USUAL_BATCH}",
+    "drop [95 % interval]",
+    "",
+)
+
+
+def _figures(precision: str, graph: GraphFile) -> list[str]:
+    parity = graph.parity
+    return [
+        precision,
+        f"{graph.bytes / 1e6:.1f} MB",
+        f"{parity.label_agreement:.4f}",
+        f"{parity.max_difference:.2g}",
+        f"{parity.p99_difference:.2g}",
+        "-" if graph.rows_per_second is None else f"{graph.rows_per_second:,.0f}",
+        "-" if graph.speed is None else f"{graph.speed:.2f}x",
+        "-" if graph.speed_over_usual is None else f"{graph.speed_over_usual:.2f}x",
+        f"{parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]",
+        "" if graph.max_drop is None else shown(parity, graph.max_drop),
+    ]
 
 
 def _made(graph: GraphFile) -> str:
@@ -106,8 +125,8 @@ def describe(manifest: ExportManifest) -> str:
         ),
         f"exporter: {manifest.exporter}",
         f"made with: {', '.join(f'{tool} {version}' for tool, version in manifest.versions.items())}",
-        f"training data: {json.dumps(manifest.training, ensure_ascii=False)}",
-        f"test metrics: {json.dumps(manifest.test_metrics, ensure_ascii=False)}",
+        f"training data: {json_line(manifest.training)}",
+        f"test metrics: {json_line(manifest.test_metrics)}",
         "",
         *(f"{digest}  {name}" for name, digest in manifest.files.items()),
     ]

@@ -12,7 +12,6 @@ from export.card import write_card
 from export.exporters.choose import AUTO, check_family, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
-from export.progress import Progress
 from export.proof.measure import Measure, Unlabelled
 from export.proof.parity import Bounds, Truth, nothing_learnt
 from export.proof.reference import reference_logits
@@ -21,6 +20,7 @@ from export.trained_run import BATCH_TOKENS, Sample, Source
 from export.unlabelled import MOST_ROWS, UnlabelledRows, read_unlabelled
 from trainer.contract.figures.constant import Constant
 from trainer.contract.system.files import atomic_folder, read_json, write_json
+from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 from trainer.opening.golden import check_golden
 from trainer.opening.tokenizer import SETTINGS, SPECIAL, clean_settings, clean_special

@@ -1,36 +1,22 @@
 """Rows without labels, from files that the user names: agreement needs no labels, and more rows show more."""
 
-import bz2
-import contextlib
-import gzip
-import lzma
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trainer.contract.errors import BadRow, InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.text_files.formats import split_suffixes
-from trainer.contract.text_files.records import Dialect, Record, read_records, refuse_repeated
+from trainer.contract.text_files.opened import open_rows, parquet_records, seekable
+from trainer.contract.text_files.records import Dialect, Record, read_records
 
 # Ten times what is taken of the validation rows: minutes, not hours, of a small model on two cores.
 MOST_ROWS = 20_000
 _FORMATS = ("csv", "tsv", "jsonl", "parquet")
-_OPENERS: dict[str, Callable[[Path], object]] = {
-    "gzip": gzip.open,
-    "bzip2": bz2.open,
-    "xz": lzma.open,
-    "zstd": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
-}
-# What the libraries raise for bytes that are not what the suffix says.
-_DAMAGE = (pa.ArrowException, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +93,8 @@ def _records(path: Path, spec: InputSpec) -> Iterator[Record]:
             do="write the rows as one of these",
         )
     looked = False
-    with _undamaged(path), _open(path, compression) as stream:
-        for record in _read(stream, kind, path):
+    with open_rows(path, compression) as stream:
+        for record in _read(seekable(stream, compression) if kind == "parquet" else stream, kind, path):
             if not looked and record.values is not None:
                 spec.require(record.values, path)
                 looked = True
@@ -117,33 +103,6 @@ def _records(path: Path, spec: InputSpec) -> Iterator[Record]:
 
 def _read(stream: BinaryIO, kind: str, path: Path) -> Iterator[Record]:
     if kind == "parquet":
-        return _read_parquet(stream, path)
+        return parquet_records(stream, path)
     dialect = Dialect(format="jsonl") if kind == "jsonl" else Dialect(delimiter="\t" if kind == "tsv" else ",")
     return read_records(stream, dialect, path)
-
-
-def _read_parquet(stream: BinaryIO, path: Path) -> Iterator[Record]:
-    """Rows of a Parquet file; a line is the row's number from 1."""
-    # Unpacked bytes of another compression have no end to seek from.
-    source = stream if stream.seekable() else pa.BufferReader(stream.read())
-    with pq.ParquetFile(source) as file:
-        refuse_repeated(file.schema_arrow.names, path)
-        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
-        for line, values in enumerate(rows, 1):
-            yield Record(line=line, values=values)
-
-
-def _open(path: Path, compression: str | None) -> BinaryIO:
-    return cast("BinaryIO", _OPENERS[compression](path) if compression else path.open("rb"))
-
-
-@contextlib.contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except _DAMAGE as error:
-        raise InputError(
-            "the file cannot be read", where=path, found=str(error)[:200], do="is it damaged? copy or write it again"
-        ) from None

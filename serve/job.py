@@ -1,7 +1,6 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
 import importlib.metadata
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from export.bundle import MANIFEST, Bundle
 from serve.journal.output import Destination, open_output
 from serve.operations.check import check, require_passed
-from serve.operations.progress import LONG_SECONDS, Progress
+from serve.operations.progress import JobProgress
 from serve.operations.prometheus import served
 from serve.operations.tune import cached, tune
 from serve.pipeline import Pipeline, stop_on_sigterm
@@ -32,6 +31,7 @@ from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
 from trainer.contract.redact import redacted
 from trainer.contract.system.files import sha256
+from trainer.contract.system.progress import Progress
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
 # model on two cores, of which tuning takes a few per cent.
@@ -42,39 +42,41 @@ JOURNAL_LAYOUT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """What `python -m serve score` was asked to do.
-
-    on_error: what becomes of a row that cannot be scored, beside its line in the side file: it is left out ("skip"),
-        written without scores ("null"), or ends the job ("fail").
-    out: a file, "-" for standard output, or a URL (as a str: a Path would mend its slashes), which takes part_rows.
-    out_format: by its suffix where None. part_rows: make `out` a folder of parts of about so many rows. shard: score
-        share K of N into a file beside `out`. canary: score the bundle's golden rows first, and stop where this machine
-        scores them differently. tuned: run with what `tune` finds; None: where the inputs are large (LONG_BYTES),
-        unless it is a share of a job or scored on a cluster.
-    engine: "local", or "ray" for a Ray cluster (ray_address: which; None: RAY_ADDRESS, else one on this machine).
-    """
+    """What `python -m serve score` was asked to do."""
 
     bundle: Path
     inputs: tuple[str, ...]
     out: Path | str
+    """A file, "-" for standard output, or a URL (as a str: a Path would mend its slashes), which takes part_rows."""
     scorer: ScorerOptions = field(default_factory=ScorerOptions)
     reading: Reading = field(default_factory=Reading)
     max_errors: ErrorBound = field(default_factory=ErrorBound)
     on_error: Literal["skip", "null", "fail"] = "skip"
+    """A row that cannot be scored is listed in the side file; it is also left out ("skip"), written without scores
+    ("null"), or the end of the job ("fail").
+    """
     probabilities: bool = False
     top_k: int | None = None
     prefix: str = ""
     out_format: str | None = None
+    """By the suffix of `out` where None."""
     part_rows: int | None = None
+    """Make `out` a folder of parts of about so many rows."""
     shard: tuple[int, int] | None = None
+    """Score share K of N into a file beside `out`."""
     tuned: bool | None = None
+    """Run with what `tune` finds. None: where the inputs are large (LONG_BYTES), unless it is a share of a job or
+    scored on a cluster.
+    """
     canary: bool = True
+    """Score the bundle's golden rows first, and stop where this machine scores them differently."""
     resume: bool = False
     quiet: bool = False
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
+    """Which Ray cluster; RAY_ADDRESS, else one on this machine, where None."""
 
     @property
     def kind(self) -> str:
@@ -99,7 +101,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
     """
     started = _now()
     output = open_output(job.destination)
-    sources = find_sources(job.inputs, job.reading, _silent if job.quiet else _say)
+    lines = Progress(quiet=job.quiet)
+    sources = find_sources(job.inputs, job.reading, lines.say)
     _require_possible(job, sources)
     # Before the bundle is opened, tuned and proven, which takes a while.
     output.require_free()
@@ -107,7 +110,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
     with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
         if job.canary:
             prove(scorer)
-        progress = Progress(quiet=job.quiet, sizes=[source.size for source in sources])
+        progress = JobProgress(lines, [source.size for source in sources])
         stage, peeked = _first_look(job, sources, scorer, progress)
         identity = _identity(job, sources, scorer)
         done = output.finished_report(identity)
@@ -130,7 +133,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         whole=job.shard is None,
                     )
                     figures = pipeline.run()
-                progress.tell("making the output whole", after=LONG_SECONDS)
+                if progress.is_long:
+                    progress.say("making the output whole")
                 about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
                 sink.seal({**about, **figures, **_ran(scorer), "drift": stage.drift(sink.state), "job": identity})
             return sink.publish()
@@ -169,7 +173,7 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
 
 
 def _first_look(
-    job: ScoreJob, sources: list[Source], scorer: Scorer, progress: Progress
+    job: ScoreJob, sources: list[Source], scorer: Scorer, progress: JobProgress
 ) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
@@ -184,7 +188,7 @@ def _first_look(
     layout = make_layout(sources, first, names, job.kind, progress.look)
     once = any(source.once for source in sources)
     if layout.rest is not None and not once:
-        progress.tell(f"more than {MAX_COLUMNS:,} keys: the later ones are JSON in the column {layout.rest!r}")
+        progress.say(f"more than {MAX_COLUMNS:,} keys: the later ones are JSON in the column {layout.rest!r}")
     stage = WindowScorer(
         scorer=scorer,
         layout=layout,
@@ -207,8 +211,13 @@ def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle, before: dict
     if found is None:
         if sources[0].once:
             raise InputError("a pipe cannot be tuned on", do="run `python -m serve tune` on a file first")
-        say = _silent if job.quiet else _tell
-        found = tune(bundle, job.scorer, *first_texts(sources, job.reading, bundle), say=say)
+        progress = Progress(quiet=job.quiet)
+        found = tune(
+            bundle,
+            job.scorer,
+            *first_texts(sources, job.reading, bundle),
+            say=lambda line: progress.say(f"tuning: {line.strip()}"),
+        )
     return found.options(job.scorer)
 
 
@@ -216,18 +225,6 @@ def _is_long(job: ScoreJob, sources: list[Source]) -> bool:
     """Whether seconds of tuning are a small part of the job. Shards and clusters need settings that are alike."""
     sizes = [source.size or 0 for source in sources]
     return job.engine == "local" and job.shard is None and sum(sizes) >= LONG_BYTES
-
-
-def _tell(line: str) -> None:
-    print(f"tuning: {line.strip()}", file=sys.stderr)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _silent(_: str) -> None:
-    pass
 
 
 def _engine(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from serve.journal.output import Sink
 from serve.journal.state import State
-from serve.operations.progress import Progress
+from serve.operations.progress import JobProgress
 from serve.scoring.engine import Engine, Spent
 from serve.scoring.phases import Phases
 from serve.writing.rejects import ErrorBound
@@ -39,26 +39,22 @@ def stop_on_sigterm() -> Iterator[threading.Event]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """Windows from an engine into a sink, in order, with what it costs.
-
-    stop: ends the job after a window. whole: whether the rows are all of a job, of which some must be scored; a share
-    may hold rejected rows alone.
-    """
+    """Windows from an engine into a sink, in order, with what it costs."""
 
     engine: Engine
     sink: Sink
-    progress: Progress
+    progress: JobProgress
     stop: threading.Event
+    """Ends the job after a window."""
     max_errors: ErrorBound
     whole: bool = True
+    """Whether the rows are all of a job, of which some must be scored; a share may hold rejected rows alone."""
 
     def run(self) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
         first, before, start = self.sink.state, self.engine.spent(), time.perf_counter()
         phases = Phases()
         self.progress.begin(first, None)
-        if first.read:
-            self.progress.tell(f"going on after {first.read:,} rows, which are read again and not scored")
         try:
             with closing(self.engine.results(phases)) as results:
                 for scored in results:

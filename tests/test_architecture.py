@@ -4,6 +4,7 @@ be.
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "optimum", "onnx"}
 TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "trainer.contract": (("trainer.contract",), HEAVY | {"onnxruntime", "click", "pyarrow", "sklearn", "yaml"}),
+    # The one file that opens what others wrote, for all three packages: with pyarrow, when it is called.
+    "trainer.contract.text_files.opened": (("trainer.contract",), HEAVY | {"onnxruntime", "click", "sklearn", "yaml"}),
     "trainer.opening": (
         ("trainer.opening", "trainer.contract"),
         {"accelerate", "datasets", "optimum", "onnx", "onnxruntime", "click"},
@@ -138,6 +141,58 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             if len(given) > 6 and path.name != "cli.py":
                 problems.append(f"{node.name} takes {len(given)}")
     assert problems == []
+
+
+def explained_above(text: str) -> list[str]:
+    """The fields of records that the paragraph of their class explains, as in "batch: rows read together"."""
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            marks = [ast.unparse(part) for part in (*node.decorator_list, *node.bases)]
+            if any(mark.startswith("dataclass") or mark == "NamedTuple" for mark in marks):
+                names = [ast.unparse(line.target) for line in node.body if isinstance(line, ast.AnnAssign)]
+                said = ast.get_docstring(node) or ""
+                found += [
+                    f"{node.name}.{name}"
+                    for name in names
+                    if re.search(rf"(^|[.;] |\n *)(\w+, )*{name}(, \w+)*:", said)
+                ]
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_a_field_is_explained_under_itself(path: Path) -> None:
+    """No class explains its fields in its own paragraph."""
+    assert explained_above(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_rule_of_fields_can_fail() -> None:
+    """Fields that a paragraph explains are found, whether they come first, later, or several together."""
+    text = '@dataclass\nclass A:\n    """What. one: x. two, three:\n    y; four: z, at five: no."""\n'
+    text += "".join(f"    {name}: int\n" for name in ("one", "two", "three", "four", "five"))
+    assert explained_above(text) == ["A.one", "A.two", "A.three", "A.four"]
+
+
+def bare_json(text: str) -> list[int]:
+    """Lines that write JSON in which NaN and infinity may stand, which are none."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("json.dumps", "json.dump")
+        and not any(given.arg == "allow_nan" for given in node.keywords)
+    ]
+
+
+@pytest.mark.parametrize("path", [*FILES, *(ROOT / "benchmarks").glob("*.py")], ids=lambda path: path.stem)
+def test_no_json_is_written_that_is_none(path: Path) -> None:
+    """JSON is written by the contract's functions, or says itself that NaN is an error."""
+    assert bare_json(path.read_text(encoding="utf-8")) == []
+
+
+def test_the_rule_of_json_can_fail() -> None:
+    """A plain call is found, one that refuses NaN is not."""
+    assert bare_json("import json\njson.dumps([])\njson.dumps([], allow_nan=False)\njson.loads('')") == [2]
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -18,7 +18,8 @@ from tests.trainer import runs
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
 from trainer.search.sweep import SweepJob, sweep
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 ROOT = Path(__file__).parents[1]
 STRANGE = [

@@ -8,6 +8,7 @@ import click
 
 from trainer.contract.errors import GateError, show_errors
 from trainer.contract.system.files import json_line
+from trainer.contract.system.progress import Progress
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -34,7 +35,8 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
     """
     # Here and below: `-h` answers at once, before torch is imported.
     from trainer.recipes.file import load
-    from trainer.stages import TrainJob, train
+    from trainer.stages import train
+    from trainer.training import TrainJob
 
     result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
     if is_main_process():
@@ -101,7 +103,7 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
     from trainer.checks.show import render
     from trainer.recipes.file import load
 
-    report = core.lint(load(recipe, settings), (lambda _: None) if quiet else (lambda line: click.echo(line, err=True)))
+    report = core.lint(load(recipe, settings), Progress(quiet=quiet))
     click.echo(render(report))
     click.echo(json_line(report.plain()))
     if errors := report.count("error"):
@@ -129,7 +131,7 @@ def init(rows: tuple[str, ...], text: tuple[str, ...], go: bool, quiet: bool, **
     from trainer.drafting.init import InitJob
     from trainer.drafting.init import init as core
 
-    found = core(InitJob(rows=rows, text=text, **options), lambda line: None if quiet else click.echo(line, err=True))
+    found = core(InitJob(rows=rows, text=text, **options), Progress(quiet=quiet).say)
     for name in ("left_out", "undecided"):
         for line in found[name]:
             click.echo(f"{name.replace('_', ' ')}: {line}")

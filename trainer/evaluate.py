@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.figures import tables
 from trainer.contract.figures.constant import REMEDY
 from trainer.contract.figures.metrics import shown
 from trainer.contract.figures.stamped import weights, write_figures
@@ -92,7 +93,7 @@ def table(result: dict[str, Any]) -> str:
         f"{result['rows']} {result['split']} rows, {result['rows_per_second']:.0f} rows/s, "
         f"checkpoint {result['checkpoint']}",
         result["golden"],
-        *_lines(result["intervals"]),
+        _aligned(result["intervals"]),
     ]
     if not result["constant"]["beaten"]:
         lines.append(f"the model has learnt nothing: one answer for all rows is as good; {REMEDY}")
@@ -101,16 +102,17 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
         )
-        lines += ["without them:", *_lines(known["metrics_without"])] if known["metrics_without"] else []
+        lines += ["without them:", _aligned(known["metrics_without"])] if known["metrics_without"] else []
     lines.append(told(result["mismatches"]))
     return "\n".join(lines)
 
 
-def _lines(metrics: dict[str, dict[str, float]]) -> list[str]:
-    return [
-        f"  {name:<18}{shown(figure['value']):<12}95 % interval {shown(figure['low'])} to {shown(figure['high'])}"
+def _aligned(metrics: dict[str, dict[str, float]]) -> str:
+    lines = [
+        [name, shown(figure["value"]), f"{shown(figure['low'])} to {shown(figure['high'])}"]
         for name, figure in metrics.items()
     ]
+    return tables.table([["metric", "value", "95 % interval"], *lines], indent="  ")
 
 
 def _score(

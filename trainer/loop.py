@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
@@ -19,19 +18,17 @@ from trainer.contract.encoding import Ints
 from trainer.contract.errors import ClassifactError
 from trainer.contract.figures.constant import LEAST_GAIN, REMEDY, Constant
 from trainer.contract.golden import Golden, choose
-from trainer.contract.labels import LabelSpace
 from trainer.losses import Loss
 from trainer.network.cpu_dropout import quick_dropout
 from trainer.network.layers import train_mode
-from trainer.network.load import Classifier
 from trainer.opening.golden import make_golden
 from trainer.optim import learning_rate, set_learning_rate
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.fsdp import is_sharded
 from trainer.processes.trained import Trained
-from trainer.recipes.recipe import Recipe, Stage
-from trainer.run_folder.keeper import Interrupted, Keeper, Progress, StopRequest, goodness
-from trainer.run_folder.track import Track
+from trainer.recipes.recipe import Stage
+from trainer.run_folder.keeper import Interrupted, Position, goodness
+from trainer.training import Run
 
 # In shorter epochs the loss of a quarter says nothing.
 LEAST_BATCHES = 40
@@ -41,13 +38,10 @@ LEAST_BATCHES = 40
 class Fit:
     """All that one stage is fitted with."""
 
-    recipe: Recipe
+    run: Run
     stage: Stage
-    space: LabelSpace
-    accelerator: Accelerator
-    classifier: Classifier
     trained: Trained
-    """The classifier's network, its tail (see frozen/tail.py), or a copy that is split over processes (see
+    """The run's network, its tail (see frozen/tail.py), or a copy that is split over processes (see
     processes/fsdp.py).
     """
     frozen: list[nn.Module]
@@ -56,9 +50,6 @@ class Fit:
     train: EncodedRows
     validation: EncodedRows
     predictor: Predictor
-    keeper: Keeper
-    track: Track
-    stop: StopRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,109 +64,109 @@ class StepResult:
     stop: bool
 
 
-def fit(job: Fit, progress: Progress) -> Progress:
-    """Train one stage from `progress` to its end.
+def fit(job: Fit, position: Position) -> Position:
+    """Train one stage from `position` to its end.
 
     Raises Interrupted after a signal, ClassifactError for a non-finite loss.
     """
     stage, lengths = job.stage, job.train.encoded.lengths
     batches = math.ceil(len(lengths) / stage.batch.rows)
-    before = progress.step - progress.epoch * batches - progress.batch
-    job.track.start(stage.epochs * batches, progress.step - before)
+    before = position.step - position.epoch * batches - position.batch
+    job.run.track.start(stage.epochs * batches, position.step - before)
     losses: list[float] = []
-    while progress.epoch < stage.epochs and not progress.stage_done:
-        plan = plan_epoch(lengths, stage.batch.rows, (job.recipe.seed, progress.stage, progress.epoch))
-        for number in range(progress.batch, batches):
-            rate = learning_rate(stage.optimizer, progress.step - before, stage.epochs * batches)
+    while position.epoch < stage.epochs and not position.stage_done:
+        plan = plan_epoch(lengths, stage.batch.rows, (job.run.recipe.seed, position.stage, position.epoch))
+        for number in range(position.batch, batches):
+            rate = learning_rate(stage.optimizer, position.step - before, stage.epochs * batches)
             set_learning_rate(job.trained.optimizer, rate)
-            tokens, result = step(job, plan[number], progress)
+            tokens, result = step(job, plan[number], position)
             halved = tokens if tokens < stage.batch.tokens else None
-            progress = replace(progress, batch=number + 1, step=progress.step + 1, tokens=halved)
+            position = replace(position, batch=number + 1, step=position.step + 1, tokens=halved)
             place = {
-                "stage": progress.stage + 1,
-                "epoch": progress.epoch + 1,
-                "step": progress.step,
+                "stage": position.stage + 1,
+                "epoch": position.epoch + 1,
+                "step": position.step,
                 "batch": number + 1,
                 "batches": batches,
             }
             values = {"loss": result.loss, "learning_rate": rate, "gradient_norm": result.norm}
-            job.track.step(place, values, result.tokens)
-            if progress.epoch == 0:
+            job.run.track.step(place, values, result.tokens)
+            if position.epoch == 0:
                 losses.append(result.loss)
                 warn_early(job, losses, number + 1, batches)
             last = number + 1 == batches
-            due = last or (stage.evaluate_every is not None and (progress.step - before) % stage.evaluate_every == 0)
+            due = last or (stage.evaluate_every is not None and (position.step - before) % stage.evaluate_every == 0)
             if due or result.stop:
                 gather_weights(job)
             if due:
-                progress = evaluate(job, progress, place)
+                position = evaluate(job, position, place)
             if last:
-                progress = replace(progress, epoch=progress.epoch + 1, batch=0)
-                progress = replace(progress, stage_done=progress.stage_done or progress.epoch == stage.epochs)
+                position = replace(position, epoch=position.epoch + 1, batch=0)
+                position = replace(position, stage_done=position.stage_done or position.epoch == stage.epochs)
             if due or result.stop:
-                save(job, progress)
+                save(job, position)
             if result.stop:
                 raise Interrupted(
                     "interrupted; the run is saved",
-                    where=job.keeper.run,
+                    where=job.run.keeper.run,
                     do="run the same command with --resume to go on",
                 )
-            if progress.stage_done:
+            if position.stage_done:
                 break
-    job.track.close()
-    return progress
+    job.run.track.close()
+    return position
 
 
-def step(job: Fit, batch: Ints, progress: Progress) -> tuple[int, StepResult]:
+def step(job: Fit, batch: Ints, position: Position) -> tuple[int, StepResult]:
     """One optimizer step.
 
     Running out of memory halves the micro-batches and tries again; gives the token budget that fitted.
     """
-    tokens = min(progress.tokens or job.stage.batch.tokens, job.stage.batch.tokens)
+    tokens = min(position.tokens or job.stage.batch.tokens, job.stage.batch.tokens)
     while True:
         try:
-            return tokens, attempt(job, batch, progress, tokens)
+            return tokens, attempt(job, batch, position, tokens)
         except torch.OutOfMemoryError as error:
             # On several processes the others already wait for this one's gradients: only a smaller budget from the
             # start helps.
             longest = int(job.train.encoded.lengths[batch].max())
-            if job.accelerator.num_processes > 1 or tokens <= longest:
+            if job.run.accelerator.num_processes > 1 or tokens <= longest:
                 raise ClassifactError(
                     "out of memory",
-                    where=f"step {progress.step + 1}",
+                    where=f"step {position.step + 1}",
                     found=f"{tokens} tokens in a micro-batch",
                     do="lower stages.batch.tokens or input.max_tokens, and run again with --resume",
                 ) from error
             job.trained.optimizer.zero_grad(set_to_none=True)
-            if job.accelerator.device.type == "cuda":
+            if job.run.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
             tokens = max(longest, tokens // 2)
-            job.track.say(f"out of memory: micro-batches of {tokens} tokens from here on")
+            job.run.track.say(f"out of memory: micro-batches of {tokens} tokens from here on")
 
 
-def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResult:
+def attempt(job: Fit, batch: Ints, position: Position, tokens: int) -> StepResult:
     """Forward and backward over the micro-batches of this process, then one update."""
-    rank, processes = job.accelerator.process_index, job.accelerator.num_processes
+    rank, processes = job.run.accelerator.process_index, job.run.accelerator.num_processes
     labels = job.train.rows.labels
     normaliser = job.loss.normaliser(labels[batch])
     train_mode(job.trained.network, job.frozen)
-    torch.manual_seed(dropout_seed(job.recipe.seed, progress, rank))
-    total = torch.zeros((), device=job.accelerator.device)
-    split = is_sharded(job.accelerator)
+    torch.manual_seed(dropout_seed(job.run.recipe.seed, position, rank))
+    total = torch.zeros((), device=job.run.accelerator.device)
+    split = is_sharded(job.run.accelerator)
     share = micro_batches(batch, job.train.encoded.lengths, tokens, rank, processes, even=split)
     for micro, last in marked_last(share):
-        with job.trained.micro_batch(last=last), quick_dropout(job.accelerator.device):
+        with job.trained.micro_batch(last=last), quick_dropout(job.run.accelerator.device):
             loss = micro_loss(job, micro)
             # Gradients are averaged over processes: hence the factor.
             job.trained.backward(loss * (processes / normaliser))
         total += loss.detach()
     sums = torch.stack(
-        [total.double(), torch.tensor(float(job.stop.received), device=total.device, dtype=torch.float64)]
+        [total.double(), torch.tensor(float(job.run.stop.received), device=total.device, dtype=torch.float64)]
     )
-    loss_sum, stops = job.accelerator.reduce(sums, reduction="sum").tolist()
+    loss_sum, stops = job.run.accelerator.reduce(sums, reduction="sum").tolist()
     norm = job.trained.clip(job.stage.optimizer.clip_norm)
     # fp16's gradient scaler meets infinite gradients by design and skips that step itself.
-    if not math.isfinite(loss_sum) or (not math.isfinite(norm) and job.accelerator.mixed_precision != "fp16"):
+    if not math.isfinite(loss_sum) or (not math.isfinite(norm) and job.run.accelerator.mixed_precision != "fp16"):
         raise not_finite(job, batch, loss_sum / normaliser, norm)
     job.trained.update()
     return StepResult(
@@ -185,40 +176,40 @@ def attempt(job: Fit, batch: Ints, progress: Progress, tokens: int) -> StepResul
 
 def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
     """The summed loss of a micro-batch; a stand-in's is zero, and still reaches every weight."""
-    device = job.accelerator.device
+    device = job.run.accelerator.device
     logits = job.trained.network(**job.predictor.feed(job.train, micro.rows)).logits
     loss = job.loss.total(logits, torch.from_numpy(job.train.rows.labels[micro.rows]).to(device))
     return loss if micro.counted else loss * 0.0
 
 
-def evaluate(job: Fit, progress: Progress, place: dict[str, int]) -> Progress:
+def evaluate(job: Fit, position: Position, place: dict[str, int]) -> Position:
     """Measure on validation, keep the checkpoint if it is among the best, and note whether the stage should stop
     early.
     """
-    found = job.predictor.evaluate(job.validation, job.space)
+    found = job.predictor.evaluate(job.validation, job.run.space)
     metrics = found.metrics
-    metric = job.recipe.select.metric
+    metric = job.run.recipe.select.metric
     value = metrics[metric]
     patience = job.stage.early_stopping
     margin = patience.min_delta if patience else 0.0
-    better = progress.best is None or goodness(metric, value) > goodness(metric, progress.best) + margin
-    if job.accelerator.is_main_process:
-        epoch = progress.epoch + progress.batch / place["batches"]
+    better = position.best is None or goodness(metric, value) > goodness(metric, position.best) + margin
+    if job.run.accelerator.is_main_process:
+        epoch = position.epoch + position.batch / place["batches"]
         golden = golden_rows(job, found.logits)
-        job.keeper.save_checkpoint(job.classifier, golden, progress, epoch, value)
-    job.accelerator.wait_for_everyone()
-    constant = Constant.of(job.validation.rows.labels, job.space, metric)
+        job.run.keeper.save_checkpoint(job.run.classifier, golden, position, epoch, value)
+    job.run.accelerator.wait_for_everyone()
+    constant = Constant.of(job.validation.rows.labels, job.run.space, metric)
     learnt = constant.beaten_by(metrics)
     notes = [f"(best {metric})"] * better + [f"no better than one answer for all rows ({constant.said()})"] * (
         not learnt
     )
-    job.track.evaluation(place, metrics, " ".join(notes), {**asdict(constant), "beaten": learnt})
-    poor = 0 if better else progress.poor + 1
+    job.run.track.evaluation(place, metrics, " ".join(notes), {**asdict(constant), "beaten": learnt})
+    poor = 0 if better else position.poor + 1
     if patience and poor >= patience.patience:
-        job.track.say(f"no gain in {poor} evaluations: the stage stops early")
+        job.run.track.say(f"no gain in {poor} evaluations: the stage stops early")
     return replace(
-        progress,
-        best=value if better else progress.best,
+        position,
+        best=value if better else position.best,
         poor=poor,
         stage_done=patience is not None and poor >= patience.patience,
     )
@@ -233,7 +224,7 @@ def warn_early(job: Fit, losses: list[float], done: int, batches: int) -> None:
         return
     mean, shares = float(np.mean(losses[-window:])), job.loss.of_shares()
     if mean > (1 - LEAST_GAIN) * shares:
-        job.track.say(
+        job.run.track.say(
             f"warning: the loss of the last {window} steps, {mean:.4f}, is still that of the label shares alone "
             f"({shares:.4f}): the network gives every row the same answer; stop and {REMEDY}"
         )
@@ -241,33 +232,33 @@ def warn_early(job: Fit, losses: list[float], done: int, batches: int) -> None:
 
 def golden_rows(job: Fit, logits: NDArray[np.float32]) -> Golden:
     """What the whole network makes of some validation rows in fp32. logits: of all, in the launch's precision."""
-    rows = job.validation.rows.take(choose(logits, job.validation.encoded.lengths, job.space))
-    return make_golden(job.classifier.network, job.predictor.encoder, rows.texts, rows.pairs)
+    rows = job.validation.rows.take(choose(logits, job.validation.encoded.lengths, job.run.space))
+    return make_golden(job.run.classifier.network, job.predictor.encoder, rows.texts, rows.pairs)
 
 
 def gather_weights(job: Fit) -> None:
     """Where the trained network is a split copy, bring the plain one up to date: files are written from that."""
-    if is_sharded(job.accelerator):
-        main = job.accelerator.is_main_process
+    if is_sharded(job.run.accelerator):
+        main = job.run.accelerator.is_main_process
         weights = job.trained.weights(keep=main)
         if main:
-            job.classifier.network.load_state_dict(weights)
+            job.run.classifier.network.load_state_dict(weights)
 
 
-def save(job: Fit, progress: Progress) -> None:
+def save(job: Fit, position: Position) -> None:
     """Save what a resume needs; on the main process, while the others wait."""
-    main = job.accelerator.is_main_process
+    main = job.run.accelerator.is_main_process
     training = {"optimizer": job.trained.optimizer_state(keep=main)}
     if main:
-        if job.accelerator.scaler is not None:
-            training["scaler"] = job.accelerator.scaler.state_dict()
-        job.keeper.save_resume(job.classifier.network, training, progress)
-    job.accelerator.wait_for_everyone()
+        if job.run.accelerator.scaler is not None:
+            training["scaler"] = job.run.accelerator.scaler.state_dict()
+        job.run.keeper.save_resume(job.run.classifier.network, training, position)
+    job.run.accelerator.wait_for_everyone()
 
 
-def dropout_seed(seed: int, progress: Progress, rank: int) -> int:
+def dropout_seed(seed: int, position: Position, rank: int) -> int:
     """A seed of 63 bits, different for every (seed, stage, step, rank)."""
-    words = np.random.SeedSequence((seed, progress.stage, progress.step, rank)).generate_state(1, np.uint64)
+    words = np.random.SeedSequence((seed, position.stage, position.step, rank)).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 

@@ -10,10 +10,10 @@ from export.bundle import Parity
 from export.int8.quantize import Int8, products, quantize
 from export.passes.choose import choose_settings
 from export.passes.graph_file import save_graph
-from export.progress import Progress
 from export.proof.measure import Measure, Variant
 from export.proof.parity import Bounds, failures
 from export.trained_run import Sample, spread
+from trainer.contract.system.progress import Progress
 
 # Per channel loses less. Per tensor is taken where it passes the gate too and is faster by more than this in every
 # round of a race: the choice is in the file's bytes, which must not hang on noise.

@@ -1,6 +1,5 @@
 """The golden rows: which they are, what every file makes of them here, and how far another machine may be from that."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from export.proof.runtime import Logits, run_batches
 from export.trained_run import BATCH_TOKENS, Sample, spread
 from trainer.contract.encoding import Ints, budget_batches
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.system.files import json_bytes
 
 # Golden rows where labels are few, and how many of them lie near a decision or, of the others, are at least taken.
 GOLDEN_ROWS, NEAR_ROWS = 64, 32
@@ -86,8 +86,8 @@ class GoldenRows:
                 "logits": self.logits[row].tolist(),
                 "files": {name: logits[row].tolist() for name, logits in files.items()},
             }
-            lines.append(json.dumps(golden, ensure_ascii=False, allow_nan=False))
-        path.write_bytes("\n".join([*lines, ""]).encode())
+            lines.append(json_bytes(golden))
+        path.write_bytes(b"\n".join([*lines, b""]))
 
     def _run(self, session: ort.InferenceSession, tokens: int) -> Logits:
         """Logits [G, C] in batches of so many padded tokens; a row longer than that stands alone."""

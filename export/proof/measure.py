@@ -8,13 +8,13 @@ from pathlib import Path
 import onnxruntime as ort
 
 from export.bundle import Parity
-from export.progress import Progress
 from export.proof.golden import GoldenRows, GoldenScores
 from export.proof.parity import Truth
 from export.proof.runtime import Logits, open_plain_session, open_session, release_memory, run_batches
 from export.proof.timing import Race, race
 from export.trained_run import Sample
 from trainer.contract.labels import Scores
+from trainer.contract.system.progress import Progress
 
 # What a race scores in a turn: at most so many rows, fewer where they are long, so that all races take about as long.
 TIMED_ROWS, TIMED_TOKENS = 48, 4096

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer.contract.errors import InputError
+from trainer.contract.system.files import json_line
 from trainer.contract.system.locks import hold
 
 
@@ -55,7 +56,7 @@ def lock(folder: Path, out: Path) -> IO[bytes]:
 
 def plain(content: Mapping[str, object]) -> dict[str, Any]:
     """What `content` reads back as from JSON: tuples are lists."""
-    read: dict[str, Any] = json.loads(json.dumps(dict(content)))
+    read: dict[str, Any] = json.loads(json_line(dict(content)))
     return read
 
 
@@ -73,5 +74,5 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path | str
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False)
     return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()

@@ -11,19 +11,20 @@ from serve.reading.windows import Position
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredWindow:
-    """What a window became: bytes, and what to count.
-
-    rows, errors: of the output and of the side file. number, records, ordinal: where the next window begins (input,
-    records of it, windows so far). share: of input `number`, read with this window. reasons, cells: of rows that are
-    not scored and of cells that are left out, counted.
-    """
+    """What a window became: bytes, and what to count."""
 
     rows: bytes
+    """Of the output."""
     errors: bytes
+    """Of the side file."""
     number: int
+    """The input in which the next window begins."""
     records: int
+    """Records of that input before it."""
     ordinal: int
+    """Windows before it."""
     share: float | None
+    """How much of input `number` is read with this window, 0 to 1."""
     read: int
     scored: int
     distinct: int
@@ -34,18 +35,16 @@ class ScoredWindow:
     tokens_cut_estimated: int = 0
     batches_halved: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    """Rows that are not scored, counted by why."""
     cells: dict[str, int] = field(default_factory=dict)
+    """Cells that are left out, counted by why."""
     seen: dict[str, list[int]] = field(default_factory=dict)
     """Scored rows in bins, by figure (see `Reference.count`); none where the bundle has no reference."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them.
-
-    part, part_rows, rows_bytes: the part that is written, the rows read for it, and its bytes. Rows read, not written:
-    so where a part ends depends on the input alone, and no row is lost with a part of rejected rows.
-    """
+    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them."""
 
     position: Position = field(default_factory=Position)
     windows: int = 0
@@ -63,8 +62,13 @@ class State:
     batches_halved: int = 0
     seen: dict[str, list[int]] = field(default_factory=dict)
     part: int = 0
+    """The part that is being written."""
     part_rows: int = 0
+    """Rows read for it, not written: where a part ends depends on the input alone, and no row is lost with a part of
+    rejected rows.
+    """
     rows_bytes: int = 0
+    """Bytes of that part."""
     errors_bytes: int = 0
 
     @classmethod
@@ -99,10 +103,11 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What a journal makes. part_rows: rows after which a folder's part is closed; None for a single file."""
+    """What a journal makes."""
 
     out: Path
     part_rows: int | None = None
+    """Rows after which a folder's part is closed; None for a single file."""
 
     @property
     def work(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from serve.reading.urls import url_system
 from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.redact import redacted
+from trainer.contract.system.files import finite, json_bytes
 
 T = TypeVar("T")
 TRIES = 5
@@ -56,7 +57,7 @@ class Store:
     def write(self, name: str, content: Mapping[str, object]) -> None:
         """Put JSON."""
         self._prepare(name)
-        data = json.dumps(content, indent=2).encode()
+        data = json_bytes(finite(content), indent=2)
         self._call("put", name, self._system.pipe_file, f"{self._path}/{name}", data)
 
     def put(self, file: Path, name: str) -> None:

@@ -9,6 +9,8 @@ import click
 
 from serve.option_groups import InGroups
 from trainer.contract.errors import show_errors
+from trainer.contract.figures.tables import table
+from trainer.contract.system.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
@@ -195,9 +197,8 @@ def bench(**options: Any) -> None:
 
     result = run_bench(job_of({**options, "out": Path()}))
     print(f"{result['rows_per_second']:,} rows/s, {result['precision']} on {result['provider']}")
-    for name, value in result["phases"].items():
-        print(f"{name:<18}{value:9.2f} s")
-    print(f"{'session':<18}{result['session_cpu_seconds']:9.2f} s of {result['cpu_seconds']:.2f} s processor time")
+    print(table([["phase", "seconds"], *([name, f"{value:.2f}"] for name, value in result["phases"].items())]))
+    print(f"session: {result['session_cpu_seconds']:.2f} s of {result['cpu_seconds']:.2f} s processor time")
     print_result(result)
 
 
@@ -223,7 +224,7 @@ def tune(**options: Any) -> None:
     bundle = reading_from(Bundle.open(options["bundle"]), job.reading.text_columns)
     sources = find_sources(options["inputs"], job.reading)
     texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
-    best = run_tune(bundle, given, texts, pairs, say=lambda line: print(line, file=sys.stderr))
+    best = run_tune(bundle, given, texts, pairs, say=Progress().say)
     print_result(summary(best, cache_path(bundle, given)))
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from export.bundle import Bundle
 from serve.job import ScoreJob
 from serve.journal.output import open_output
-from serve.operations.progress import duration
 from serve.reading.samples import good_texts
 from serve.reading.sources import Source, find_sources
 from serve.reading.texts import reading_from
 from serve.reading.windows import Window, read_windows
 from serve.scorer import Scorer
 from serve.writing.layout import require_columns
+from trainer.contract.system.progress import duration
 
 _SAMPLE_SECONDS = 5.0
 

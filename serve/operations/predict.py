@@ -11,6 +11,7 @@ from serve.scorer import Scorer
 from serve.scoring.decided import decided_names, most_likely
 from trainer.contract.errors import InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
+from trainer.contract.system.files import json_line
 from trainer.contract.visible import visible
 
 # Characters of a text that are shown.
@@ -101,7 +102,7 @@ def record_of(text: str, columns: Sequence[str]) -> dict[str, object]:
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or set(row) != set(columns):
-        example = json.dumps(dict.fromkeys(columns, "..."), ensure_ascii=False)
+        example = json_line(dict.fromkeys(columns, "..."))
         raise InputError(
             "the model reads several columns",
             found=text[:_SHOWN],

@@ -28,13 +28,12 @@ Look = Callable[[int, int, float | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """What a source declares: names in order, and Arrow's schema where it has types.
-
-    names: None for JSON lines, where each row has its own.
-    """
+    """What a source declares."""
 
     names: tuple[str, ...] | None
+    """In order; None for JSON lines, where each row has its own."""
     schema: "pa.Schema | None" = None
+    """Arrow's, where the source has types."""
 
 
 @functools.lru_cache(maxsize=100_000)
@@ -89,18 +88,17 @@ class Kinds:
 
 @dataclass(slots=True)
 class Kind:
-    """The narrowest kind that holds every value seen.
-
-    other: a value that is no number. wide: a whole number beyond 64 bits. exact: whether every whole number is one of
-    floating point, too.
-    """
+    """The narrowest kind that holds every value seen."""
 
     bools: bool = False
     ints: bool = False
     floats: bool = False
     other: bool = False
+    """A value that is no number."""
     wide: bool = False
+    """A whole number beyond 64 bits."""
     exact: bool = True
+    """Whether every whole number is one of floating point, too."""
 
     def add(self, value: object) -> None:
         """Look at a value; null is of every kind."""

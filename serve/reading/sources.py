@@ -1,91 +1,67 @@
 """What the user named as input, as a list of files (or streams) that each know their format and how to be opened."""
 
-import bz2
 import contextlib
-import gzip
-import io
-import lzma
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import BinaryIO, Literal
 
 from serve.reading.expand import STDIN, expand, told
 from serve.reading.urls import file_name, open_url, url_state
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.text_files.formats import split_suffixes
+from trainer.contract.text_files.opened import DAMAGE, unpacked
 from trainer.contract.text_files.records import Dialect, read_records
 
 # What is read; a workbook and a JSON array are told how to become one of these.
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 COMPRESSIONS = ("none", "gzip", "bzip2", "xz", "zstd")
-# What the libraries raise where stored bytes are not what they should be: damaged, cut short, or something else.
-_DAMAGE = (EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How input files are written; None is what a file's suffix says.
-
-    compression: "none" or one of COMPRESSIONS. window: the most rows that are sorted, scored and written together.
-    max_chars: a longer text is an error row. keep: the columns that are passed through, in this order; None: all.
-    limit: the most records that are read, of all inputs together. text_columns: those that make the text, where the
-    inputs call them otherwise than the bundle.
-    """
+    """How input files are written; None is what a file's suffix says."""
 
     format: str | None = None
     compression: str | None = None
+    """One of COMPRESSIONS."""
     delimiter: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
     quoting: Literal["minimal", "none"] = "minimal"
     encoding: str = "utf-8"
     window: int = 4096
+    """The most rows that are sorted, scored and written together."""
     max_chars: int = 1_000_000
+    """A longer text is an error row."""
     keep: tuple[str, ...] | None = None
+    """The columns that are passed through, in this order; None: all."""
     limit: int | None = None
+    """The most records that are read, of all inputs together."""
     text_columns: tuple[str, ...] | None = None
-
-
-_UNPACKERS: dict[str, Callable[[BinaryIO], Any]] = {
-    "gzip": lambda raw: gzip.GzipFile(fileobj=raw),
-    "bzip2": bz2.BZ2File,
-    "xz": lzma.LZMAFile,
-}
-
-
-class _Unpacked(io.BufferedReader):
-    """Closes the stored bytes with itself, which the libraries do only for files that they opened."""
-
-    def __init__(self, stream: io.RawIOBase, stored: BinaryIO) -> None:
-        super().__init__(stream)
-        self._stored = stored
-
-    def close(self) -> None:
-        """Close both."""
-        super().close()
-        self._stored.close()
+    """Those that make the text, where the inputs call them otherwise than the bundle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One input. dialect is None for Parquet.
-
-    keep: the columns that are passed through; None: all. limit: the most records that are read; None: all.
-    size: in bytes, as stored. modified: of a file its time of change in ns, of a URL what its file system says that
-        changes with the content. Both are None for what cannot be looked at twice.
-    """
+    """One input."""
 
     name: str
     dialect: Dialect | None
+    """None for Parquet."""
     compression: str | None = None
     keep: tuple[str, ...] | None = None
+    """The columns that are passed through; None: all."""
     limit: int | None = None
+    """The most records that are read; None: all."""
     size: int | None = None
+    """In bytes, as stored; None for what cannot be looked at twice."""
     modified: int | str | None = None
+    """Of a file its time of change in ns, of a URL what its file system says that changes with the content; None for
+    what cannot be looked at twice.
+    """
 
     @property
     def once(self) -> bool:
@@ -115,13 +91,7 @@ class Source:
 
     def unpacked(self, raw: BinaryIO) -> BinaryIO:
         """Stored bytes to bytes."""
-        if self.compression in _UNPACKERS:
-            return cast("BinaryIO", _Unpacked(_UNPACKERS[self.compression](raw), raw))
-        if self.compression == "zstd":
-            import pyarrow as pa
-
-            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
-        return raw
+        return unpacked(raw, self.compression)
 
     def state(self) -> tuple[int | None, int | str | None]:
         """Size and time of change now, to be compared with what they were."""
@@ -140,7 +110,7 @@ def undamaged(source: Source, do: str = "restore the file") -> Iterator[None]:
         yield
     except Exception as error:
         # What reads a URL raises errors of its own, which share no base but this one.
-        if isinstance(error, ClassifactError) or not (isinstance(error, _DAMAGE) or "://" in source.name):
+        if isinstance(error, ClassifactError) or not (isinstance(error, DAMAGE) or "://" in source.name):
             raise
         raise InputError(
             "the input cannot be read to its end",

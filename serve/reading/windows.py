@@ -19,21 +19,20 @@ _WINDOW_BYTES = 16 * 2**20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """Consecutive records of one source: what is sorted, scored and written together.
-
-    ordinal: the window's place among all windows of the job. number: the source's place among the inputs.
-    start: records of the source before this window.
-    table: all columns of the records with their types, where the source has types (Parquet).
-    share: how much of the source is read with this window, 0 to 1; None where that is not known.
-    """
+    """Consecutive records of one source: what is sorted, scored and written together."""
 
     ordinal: int
+    """The window's place among all windows of the job."""
     number: int
+    """The source's place among the inputs."""
     source: Source
     start: int
+    """Records of the source before this window."""
     records: list[Record]
     table: "pa.Table | None" = None
+    """All columns of the records with their types, where the source has types (Parquet)."""
     share: float | None = None
+    """How much of the source is read with this window, 0 to 1; None where that is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,10 +51,11 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding:
-    """How a bundle's texts become tokens. prefix: spares long texts' ends, where they cannot matter."""
+    """How a bundle's texts become tokens."""
 
     encoder: TextEncoder
     prefix: Prefix
+    """Spares long texts' ends, where they cannot matter."""
 
     def encode(self, texts: list[str], pairs: list[str] | None) -> tuple[Encoded, Ints]:
         """As `TextEncoder.encode`, and how many of each row's cut tokens are estimated, [U]."""

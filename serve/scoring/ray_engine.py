@@ -47,11 +47,7 @@ _ITEM = "item"
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """All that an actor needs.
-
-    prove: raises GateError where a machine does not score as the bundle was proven; None: not asked for.
-    identity: what its scores must have in common with those of the job.
-    """
+    """All that an actor needs."""
 
     bundle: Path
     options: ScorerOptions
@@ -60,7 +56,9 @@ class Work:
     max_chars: int
     nulls: bool
     prove: Callable[[Scorer], None] | None
+    """Raises GateError where a machine does not score as the bundle was proven; None: not asked for."""
     identity: dict[str, object]
+    """What its scores must have in common with those of the job."""
     text_columns: tuple[str, ...] | None = None
 
     def stage(self) -> WindowScorer:

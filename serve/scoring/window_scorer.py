@@ -45,16 +45,15 @@ class Begun:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowScorer:
-    """What every window of a job goes through.
-
-    max_chars: a longer text is an error row. nulls: rejected rows are written too, without scores.
-    """
+    """What every window of a job goes through."""
 
     scorer: Scorer
     layout: Layout
     format: Format
     max_chars: int
+    """A longer text is an error row."""
     nulls: bool = False
+    """Whether rejected rows are written too, without scores."""
 
     def begin(self, window: Window, phases: Phases) -> Begun:
         """Read a window's texts and hand them to the workers."""

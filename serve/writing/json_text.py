@@ -3,13 +3,15 @@
 import json
 import math
 
+from trainer.contract.system.files import finite
+
 
 def json_text(value: object) -> str:
     """A value as JSON. NaN and infinity, which JSON lacks, become null; half a surrogate pair is JSON's own escape."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=str)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=False, default=str)
+        text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False, default=str)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -25,11 +27,3 @@ def cell_text(value: object) -> str:
         # Readers of tables know these words, which in JSON would be none.
         return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
     return "" if value is None else json_text(value)
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

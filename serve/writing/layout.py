@@ -60,20 +60,21 @@ class AddedColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What an output's rows hold.
-
-    columns: those that are passed through, in order; None where each row has its own (JSON lines).
-    kinds: column to "text", "int", "float" or "bool", for inputs without a schema; what is none of these is kept as
-        JSON text. schema: Arrow types of the columns where every input is Parquet.
-    rest: the column that holds, as JSON, what a pipe's later rows bring along, and keys beyond MAX_COLUMNS; None where
-        all columns are known.
-    """
+    """What an output's rows hold."""
 
     columns: tuple[str, ...] | None
+    """Those that are passed through, in order; None where each row has its own (JSON lines)."""
     kinds: dict[str, str]
+    """Column to "text", "int", "float" or "bool", for inputs without a schema; what is none of these is kept as JSON
+    text.
+    """
     schema: "pa.Schema | None"
+    """Arrow types of the columns where every input is Parquet."""
     scores: AddedColumns
     rest: str | None = None
+    """The column that holds, as JSON, what a pipe's later rows bring along, and keys beyond MAX_COLUMNS; None where all
+    columns are known.
+    """
     keep: bool = False
     json: bool = False
     """Whether rows are written as JSON; in a table only what is inside of a cell is."""

@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """N rows: their records, all their columns where the input has types, and what the model says.
-
-    places: each row's place in `scores`, None for a row without scores; reasons: why, None for a row with scores.
-    """
+    """N rows: their records, all their columns where the input has types, and what the model says."""
 
     records: list[Record]
     table: "pa.Table | None"
     scores: Scores
     places: list[int | None]
+    """Each row's place in `scores`; None for a row without scores."""
     reasons: list[str | None]
+    """Why a row has no scores; None for a row with scores."""
 
     def rows(self, columns: tuple[str, ...] | None) -> Iterator[Mapping[str, object]]:
         """Column to value, row by row. columns: those that are written; None for all that a row has."""

@@ -20,7 +20,8 @@ from trainer.contract.system.files import sha256
 from trainer.evaluate import MeasureJob, measure
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 
 @pytest.fixture(scope="module")

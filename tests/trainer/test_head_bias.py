@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 STILL = {"epochs": 1, "batch": {"rows": 64}, "optimizer": {"learning_rate": 1e-12, "weight_decay": 0.0}}
 

@@ -20,7 +20,8 @@ from trainer.optim import learning_rate
 from trainer.recipes.file import load
 from trainer.recipes.recipe import OptimizerPart
 from trainer.run_folder.track import Track
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 
 def fit(recipe: Path, out: Path, *, resume: bool = False) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from trainer.checks.findings import Facts, Finding
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import Columns
 from trainer.data.gather import Gathered, divide, gather
 from trainer.data.rows import Row, RowsRead
@@ -89,20 +90,20 @@ class LintReport:
         return {"name": self.name, **{f"{name}s": self.count(name) for name in SEVERITIES}, "stages": stages}
 
 
-def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintReport:
-    """Look at the rows of every stage as training would read and divide them. `say` gets a line on each step.
+def lint(recipe: Recipe, progress: Progress = QUIET) -> LintReport:
+    """Look at the rows of every stage as training would read and divide them.
 
     What training would refuse is a finding like others: an error. Without the model's tokenizer its figures are left
     out, and a finding says so.
     """
-    say("loading the tokenizer")
+    progress.say("loading the tokenizer")
     encoder, extra = _encoder(recipe)
     reports: list[StageReport] = []
     space: LabelSpace | None = None
     trained: dict[tuple[str, str | None], str] = {}
     for number, data in _parts(recipe):
-        say(f"stage {number}: reading the rows")
-        facts, read, findings = _facts(recipe, data, space, say)
+        progress.say(f"stage {number}: reading the rows")
+        facts, read, findings = _facts(recipe, data, space, progress)
         findings += extra
         space = facts.space if facts is not None else space
         rows: dict[str, int] = {}
@@ -110,11 +111,11 @@ def lint(recipe: Recipe, say: Callable[[str], None] = lambda _: None) -> LintRep
         table: list[dict[str, Any]] = []
         if facts is not None:
             for check in _CHECKS:
-                say(f"stage {number}: {check.__module__.rpartition('.')[2]}, {check.__name__}")
+                progress.say(f"stage {number}: {check.__module__.rpartition('.')[2]}, {check.__name__}")
                 findings += check(facts)
             findings += repeats.earlier(facts, trained)
             trained |= {row.key: row.place for row in facts.of("train")}
-            say(f"stage {number}: counting words and tokens")
+            progress.say(f"stage {number}: counting words and tokens")
             sizes = lengths.measure(facts.rows, encoder)
             findings += [finding for measured in _LENGTH_CHECKS for finding in measured(facts, sizes)]
             rows = {name: facts.splits.count(name) for name in facts.names}
@@ -159,12 +160,12 @@ def _encoder(recipe: Recipe) -> tuple[TextEncoder | None, list[Finding]]:
 
 
 def _facts(
-    recipe: Recipe, data: DataPart, space: LabelSpace | None, say: Callable[[str], None]
+    recipe: Recipe, data: DataPart, space: LabelSpace | None, progress: Progress
 ) -> tuple[Facts | None, dict[str, int], list[Finding]]:
     """The rows of a part with their splits, records read by file, and what is wrong with reading and dividing them."""
     rows: list[Row] = []
     try:
-        gathered = gather(recipe, data, space, take=rows.append, keep=True, say=say)
+        gathered = gather(recipe, data, space, take=rows.append, keep=True, progress=progress)
     except InputError as error:
         return None, {}, [_refused("cannot_read", error)]
     read = {file: count for part in gathered.given.values() for file, count in part.read.items()}

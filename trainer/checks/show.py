@@ -6,6 +6,7 @@ from typing import Any
 
 from trainer.checks.findings import Finding
 from trainer.checks.lint import SEVERITIES, LintReport, StageReport
+from trainer.contract.figures.tables import table
 
 
 def render(report: LintReport) -> str:
@@ -27,8 +28,8 @@ def _full(name: str, stage: StageReport) -> str:
     files = [f"  {count:>9,}  {file}" for file, count in stage.files.items()]
     parts = [
         "\n".join([f"{name}, stage {stage.stage}: {sum(stage.files.values()):,} records", *files]),
-        _table(["split", "rows", *next(iter(stage.counts.values()), {})], _count_lines(stage)),
-        _table(_LENGTH_HEADS, [_length_line(line) for line in stage.lengths]),
+        table([["split", "rows", *next(iter(stage.counts.values()), {})], *_count_lines(stage)]),
+        table([_LENGTH_HEADS, *map(_length_line, stage.lengths)]),
         "\n".join(map(_finding, stage.findings)) or "nothing found",
     ]
     return "\n\n".join(part for part in parts if part)
@@ -67,20 +68,6 @@ def _length_line(line: dict[str, Any]) -> list[str]:
         *(f"{line[f'tokens_{figure}']:,}" if tokens else "-" for figure in ("median", "p95", "max")),
         *(f"{100 * line[name]:.1f} %" if tokens else "-" for name in ("rows_cut", "tokens_cut")),
     ]
-
-
-def _table(heads: list[str], lines: list[list[str]]) -> str:
-    """Columns as wide as their longest cell, the first one flush left."""
-    if not lines:
-        return ""
-    widths = [max(len(line[column]) for line in [heads, *lines]) for column in range(len(heads))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in [heads, *lines]
-    )
 
 
 def _finding(finding: Finding) -> str:

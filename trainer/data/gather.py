@@ -7,6 +7,7 @@ import numpy as np
 
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import Columns, Ints
 from trainer.data.files.label_cells import LabelReader, ambiguous, spelled_twice
 from trainer.data.rows import Row, RowReader, RowsRead
@@ -71,11 +72,11 @@ def gather(
     *,
     take: Callable[[Row], None],
     keep: bool = False,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = QUIET,
 ) -> Gathered:
     """Read every file that `data` names, training rows first, and hand each row to `take`.
 
-    space: the labels of an earlier stage. keep: whether rows keep their records. say: a line on how far it is.
+    space: the labels of an earlier stage. keep: whether rows keep their records.
 
     Raises InputError as `RowReader.read` does; what is wrong with single rows is in each part, to be refused.
     """
@@ -102,7 +103,7 @@ def gather(
                 cut=name == "train",
                 keep=keep,
             )
-            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()), taken, say)
+            given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()), taken, progress)
             _refuse_shared(given, name)
             names = names or tuple(sorted(columns.names() - set(reader.labels.unknown)))
     return Gathered(data=data, given=given, columns=columns, names=names or ())

@@ -1,6 +1,5 @@
 """Labelled files to rows: every row accounted for, every problem of the files at once."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -8,31 +7,34 @@ from typing import NamedTuple
 
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.inputs import InputSpec
+from trainer.contract.system.files import json_line
+from trainer.contract.system.progress import Progress
 from trainer.contract.text_files.records import Record
 from trainer.data.files.label_cells import LabelReader
-from trainer.data.files.readers import read_source
-from trainer.data.pace import Pace
+from trainer.data.files.readers import FileRecords, read_source
 from trainer.data.splitting.times import TimeReader
 from trainer.recipes.data_part import Source, SplitPart
 
 SHOWN = 5
+# Rows between two looks at the clock.
+_TOLD = 1024
 
 
 class Row(NamedTuple):
-    """One row. id: its place among all records that the recipe's data names, dropped ones counted too.
-
-    group, time: of the columns that the split names, or None where it names none or the cell is empty.
-    values: the whole record, where the reader keeps it.
-    """
+    """One row."""
 
     id: int
+    """Its place among all records that the recipe's data names, dropped ones counted too."""
     place: str
     text: str
     pair: str | None
     labels: tuple[str, ...]
     group: str | None = None
+    """Of the column that the split names; None where it names none or the cell is empty."""
     time: float | None = None
+    """What orders it by the split's time column: seconds since 1970, or the number that stands there. None likewise."""
     values: dict[str, object] | None = None
+    """The whole record, where the reader keeps it."""
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -122,42 +124,47 @@ class RowReader:
     """Whether rows keep their records."""
 
     def read(
-        self, sources: tuple[Source, ...], first_id: int, take: Callable[[Row], None], say: Callable[[str], None]
+        self, sources: tuple[Source, ...], first_id: int, take: Callable[[Row], None], progress: Progress
     ) -> RowsRead:
-        """Read all sources in order and hand each row to `take`; ids count from `first_id`. say: how far it is.
+        """Read all sources in order and hand each row to `take`; ids count from `first_id`.
 
         Raises InputError: what `read_source` raises, and a missing column.
         """
         rows = 0
         problems = Problems()
-        pace = Pace(say, "reading")
         read: Counter[str] = Counter()
         dropped: Counter[str] = Counter()
         times = None if self.split.time is None else TimeReader(self.split.time, self.split.time_format)
-        for file in (file for source in sources for file in read_source(source, say)):
-            # Objects of JSON may each have other columns; records of a table have the same, and are one key here.
-            kinds: dict[tuple[str, ...], None] = {}
-            for record in file.records:
-                if record.values is not None and (kind := tuple(record.values)) not in kinds:
-                    kinds[kind] = None
-                    if file.tabular:
-                        self._require_columns(file.file, kind)
-                place = f"{file.file}:{record.line}"
-                try:
-                    take(self._row(first_id + read.total(), place, record, times))
-                    rows += 1
-                except BadRow as error:
-                    if error.reason == "null_text" and self.input.on_null == "drop":
-                        dropped[file.file] += 1
-                    else:
-                        problems.add(Problem(place, error.reason, error.what))
-                read[file.file] += 1
-                # Asking the clock for each row would cost as much as a row does.
-                if rows % 1024 == 0:
-                    pace.done(rows)
-            self._require_columns(file.file, tuple(dict.fromkeys(column for kind in kinds for column in kind)))
-        pace.end(rows)
+        with progress.step("reading", least=1.0) as tick:
+            for file in (file for source in sources for file in read_source(source, progress.say)):
+                for record in self._known_columns(file):
+                    place = f"{file.file}:{record.line}"
+                    try:
+                        take(self._row(first_id + read.total(), place, record, times))
+                        rows += 1
+                    except BadRow as error:
+                        if error.reason == "null_text" and self.input.on_null == "drop":
+                            dropped[file.file] += 1
+                        else:
+                            problems.add(Problem(place, error.reason, error.what))
+                    read[file.file] += 1
+                    # Asking the clock for each row would cost as much as a row does.
+                    if rows % _TOLD == 0:
+                        tick(_TOLD)
+            tick(rows % _TOLD)
         return RowsRead(rows=rows, read=dict(read), dropped=dict(dropped), problems=problems, labels=self.labels)
+
+    def _known_columns(self, file: FileRecords) -> Iterator[Record]:
+        """The records of a file. Raises InputError where they lack a column."""
+        # Objects of JSON may each have other columns; records of a table have the same, and are one key here.
+        kinds: dict[tuple[str, ...], None] = {}
+        for record in file.records:
+            if record.values is not None and (kind := tuple(record.values)) not in kinds:
+                kinds[kind] = None
+                if file.tabular:
+                    self._require_columns(file.file, kind)
+            yield record
+        self._require_columns(file.file, tuple(dict.fromkeys(column for kind in kinds for column in kind)))
 
     def _row(self, number: int, place: str, record: Record, times: TimeReader | None) -> Row:
         values = record.values
@@ -215,4 +222,4 @@ def _delimiter_hint(columns: tuple[str, ...]) -> str:
     if head.startswith("sep=") and len(head) == 5:
         return f"the first line names the delimiter, as Excel writes it: remove it, and set `delimiter: {head[4]!r}`"
     marks = max(";\t|,", key=head.count)
-    return f"the header is one column: set `delimiter: {json.dumps(marks)}`" if marks in head else ""
+    return f"the header is one column: set `delimiter: {json_line(marks)}`" if marks in head else ""

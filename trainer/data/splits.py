@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.contract.system.files import atomic_file, atomic_folder, read_json, write_json
+from trainer.contract.system.files import atomic_file, atomic_folder, json_bytes, json_line, read_json, write_json
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import Columns, Ints, wholes
 from trainer.data.files.label_cells import separator_hint
 from trainer.data.files.readers import seen
@@ -35,7 +36,6 @@ from trainer.recipes.recipe import LabelsPart, Recipe
 SUMMARY = "splits.json"
 KNOWN = "also_in_train.json"
 _SOURCE = "source.json"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Splits:
 
 
 def prepare(
-    recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None, say: Say = lambda _: None
+    recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace | None = None, progress: Progress = QUIET
 ) -> Splits:
     """Read the rows that `data` names, and make the splits or take those saved in `folder`; save them there.
 
@@ -67,7 +67,7 @@ def prepare(
     if not (_is_stored(store, source) and (folder / SUMMARY).exists()):
         shutil.rmtree(store, ignore_errors=True)
         with atomic_folder(store) as partial:
-            _read(recipe, data, folder, partial, space, say)
+            _read(recipe, data, folder, partial, space, progress)
             write_json(partial / _SOURCE, source)
     summary = read_json(folder / SUMMARY)
     rows = {name: StoredRows.open(store, name) for name in summary["splits"]}
@@ -90,7 +90,7 @@ def _source(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> dict[st
         "stored": KINDS,
         "files": [seen(one) for part in (data.train, data.validation, data.test) if part is not None for one in part],
     }
-    return dict(json.loads(json.dumps(parts)))
+    return dict(json.loads(json_line(parts)))
 
 
 def _is_stored(store: Path, source: dict[str, Any]) -> bool:
@@ -101,11 +101,13 @@ def _space(summary: dict[str, Any], recipe: Recipe) -> LabelSpace:
     return LabelSpace(names=tuple(summary["labels"]), kind=summary["kind"], positive=recipe.labels.positive)
 
 
-def _read(recipe: Recipe, data: DataPart, folder: Path, store: Path, space: LabelSpace | None, say: Say) -> None:
+def _read(
+    recipe: Recipe, data: DataPart, folder: Path, store: Path, space: LabelSpace | None, progress: Progress
+) -> None:
     """Read all rows into `store`, and make the splits in `folder` or find the rows of those that are there."""
     writer = TableWriter(store / TABLE, pairs=recipe.input.pair is not None)
     try:
-        gathered = gather(recipe, data, space, take=writer.add, say=say)
+        gathered = gather(recipe, data, space, take=writer.add, progress=progress)
     finally:
         writer.close()
     for part in gathered.given.values():
@@ -218,7 +220,7 @@ def _sizes(splits: dict[str, StoredRows], space: LabelSpace) -> dict[str, Any]:
 
 def _fingerprint(splits: dict[str, StoredRows], space: LabelSpace) -> str:
     """SHA-256 over the label names and every row's split, id, texts and labels; where the files lie does not matter."""
-    digest = hashlib.sha256(json.dumps([space.kind, space.names]).encode())
+    digest = hashlib.sha256(json.dumps([space.kind, space.names], allow_nan=False).encode())
     for name, rows in splits.items():
         digest.update(f"{name} {len(rows)}".encode())
         for array in (rows.ids, rows.keys, rows.labels):
@@ -264,7 +266,7 @@ def _save(folder: Path, splits: dict[str, StoredRows], summary: dict[str, Any], 
             rows.save(folder / f"{name}.jsonl", space)
     with atomic_file(folder / "train.jsonl") as file:
         for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
-            file.write(json.dumps({"id": number, "place": place}, ensure_ascii=False).encode() + b"\n")
+            file.write(json_bytes({"id": number, "place": place}) + b"\n")
     write_json(folder / KNOWN, _known(splits))
     write_json(folder / SUMMARY, summary)
 

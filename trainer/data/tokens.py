@@ -1,7 +1,6 @@
 """Token ids of a split's rows: made once, kept in files that every process of the machine maps."""
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ from numpy.typing import NDArray
 
 from trainer.contract.encoding import Encoded, TextEncoder
 from trainer.contract.system.files import atomic_folder
-from trainer.data.pace import Pace
+from trainer.contract.system.progress import Progress
 from trainer.data.stored import StoredRows, batches
 
 _IDS, _TYPES = np.dtype(np.int32), np.dtype(np.int8)
 
 
-def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, say: Callable[[str], None]) -> Encoded:
+def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, progress: Progress) -> Encoded:
     """The rows' token ids, from `folder`, where they are made if they are not there.
 
     The files' name is made of the texts, the tokenizer and its limit, so any run may use them. Of several
@@ -27,7 +26,7 @@ def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, say: Callabl
     path = folder / f"{name.hexdigest()[:32]}.tokens"
     if not path.exists():
         with atomic_folder(path) as partial:
-            _write(rows, encoder, partial, say)
+            _write(rows, encoder, partial, progress)
     return Encoded(
         ids=_mapped(path / "ids.bin", _IDS),
         types=_mapped(path / "types.bin", _TYPES),
@@ -36,22 +35,23 @@ def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, say: Callabl
     )
 
 
-def _write(rows: StoredRows, encoder: TextEncoder, folder: Path, say: Callable[[str], None]) -> None:
-    pace, done = Pace(say, "tokenizing", len(rows)), 0
+def _write(rows: StoredRows, encoder: TextEncoder, folder: Path, progress: Progress) -> None:
     lengths, cut = [np.zeros(1, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     names = ("text",) if rows.pairs is None else ("text", "pair")
-    with (folder / "ids.bin").open("wb") as ids, (folder / "types.bin").open("wb") as types:
+    with (
+        (folder / "ids.bin").open("wb") as ids,
+        (folder / "types.bin").open("wb") as types,
+        progress.step("tokenizing", len(rows), least=1.0) as tick,
+    ):
         for texts in batches(rows.folder, rows.positions, *names):
             encoded = encoder.encode(*texts)
             ids.write(encoded.ids.data)
             types.write(encoded.types.data)
             lengths.append(encoded.lengths)
             cut.append(encoded.cut)
-            done += len(encoded)
-            pace.done(done)
+            tick(len(encoded))
     np.save(folder / "offsets.npy", np.cumsum(np.concatenate(lengths)))
     np.save(folder / "cut.npy", np.concatenate(cut))
-    pace.end(done)
 
 
 def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:

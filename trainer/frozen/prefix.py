@@ -10,8 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from transformers import PreTrainedModel
 
 from trainer.contract.encoding import Ints, TextEncoder, budget_batches
 from trainer.contract.system.files import PARTIAL
+from trainer.contract.system.progress import Progress
 from trainer.frozen.states import StatesFile, digest
 from trainer.frozen.tail import Unsuitable, frozen_layers, states_after, tail_of
 from trainer.network.layers import embeddings, encoder_layers
@@ -38,7 +38,6 @@ DISK_SHARE = 0.5
 TOLERANCE = 1e-4
 # Parts of the names of settings that frozen layers do not depend on, or that saving a checkpoint writes.
 _OTHER_SETTINGS = ("label", "drop", "problem_type", "_name_or_path", "classifier", "architectures", "dtype", "version")
-SECONDS_BETWEEN_LINES = 30.0
 _DONE, _FAILED, _STOPPED = 0, 1, 2
 
 
@@ -54,8 +53,7 @@ class PrefixJob:
     """Where states are kept."""
     tokens: int
     """Padded tokens of a batch."""
-    say: Callable[[str], None]
-    """One line for a person."""
+    progress: Progress
     stop: StopRequest
     wanted: bool
     """Whether the recipe allows it."""
@@ -78,7 +76,7 @@ def without_prefix(job: PrefixJob, sets: list[EncodedRows]) -> tuple[nn.Module, 
         width = _probe(job, count, tail, sets[0])
         return tail, [_with_states(job, count, width, data) for data in sets]
     except Unsuitable as reason:
-        job.say(f"the {count} frozen layers run in every epoch: {reason.what}")
+        job.progress.say(f"the {count} frozen layers run in every epoch: {reason.what}")
         return job.network, sets
 
 
@@ -139,13 +137,12 @@ def _with_states(job: PrefixJob, count: int, width: int, data: EncodedRows) -> E
     known, room = broadcast_object_list([file.exists(), _room(job.folder)])
     what = f"what the {count} frozen layers make of {len(data.encoded)} rows ({file.size / 1e6:,.0f} MB)"
     if known:
-        job.say(f"{what} is there: {file.path}")
+        job.progress.say(f"{what} is there: {file.path}")
     else:
         if file.size > DISK_SHARE * room:
             raise Unsuitable(f"{file.size / 1e6:,.0f} MB is more than half of the free disk at {job.folder}")
-        started = time.perf_counter()
         _make(job, count, file, data)
-        job.say(f"{what} is kept in {file.path}: {time.perf_counter() - started:.1f} s")
+        job.progress.say(f"{what} is kept in {file.path}")
     return replace(data, states=file.open())
 
 
@@ -197,21 +194,16 @@ def _write_share(job: PrefixJob, count: int, file: StatesFile, data: EncodedRows
     """Compute this process's rows and write them to their places; gives how it ended."""
     accelerator, lengths = job.accelerator, data.encoded.lengths
     share = np.argsort(-lengths, kind="stable")[accelerator.process_index :: accelerator.num_processes]
-    told = time.perf_counter()
-    done = 0
     try:
         # Plain writes, not a memory map: those tell of a full disk, a map would end the process.
-        with partial.open("r+b") as output:
+        with partial.open("r+b") as output, job.progress.step("frozen layers", len(share)) as tick:
             for rows in budget_batches(lengths, share, job.tokens):
                 if job.stop.received:
                     return _STOPPED
                 for row, states in zip(rows.tolist(), _compute(job, count, data, rows), strict=True):
                     output.seek(int(data.encoded.offsets[row]) * file.width * file.dtype.itemsize)
                     output.write(file.bytes_of(states[: lengths[row]]))
-                done += len(rows)
-                if time.perf_counter() - told > SECONDS_BETWEEN_LINES:
-                    told = time.perf_counter()
-                    job.say(f"frozen layers: {done} of {len(share)} rows")
+                tick(len(rows))
             output.flush()
             os.fsync(output.fileno())
     except OSError:

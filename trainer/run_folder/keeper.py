@@ -2,7 +2,7 @@
 
 RUN/checkpoints/NAME/   what export takes: weights, config, tokenizer, contract
 RUN/best.json           the best of them
-RUN/resume/             weights, optimizer and progress of the last save, named by current.json
+RUN/resume/             weights, optimizer and position of the last save, named by current.json
 """
 
 import math
@@ -33,8 +33,8 @@ from trainer.network.lora import plain_weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a run is. All counts start at 0."""
+class Position:
+    """Where a run stands. All counts start at 0."""
 
     stage: int = 0
     epoch: int = 0
@@ -64,10 +64,10 @@ class Keeper:
     """Whether the last checkpoint counts as the best, whatever its figure."""
 
     def save_checkpoint(
-        self, classifier: Classifier, golden: Golden, progress: Progress, epoch: float, value: float
+        self, classifier: Classifier, golden: Golden, position: Position, epoch: float, value: float
     ) -> None:
         """Write a checkpoint, point best.json at the stage's best, and drop those beyond `keep`."""
-        folder = self.run / "checkpoints" / f"stage{progress.stage + 1}-step{progress.step:06d}"
+        folder = self.run / "checkpoints" / f"stage{position.stage + 1}-step{position.step:06d}"
         # Where it exists, a run that was killed soon after wrote it: checkpoints are whole or absent, and these are the
         # same weights.
         if not folder.exists():
@@ -78,13 +78,13 @@ class Keeper:
                 Checkpoint(
                     path=partial,
                     contract=self.contract,
-                    stage=progress.stage,
+                    stage=position.stage,
                     epoch=epoch,
-                    step=progress.step,
+                    step=position.step,
                     metric=self.metric,
                     value=value,
                 ).save()
-        ranked = self.ranked(progress.stage)
+        ranked = self.ranked(position.stage)
         best = ranked[0]
         write_json(
             self.run / "best.json",
@@ -102,29 +102,29 @@ class Keeper:
         folders = (self.run / "checkpoints").glob(f"stage{stage + 1}-step*")
         return sorted((Checkpoint.open(path) for path in folders), key=rank)
 
-    def save_resume(self, network: nn.Module, training: dict[str, Any], progress: Progress) -> None:
+    def save_resume(self, network: nn.Module, training: dict[str, Any], position: Position) -> None:
         """Replace the resume state. training: state dicts of what else learns (the optimizer, a gradient scaler)."""
         folder = self.run / "resume"
         folder.mkdir(exist_ok=True)
         remove_partials(folder)
-        name = f"stage{progress.stage + 1}-step{progress.step:06d}{'-done' if progress.stage_done else ''}"
+        name = f"stage{position.stage + 1}-step{position.step:06d}{'-done' if position.stage_done else ''}"
         if not (folder / name).exists():
             with told_if_full(folder / name), atomic_folder(folder / name) as partial:
                 save_model(network, str(partial / "model.safetensors"))
                 torch.save(training, partial / "training.pt")
-                write_json(partial / "progress.json", asdict(progress))
+                write_json(partial / "progress.json", asdict(position))
         write_json(folder / "current.json", {"folder": name})
         for other in folder.iterdir():
             if other.is_dir() and other.name != name:
                 shutil.rmtree(other)
 
-    def load_progress(self) -> Progress | None:
-        """The progress that a resume goes on from, or None where nothing was saved yet."""
+    def load_position(self) -> Position | None:
+        """The position that a resume goes on from, or None where nothing was saved yet."""
         folder = self._resume_folder()
         return (
             None
             if folder is None
-            else from_json(Progress, read_json(folder / "progress.json"), folder / "progress.json")
+            else from_json(Position, read_json(folder / "progress.json"), folder / "progress.json")
         )
 
     def load_resume(self, network: nn.Module) -> dict[str, Any]:

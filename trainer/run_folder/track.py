@@ -1,9 +1,8 @@
-"""What a run says while it runs: metrics.jsonl, one dense line a step, a bar on a terminal, and Accelerate's
+"""What a run says while it runs: metrics.jsonl, one dense line a step (redrawn on a terminal), and Accelerate's
 trackers.
 """
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tqdm import tqdm
 
 from trainer.contract.figures.metrics import shown as figure
 from trainer.contract.system import machine
 from trainer.contract.system.files import atomic_file, json_line
+from trainer.contract.system.progress import Progress
 
 METRICS_FILE = "metrics.jsonl"
 # The kind of a line that says where the steps after it are taken.
@@ -34,15 +33,13 @@ class Track:
         self._accelerator = accelerator
         self._path = run / METRICS_FILE
         self._writes = accelerator.is_main_process
-        self._quiet = quiet or not self._writes
-        self._terminal = sys.stderr.isatty()
-        self._bar: tqdm[Any] | None = None
+        self.progress = Progress(quiet=quiet or not self._writes)
+        self._steps, self._done = 1, 0
         self._started = self._last = time.perf_counter()
 
     def say(self, text: str) -> None:
         """One line for a person."""
-        if not self._quiet:
-            tqdm.write(text, file=sys.stderr)
+        self.progress.say(text)
 
     def launch(self, facts: dict[str, Any], step: int) -> None:
         """Record where the steps after `step` are taken; say so where those before it had another precision."""
@@ -56,10 +53,9 @@ class Track:
 
     def start(self, steps: int, done: int) -> None:
         """Begin a stage of `steps` optimizer steps, of which `done` are done."""
-        self.close()
         self._last = time.perf_counter()
-        if self._terminal and not self._quiet:
-            self._bar = tqdm(total=steps, initial=done, unit="step", file=sys.stderr, dynamic_ncols=True)
+        self._steps, self._done = steps, done
+        self.progress.begin(done / steps)
 
     def step(self, place: dict[str, int], values: dict[str, float], tokens: int) -> None:
         """Record an optimizer step.
@@ -76,15 +72,15 @@ class Track:
         }
         self._write({"kind": "step", **place, **values}, place["step"])
         line = (
-            f"epoch {place['epoch']} {place['batch']}/{place['batches']} loss {values['loss']:.4f} "
-            f"lr {values['learning_rate']:.2e} norm {values['gradient_norm']:.2f} {seconds * 1000:.0f} ms "
-            f"{values['tokens_per_second']:.0f} tok/s {values['memory_mib']:.0f} MiB"
+            f"stage {place['stage']} step {place['step']} epoch {place['epoch']} {place['batch']}/{place['batches']} "
+            f"loss {values['loss']:.4f} lr {values['learning_rate']:.2e} norm {values['gradient_norm']:.2f} "
+            f"{seconds * 1000:.0f} ms {values['tokens_per_second']:.0f} tok/s {values['memory_mib']:.0f} MiB"
         )
-        if self._bar is not None:
-            self._bar.set_postfix_str(line, refresh=False)
-            self._bar.update()
+        self._done += 1
+        if self.progress.terminal:
+            self.progress.show(lambda: line, self._done / self._steps)
         else:
-            self.say(f"stage {place['stage']} step {place['step']} {line}")
+            self.say(line)
 
     def evaluation(self, place: dict[str, int], metrics: dict[str, float], note: str, constant: dict[str, Any]) -> None:
         """Record an evaluation on validation. constant: what one answer for all rows is worth there."""
@@ -105,10 +101,8 @@ class Track:
             file.writelines(lines)
 
     def close(self) -> None:
-        """End the bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        """End a stage."""
+        self.progress.close()
 
     def _write(self, content: dict[str, Any], step: int) -> None:
         if self._writes:

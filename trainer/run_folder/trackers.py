@@ -3,7 +3,6 @@
 """
 
 import importlib.util
-import json
 import logging
 import re
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from trainer.contract.errors import InputError, nearest
+from trainer.contract.system.files import json_line
 from trainer.recipes.recipe import Recipe
 
 # A tracker's name in Accelerate, which is also that of its package and of our extra.
@@ -88,5 +88,5 @@ def _flat(key: str, value: Any) -> list[tuple[str, Any]]:
     elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
         items = [(f"{key}.{place}", item) for place, item in enumerate(value)]
     else:
-        return [(key, json.dumps(value) if isinstance(value, list) or value is None else value)]
+        return [(key, json_line(value) if isinstance(value, list) or value is None else value)]
     return [pair for name, item in items for pair in _flat(name, item)]

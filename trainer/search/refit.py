@@ -13,7 +13,8 @@ from trainer.run_folder.folder import RECIPE
 from trainer.run_folder.keeper import goodness
 from trainer.run_folder.track import METRICS_FILE
 from trainer.search.trial_runs import link_tree
-from trainer.stages import TrainJob, prepare_splits, train
+from trainer.stages import prepare_splits, train
+from trainer.training import TrainJob
 
 FOLDER = "refit"
 

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from trainer.contract.figures.tables import table as aligned
 from trainer.recipes.sweep_part import SweepPart
 from trainer.search import study as search
 
@@ -45,8 +46,7 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             [f"{row['number']}", value, spread, f"{row['epochs']}", *(shown(row["settings"][key]) for key in keys)]
         )
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
-    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    text = [aligned(lines)]
     if result["importances"]:
         text += ["", "importance of each setting, of 1:"]
         text += [f"  {share:.2f}  {key}" for key, share in result["importances"].items()]

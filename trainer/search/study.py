@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trainer.contract.errors import RecipeError
 from trainer.contract.figures.metrics import LOWER_IS_BETTER
+from trainer.contract.system.files import json_line
 from trainer.recipes.file import changed
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import Dimension, SweepPart
@@ -121,7 +122,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     2304.10255); empty for fewer than two finished trials.
     """
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    if len({json.dumps(trial.params, sort_keys=True) for trial in done}) < 2:
+    if len({json_line(dict(sorted(trial.params.items()))) for trial in done}) < 2:
         return {}
     with warnings.catch_warnings():
         # Of trials that are all alike, it says that the shares will be equal; they are.

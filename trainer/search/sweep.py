@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.figures.stamped import weights
 from trainer.contract.system.files import read_json, refuse_existing, write_json
+from trainer.contract.system.progress import Progress
 from trainer.data.splits import drop_stored
 from trainer.recipes.file import changed, differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
@@ -30,7 +30,8 @@ from trainer.search.refit import refit
 from trainer.search.result import shown, summary
 from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
 from trainer.search.workers import Worker
-from trainer.stages import TrainJob, prepare_splits, train
+from trainer.stages import prepare_splits, train
+from trainer.training import TrainJob
 
 RESULT = "sweep.json"
 RECIPE = "sweep.yaml"
@@ -59,13 +60,9 @@ class Search:
     """Every trial's recipe but for its own values."""
     metric: str
     study: optuna.Study
+    progress: Progress
     space: dict[str, BaseDistribution]
     """What those values may be."""
-
-    def say(self, text: str) -> None:
-        """One line for a person."""
-        if not self.job.quiet:
-            print(text, file=sys.stderr, flush=True)
 
 
 def sweep(job: SweepJob) -> dict[str, Any] | None:
@@ -93,7 +90,15 @@ def sweep(job: SweepJob) -> dict[str, Any] | None:
     alone = locked(job.out / ".lock", wait=False) if worker.rank == 0 else nullcontext()
     with alone, search.opened(job.out, job.recipe, part) as study:
         metric = search.objective(job.recipe, part)
-        work = Search(job=job, part=part, base=pinned(job.recipe), metric=metric, study=study, space=space)
+        work = Search(
+            job=job,
+            part=part,
+            base=pinned(job.recipe),
+            metric=metric,
+            study=study,
+            progress=Progress(quiet=job.quiet),
+            space=space,
+        )
         if worker.rank == 0:
             _prepare(work)
         worker.wait()
@@ -124,11 +129,11 @@ def _open_folder(job: SweepJob) -> None:
 
 
 def _prepare(work: Search) -> None:
-    prepare_splits(work.base, work.job.out, say=work.say)
+    prepare_splits(work.base, work.job.out, progress=work.progress)
     search.fill(work.study, work.part, work.space, work.base.seed)
     ended = len(search.ended(work.study))
     total = search.budget(work.part, work.space)
-    work.say(f"{total} trials by {work.part.sampler}, objective {work.metric}; {ended} ended already")
+    work.progress.say(f"{total} trials by {work.part.sampler}, objective {work.metric}; {ended} ended already")
 
 
 def _work(work: Search, left: list[int]) -> None:
@@ -147,7 +152,9 @@ def _work(work: Search, left: list[int]) -> None:
 
 def _trial(work: Search, trial: optuna.Trial) -> None:
     """Train one setting, tell the study what it is worth, and remove the weights that lost."""
-    work.say(f"trial {trial.number}: {', '.join(f'{key} {shown(value)}' for key, value in trial.params.items())}")
+    work.progress.say(
+        f"trial {trial.number}: {', '.join(f'{key} {shown(value)}' for key, value in trial.params.items())}"
+    )
     started = time.perf_counter()
     try:
         values = _train(work, trial)
@@ -167,7 +174,7 @@ def _trial(work: Search, trial: optuna.Trial) -> None:
     work.study.tell(trial, value if state == TrialState.COMPLETE else None, state=state)
     _tidy(work)
     best = search.best(work.study, search.ended(work.study))
-    work.say(
+    work.progress.say(
         f"trial {trial.number}: {said}" + ("" if best is None else f" (best: trial {best.number}, {best.value:.4f})")
     )
     _refuse_hopeless(work)
@@ -195,7 +202,7 @@ def _watch(work: Search, trial: optuna.Trial, stages: int) -> Callable[[dict[str
     def watch(place: dict[str, int], metrics: dict[str, float]) -> None:
         if place["stage"] != stages or place["batch"] != place["batches"]:
             return
-        work.say(f"trial {trial.number}: epoch {place['epoch']} {work.metric} {metrics[work.metric]:.4f}")
+        work.progress.say(f"trial {trial.number}: epoch {place['epoch']} {work.metric} {metrics[work.metric]:.4f}")
         # An epoch that a kill made this trial repeat was reported already.
         if place["epoch"] - 1 not in known:
             trial.report(metrics[work.metric], place["epoch"] - 1)

@@ -11,11 +11,11 @@ from export.exporters.choose import export_graph
 from export.int8 import choose as int8
 from export.int8.choose import Int8Search
 from export.int8.quantize import Int8, products, quantize
-from export.progress import Progress
 from export.proof.measure import Measure
 from export.proof.parity import Bounds, Truth, failures
 from export.proof.reference import reference_logits
 from export.trained_run import Sample, Source
+from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 
 

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:Deprec
 BEFORE = ["inline_branches", "drop_idle", "fold_shapes", "first_token"]
 
 
-# The proof of `tokens_first` runs every pass on every family.
 @pytest.mark.parametrize("family", ["bert", "deberta-v2", "albert", "mpnet", "modernbert"])
 def test_exact_and_applied(family: str) -> None:
     """Logits stay within 1e-5 of the exported graph's, padded or not, and the pass found the last layer."""

@@ -18,9 +18,10 @@ from serve.cli import main
 from serve.job import ScoreJob, run
 from serve.journal.state import State
 from serve.operations.cli import print_result
-from serve.operations.progress import Progress
+from serve.operations.progress import JobProgress
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
+from trainer.contract.system.progress import QUIET, Progress
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -83,16 +84,16 @@ def test_dry_run(single: Path, tmp_path: Path) -> None:
 
 def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Off a terminal progress is plain lines with rows/s, tokens/s, padding, errors and the time left."""
-    monkeypatch.setattr("serve.operations.progress._PLAIN_SECONDS", 0.0)
-    clock = iter([0.0, 0.0, 10.0, 10.0, 10.0])
-    monkeypatch.setattr("serve.operations.progress.time.monotonic", lambda: next(clock))
-    progress = Progress(quiet=False, sizes=[100, 300])
+    clock = iter([0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 10.0])
+    monkeypatch.setattr("trainer.contract.system.progress.time.monotonic", lambda: next(clock))
+    progress = JobProgress(Progress(), [100, 300])
     progress.begin(State(read=50, scored=50, tokens=100), 0.0)
     state = State(read=1050, scored=1040, rejected=10, tokens=900, padded_tokens=1000)
     progress.update(state, progress.share(1, 0.5))
     progress.close()
-    line = capsys.readouterr().err
-    assert line == "1,050 rows, 99 rows/s, 80 tokens/s, 10.0% padding, 10 errors, 62.5% done, 6 s left\n"
+    going, line = capsys.readouterr().err.splitlines()
+    assert going.startswith("going on after 50 rows")
+    assert line == "1,050 rows, 99 rows/s, 80 tokens/s, 10.0% padding, 10 errors, 62.5% done, 6 s left"
 
 
 def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +107,7 @@ def test_metrics_port(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             seen.append(answer.read().decode())
 
-    monkeypatch.setattr(Progress, "update", look)
+    monkeypatch.setattr(JobProgress, "update", look)
     rows = write_csv(tmp_path / "in.csv", [*bundles.texts(60), ""])
     score(single, rows, out=tmp_path / "out.csv", window=32, metrics_port=port)
     assert "classifact_rows_read_total 32\n" in seen[0]
@@ -120,22 +121,22 @@ def test_the_pass_over_columns_is_shown(
     single: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While JSON lines are read for their columns, a line says how far that is; with --quiet nothing is said."""
-    monkeypatch.setattr("serve.operations.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setattr("trainer.contract.system.progress._PLAIN_SECONDS", 0.0)
     monkeypatch.setattr("serve.reading.columns._LOOK", 30)
     path = tmp_path / "in.jsonl"
     path.write_text('{"text": "win"}\n' * 60)
     job = ScoreJob(bundle=single, inputs=(str(path),), out=tmp_path / "out.csv", canary=False)
     run(job)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("looking")]
-    assert lines == [f"looking at columns: {rows} rows, 100.0% of the input" for rows in (30, 60)]
+    assert lines == [f"looking at columns: {rows} rows, 100.0% done, 0 s left" for rows in (30, 60)]
     run(replace(job, quiet=True, out=tmp_path / "quiet.csv"))
     assert capsys.readouterr().err == ""
 
 
 def test_progress_of_unknown_size() -> None:
     """Where an input's size is unknown no time left is told."""
-    assert Progress(quiet=True, sizes=[None, 5]).share(0, 0.5) is None
-    assert Progress(quiet=True, sizes=[5]).share(0, None) is None
+    assert JobProgress(QUIET, [None, 5]).share(0, 0.5) is None
+    assert JobProgress(QUIET, [5]).share(0, None) is None
 
 
 def test_the_last_line_is_json_whatever_the_figures_are(capsys: pytest.CaptureFixture[str]) -> None:

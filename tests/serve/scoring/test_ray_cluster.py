@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serve.operations.progress import Progress
+from serve.operations.progress import JobProgress
 from serve.writing.rejects import ErrorBound
 from tests.serve.helpers import score, write_csv
 from trainer.contract.errors import ClassifactError
@@ -53,15 +53,15 @@ def test_two_workers_of_which_one_is_killed(
     """With a worker killed in mid-job, parts, rows, errors and counts are those of a local job, each once."""
     whole = score(single, three_files, out=tmp_path / f"whole-{name}", precision="int8", window=32, **more)
     killed: list[int] = []
-    update = Progress.update
+    update = JobProgress.update
 
-    def kill_once(self: Progress, state: Any, share: float | None) -> None:
+    def kill_once(self: JobProgress, state: Any, share: float | None) -> None:
         if state.windows == 5 and not killed:
             killed.append(_actors()[0])
             os.kill(killed[0], signal.SIGKILL)
         update(self, state, share)
 
-    monkeypatch.setattr(Progress, "update", kill_once)
+    monkeypatch.setattr(JobProgress, "update", kill_once)
     report = score(single, three_files, out=tmp_path / name, precision="int8", window=32, engine="ray", **more)
     assert len(killed) == 1
     same = ("sha256", "errors_sha256", "rows_read", "rows_scored", "rows_rejected", "reasons", "tokens")

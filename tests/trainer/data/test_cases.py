@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.told import Told
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.checks import lint
 from trainer.contract.errors import InputError
@@ -78,7 +79,7 @@ def test_hidden_files_of_a_pattern_are_left_out_and_said(tmp_path: Path, capsys:
     assert len(everything(made(tmp_path / "2", {"train": {"files": str(tmp_path / "_*" / "*.csv")}}))) == 40
     said: list[str] = []
     one = recipe({"train": {"files": str(tmp_path / "*.csv")}})
-    lint.lint(one, said.append)
+    lint.lint(one, Told(said))
     assert any("left out" in line and "_rows.csv" in line for line in said)
     assert capsys.readouterr().out == ""
 

@@ -11,7 +11,8 @@ from tests.trainer.sources import SHARED, made
 from trainer.data.splits import Splits, prepare
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 RECIPES = Path(__file__).parents[3] / "launch_configs" / "recipes"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the five systems' data is not beside the checkout")

@@ -14,10 +14,10 @@ from tests import tiny
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
+from trainer.contract.system.progress import QUIET
 from trainer.contract.text_files.records import Record
 from trainer.data.columns import row_key
 from trainer.data.files import readers
-from trainer.data.pace import Pace
 from trainer.data.splits import drop_stored, join_validation, prepare
 from trainer.data.splitting.similar import clusters
 from trainer.data.tokens import tokenized
@@ -82,7 +82,7 @@ def test_a_finished_run_keeps_no_stored_rows(tmp_path: Path, reads: list[str]) -
 def test_stored_arrays_are_maps_of_files(tmp_path: Path) -> None:
     """Labels, numbers and token ids are read-only views of files, which processes share."""
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(60))}})
-    encoded = tokenized(splits.train, encoder(), tmp_path / "cache", lambda _: None)
+    encoded = tokenized(splits.train, encoder(), tmp_path / "cache", QUIET)
     for array in (splits.train.ids, splits.train.labels, splits.train.keys, encoded.ids, encoded.types):
         base: Any = array
         while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
@@ -105,7 +105,7 @@ def test_token_files_hold_what_the_encoder_gives(
     splits = made(folder, {"train": {"files": file}}, input={"text": "text", "pair": "pair"})
     assert splits.train.pairs is not None
     one = encoder(limit + 2)
-    found = tokenized(splits.train, one, folder / "cache", lambda _: None)
+    found = tokenized(splits.train, one, folder / "cache", QUIET)
     expected = one.encode(list(splits.train.texts), list(splits.train.pairs))
     for name in ("ids", "types", "offsets", "cut"):
         assert getattr(found, name).tolist() == getattr(expected, name).tolist()
@@ -120,13 +120,13 @@ def test_tokens_are_made_once_for_each_tokenizer_limit_and_text(
     plain = TextEncoder.encode
     monkeypatch.setattr(TextEncoder, "encode", lambda *given: calls.append(1) or plain(*given))
     for _ in range(2):
-        tokenized(splits.train, encoder(), tmp_path / "cache", lambda _: None)
+        tokenized(splits.train, encoder(), tmp_path / "cache", QUIET)
     assert len(calls) == 1
-    tokenized(splits.train, encoder(9), tmp_path / "cache", lambda _: None)
-    tokenized(splits.validation, encoder(), tmp_path / "cache", lambda _: None)
+    tokenized(splits.train, encoder(9), tmp_path / "cache", QUIET)
+    tokenized(splits.validation, encoder(), tmp_path / "cache", QUIET)
     other = tiny.tokenizer().backend_tokenizer
     other.add_tokens(["text"])
-    tokenized(splits.train, TextEncoder(other, encoder().policy), tmp_path / "cache", lambda _: None)
+    tokenized(splits.train, TextEncoder(other, encoder().policy), tmp_path / "cache", QUIET)
     assert len(calls) == 4
 
 
@@ -134,9 +134,9 @@ def test_tokens_that_were_not_written_whole_are_no_tokens(tmp_path: Path, monkey
     """Where writing stops half way, no file is left under the name that others look for."""
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(60))}})
     with monkeypatch.context() as patch:
-        patch.setattr(Pace, "end", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        patch.setattr(np, "save", lambda *_: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):
-            tokenized(splits.train, encoder(), tmp_path / "cache", lambda _: None)
+            tokenized(splits.train, encoder(), tmp_path / "cache", QUIET)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -197,25 +197,6 @@ def test_an_equal_pair_of_other_parts_is_no_repeat() -> None:
     """A key tells where the first text ends: "a" with "b" and "ab" with nothing are two rows."""
     assert len({row_key("a", "b"), row_key("ab", ""), row_key("", "ab"), row_key("ab", None)}) == 4
     assert row_key("a", "b") == row_key("a", "b")
-
-
-def test_long_work_is_told_in_rows_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A line every ten seconds and one at the end; work of a moment says nothing."""
-    clock = [0.0]
-    monkeypatch.setattr("trainer.data.pace.time.perf_counter", lambda: clock[0])
-    said: list[str] = []
-    pace = Pace(said.append, "reading", 100_000)
-    clock[0] = 5.0
-    pace.done(20_000)
-    clock[0] = 12.0
-    pace.done(48_000)
-    clock[0] = 20.0
-    pace.end(100_000)
-    Pace(said.append, "tokenizing").end(10)
-    assert said == [
-        "reading: 48,000 of 100,000 rows (4,000 rows/s)",
-        "reading: 100,000 of 100,000 rows in 20 s (5,000 rows/s)",
-    ]
 
 
 def test_a_stage_s_recipe_says_which_rows_are_stored(tmp_path: Path, reads: list[str]) -> None:

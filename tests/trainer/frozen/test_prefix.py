@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from tests import tiny
+from tests.told import Told
 from tests.trainer import runs
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
@@ -25,7 +26,8 @@ from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.recipes.recipe import FreezePart
 from trainer.run_folder.keeper import Interrupted, StopRequest
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 TEXTS = ["win a prize now", "are you coming home for dinner tonight see you", "ok", "the cat sat on the mat " * 4]
 
@@ -124,7 +126,7 @@ def job_of(classifier: Classifier, folder: Path, lines: list[str]) -> PrefixJob:
         encoder=encoder,
         folder=folder,
         tokens=64,
-        say=lines.append,
+        progress=Told(lines),
         stop=StopRequest(),
         wanted=True,
     )

@@ -26,7 +26,8 @@ from trainer.network.lora import attach, detach, plain_weights
 from trainer.recipes.file import load
 from trainer.recipes.recipe import FreezePart, LoraPart
 from trainer.run_folder.track import Track
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 STAGE: dict[str, Any] = {"epochs": 2, "batch": {"rows": 8, "tokens": 64}, "optimizer": {"learning_rate": 1.0e-2}}
 
@@ -166,7 +167,7 @@ def test_gradient_checkpointing_computes_layers_twice(tmp_path: Path, monkeypatc
 
     def counted(job: loop.Fit, micro: loop.MicroBatch) -> torch.Tensor:
         if not counts[out, "batches"]:
-            for number, layer in enumerate(job.classifier.network.base_model.encoder.layer):
+            for number, layer in enumerate(job.run.classifier.network.base_model.encoder.layer):
                 # Of the layer's own modules: the layer's call is what is wrapped.
                 layer.attention.register_forward_hook(lambda *_, number=number: counts.update([(out, str(number))]))
         counts[out, "batches"] += 1

@@ -16,7 +16,8 @@ from trainer.evaluate import MeasureJob, measure
 from trainer.network.load import open_checkpoint
 from trainer.opening.golden import UNKNOWN, check_golden
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 STAGE = {"epochs": 2, "batch": {"rows": 8, "tokens": 64}, "optimizer": {"learning_rate": 1.0e-2}}
 KINDS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,8 @@ from trainer.contract.system.files import read_json
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
 from trainer.search.sweep import SweepJob, sweep
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 STAGE: dict[str, Any] = {"epochs": 1, "batch": {"rows": 8, "tokens": 64}}
 LORA = {**STAGE, "lora": {"rank": 2}}
@@ -38,7 +39,7 @@ ROADS: dict[str, Callable[[Path], object]] = {
     "train": lambda folder: train(TrainJob(recipe=recipe(folder, STAGE), out=folder / "run", quiet=True)),
     "lora": lambda folder: train(TrainJob(recipe=recipe(folder, LORA), out=folder / "run", quiet=True)),
     "sweep": lambda folder: sweep(SweepJob(recipe=recipe(folder, STAGE), out=folder / "run", quiet=True)),
-    "lint": lambda folder: lint(recipe(folder, STAGE), lambda _: None),
+    "lint": lambda folder: lint(recipe(folder, STAGE)),
 }
 # Roads to the best checkpoint of a finished run, which somebody else may have made.
 LATER: dict[str, Callable[[Path], object]] = {

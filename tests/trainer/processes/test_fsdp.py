@@ -12,7 +12,8 @@ from tests.trainer.processes.split_runs import STEPS, assert_same, launched, two
 from trainer.contract.errors import InputError
 from trainer.processes.fsdp import check_strategy, layer_classes, shard
 from trainer.recipes.file import load
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 
 @pytest.fixture(scope="module")

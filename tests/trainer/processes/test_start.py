@@ -23,7 +23,8 @@ from trainer.processes.launch import LaunchJob, launch
 from trainer.processes.start import check_world, fitting_precision
 from trainer.recipes.file import load
 from trainer.run_folder.keeper import Interrupted
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 
 @pytest.fixture(scope="module")

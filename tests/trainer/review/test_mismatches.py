@@ -17,7 +17,8 @@ from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import sha256
 from trainer.recipes.file import load
 from trainer.review.mismatches import mismatches, told, write_mismatches
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 SINGLE = LabelSpace(names=("ham", "spam"))
 MULTI = LabelSpace(names=("a|b", "c", 'd"e'), kind="multi")

@@ -18,7 +18,8 @@ from trainer.network.load import open_checkpoint
 from trainer.recipes.file import load
 from trainer.run_folder.folder import LOCK, locked
 from trainer.run_folder.track import Track
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 # Steps of the recipe below, and a third of the files and folders that its first process syncs.
 STEPS, SYNCS = 21, 50

@@ -16,7 +16,8 @@ from tests.trainer import runs
 from trainer.contract.errors import InputError
 from trainer.recipes.file import load
 from trainer.run_folder.trackers import check_trackers
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 ONE_EPOCH = [{"epochs": 1, "batch": {"rows": 16}, "optimizer": {"learning_rate": 1.0e-2}}]
 

@@ -71,12 +71,23 @@ def remove_partials(folder: Path) -> None:
 def write_json(path: Path, content: object) -> None:
     """Write `content` as indented JSON, atomically. NaN and infinity become null: they are not JSON."""
     with atomic_file(path) as file:
-        file.write(json_bytes(_finite(content), indent=2) + b"\n")
+        file.write(json_bytes(finite(content), indent=2) + b"\n")
 
 
 def json_line(content: object) -> str:
     """`content` as JSON on one line, for a log or for standard output. NaN and infinity become null."""
-    return json_bytes(_finite(content)).decode()
+    return json_bytes(finite(content)).decode()
+
+
+def finite(content: object) -> object:
+    """The same with NaN and infinity as None, at any depth: JSON has neither."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    if isinstance(content, float) and content - content != 0:
+        return None
+    return content
 
 
 def json_bytes(content: object, *, indent: int | None = None) -> bytes:
@@ -122,16 +133,6 @@ def inside(folder: Path, name: str) -> Path:
         found=repr(name),
         do="do not use this folder: it was tampered with",
     )
-
-
-def _finite(content: object) -> object:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    if isinstance(content, float) and content - content != 0:
-        return None
-    return content
 
 
 def _beside(path: Path) -> Path:

@@ -2,55 +2,24 @@
 not.
 """
 
-import bz2
-import contextlib
 import datetime
-import gzip
 import json
-import lzma
 import warnings
 import zipfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import BinaryIO
 
 from trainer.contract.errors import InputError
-from trainer.contract.text_files.records import Dialect, Record, read_records, refuse_repeated
+from trainer.contract.text_files.formats import FORMATS, split_suffixes
+from trainer.contract.text_files.opened import open_rows, parquet_records, seekable
+from trainer.contract.text_files.records import Dialect, Record, read_records
 from trainer.recipes.data_part import Source
 
-_SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".txt": "csv",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".xlsx": "xlsx",
-}
-_OPENERS: dict[str, Callable[[Path], object]] = {
-    ".gz": gzip.open,
-    ".bz2": bz2.open,
-    ".xz": lzma.open,
-    ".zst": lambda path: pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"),
-}
-# What the libraries raise for bytes that are not what the suffix says; workbooks are XML in ZIP.
-_DAMAGE = (
-    pa.ArrowException,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    SyntaxError,
-    KeyError,
-    ValueError,
-    OSError,
-)
+# What openpyxl raises for a workbook that is damaged: it is XML in ZIP.
+_DAMAGE = (zipfile.BadZipFile, SyntaxError, KeyError)
 
 
 def read_file(path: Path, source: Source) -> Iterator[Record]:
@@ -58,12 +27,12 @@ def read_file(path: Path, source: Source) -> Iterator[Record]:
 
     Raises InputError: an unknown format, a source that does not fit the format, a file that is damaged as a whole.
     """
-    kind = format_of(path, source.format)
+    kind, compression = format_of(path, source.format), split_suffixes(path.name)[1]
     with open_file(path) as stream:
         if kind == "parquet":
-            yield from _read_parquet(_seekable(stream), path)
+            yield from parquet_records(seekable(stream, compression), path)
         elif kind == "xlsx":
-            yield from _read_workbook(_seekable(stream), source, path)
+            yield from _read_workbook(seekable(stream, compression), source, path)
         elif kind == "json":
             yield from _read_json(stream, source, path)
         else:
@@ -72,47 +41,20 @@ def read_file(path: Path, source: Source) -> Iterator[Record]:
 
 def format_of(path: Path, given: str | None) -> str:
     """A file's format: the one given, else by its suffix. Raises InputError where that is not known."""
-    suffix = path.with_suffix("").suffix.lower() if _compression(path) else path.suffix.lower()
-    kind = given or _SUFFIXES.get(suffix)
+    kind = given or split_suffixes(path.name)[0]
     if kind is None:
         raise InputError(
-            f"the format of {suffix or path.name!r} files is not known",
+            f"the format of {path.suffix or path.name!r} files is not known",
             where=path,
-            expected=", ".join(_SUFFIXES),
+            expected=", ".join(FORMATS),
             do="name it with `format:`",
         )
     return kind
 
 
-@contextlib.contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> AbstractContextManager[BinaryIO]:
     """A file's own bytes, unpacked. Raises InputError where they cannot be read."""
-    with _undamaged(path), _open(path, _compression(path)) as stream:
-        yield stream
-
-
-def _compression(path: Path) -> str:
-    return path.suffix.lower() if path.suffix.lower() in _OPENERS else ""
-
-
-def _open(path: Path, compression: str) -> BinaryIO:
-    return cast(BinaryIO, _OPENERS[compression](path)) if compression else path.open("rb")
-
-
-def _seekable(stream: BinaryIO) -> BinaryIO:
-    return stream if stream.seekable() and not isinstance(stream, pa.NativeFile) else BytesIO(stream.read())
-
-
-@contextlib.contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except _DAMAGE as error:
-        raise InputError(
-            "the file cannot be read", where=path, found=str(error)[:200], do="is it damaged? copy or write it again"
-        ) from None
+    return open_rows(path, split_suffixes(path.name)[1], _DAMAGE)
 
 
 def _dialect(source: Source, kind: str, path: Path) -> Dialect:
@@ -127,15 +69,6 @@ def _dialect(source: Source, kind: str, path: Path) -> Dialect:
         )
     except ValueError as error:
         raise InputError("the source cannot be read so", where=path, found=str(error), do="mend the recipe") from None
-
-
-def _read_parquet(stream: BinaryIO, path: Path) -> Iterator[Record]:
-    """Rows of a Parquet file; a line is the row's number from 1. Raises InputError for two columns of one name."""
-    with pq.ParquetFile(stream) as file:
-        refuse_repeated(file.schema_arrow.names, path)
-        rows = (values for batch in file.iter_batches() for values in batch.to_pylist())
-        for line, values in enumerate(rows, 1):
-            yield Record(line=line, values=values)
 
 
 def _read_json(stream: BinaryIO, source: Source, path: Path) -> Iterator[Record]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from trainer.contract.errors import BadRow, InputError, nearest
+from trainer.contract.system.files import json_line
 from trainer.recipes.recipe import LabelsPart
 
 SHOWN = 5
@@ -194,6 +195,6 @@ def separator_hint(part: LabelsPart, names: Iterable[str]) -> str:
     for mark in _MARKS:
         joined = sorted(name for name in names if mark in name.strip(mark))
         if joined:
-            told = json.dumps(mark)
+            told = json_line(mark)
             return f"{joined[0]!r} is read as one label; if {mark!r} parts several, say labels.separator: {told}"
     return ""

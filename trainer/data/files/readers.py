@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.contract.errors import InputError, nearest
+from trainer.contract.text_files.formats import is_hidden
 from trainer.contract.text_files.records import Record
 from trainer.data.files.file_formats import format_of, read_file
 from trainer.data.files.hub_rows import read_dataset
@@ -89,9 +90,7 @@ def files_of(source: Source, say: Callable[[str], None] = lambda _: None) -> lis
 def _is_hidden(match: Path, pattern: Path) -> bool:
     """Whether a pattern, which names nothing hidden itself, met what programs keep beside data: checkpoints, caches."""
     plain = next((place for place, part in enumerate(pattern.parts) if glob.has_magic(part)), len(pattern.parts))
-    return not any(part.startswith((".", "_")) for part in pattern.parts[plain:]) and any(
-        part.startswith((".", "_")) for part in match.parts[plain:]
-    )
+    return is_hidden(Path(*match.parts[plain:]), str(Path(*pattern.parts[plain:])))
 
 
 def _refuse_twice(files: list[str]) -> None:
