@@ -28,7 +28,7 @@ from trainer.data.files.readers import seen
 from trainer.data.gather import Gathered, divide, gather, shares
 from trainer.data.splitting.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
 from trainer.data.splitting.similar import clusters
-from trainer.data.splitting.tied import units
+from trainer.data.splitting.tied import first_times, units
 from trainer.data.stored import KINDS, STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import LabelsPart, Recipe
@@ -149,16 +149,22 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
 
     What is held back (a fifth, at least HELD rows, at most half) is the new validation split: figures and the gates of
     an export need rows that were not learnt. What was kept on one side when the splits were cut stays together here:
-    rows of one text, of one group, and nearly equal ones.
+    rows of one text, of one group, and nearly equal ones. Rows that were split by time are held back newest first, as
+    no figure may be of rows older than what was learnt; others at random.
     """
     train, validation = splits.train, splits.validation
     held = min(len(validation) // 2, max(HELD, len(validation) // 5))
-    unit = units(len(validation), _ties(validation, similar=splits.summary["made"]["similar"]))
-    order = np.random.default_rng(seed).permutation(int(unit.max()) + 1)
-    # Whole sets of equal rows, in random order, until there are enough.
-    chosen = np.argsort(order[unit], kind="stable")
+    made = splits.summary["made"]
+    unit = units(len(validation), _ties(validation, similar=made["similar"]))
+    # Validation files that were given need no times.
+    if made["time"] and np.isfinite(validation.times).all():
+        turn = -first_times(validation.times, unit)[unit]
+    else:
+        turn = np.random.default_rng(seed).permutation(int(unit.max()) + 1)[unit].astype(np.float64)
+    # Whole sets of rows of one turn, until there are enough.
+    chosen = np.argsort(turn, kind="stable")
     last = max(1, held)
-    while last < len(chosen) and unit[chosen[last]] == unit[chosen[last - 1]]:
+    while last < len(chosen) and turn[chosen[last]] == turn[chosen[last - 1]]:
         last += 1
     kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
     found = {"train": train.joined(moved), "validation": kept} | ({} if splits.test is None else {"test": splits.test})

@@ -1,7 +1,7 @@
 """Rows on disk: written once as they are read, then mapped by every process of the machine.
 
 FOLDER/  rows.arrow (what each row says, and its place)  SPLIT.rows.npy, .ids.npy, .keys.npy, .labels.npy,
-SPLIT.groups.npy
+SPLIT.groups.npy, .times.npy
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from trainer.data.rows import Row
 STORE = "rows"
 TABLE = "rows.arrow"
 _BATCH = 8192
-KINDS = ("rows", "ids", "keys", "labels", "groups")
+KINDS = ("rows", "ids", "keys", "labels", "groups", "times")
 _FIELDS = ("text", "pair", "place")
 
 
@@ -136,6 +136,8 @@ class StoredRows(LabelledRows):
     """`row_key` of each row."""
     groups: Ints
     """A number for the group of each row, by `split.group`; -1 for a row without one."""
+    times: NDArray[np.float64]
+    """What orders each row, by `split.time`; NaN for a row without it."""
 
     @classmethod
     def open(cls, folder: Path, name: str) -> "StoredRows":  # type: ignore[override] # Another file, another opener.
@@ -144,7 +146,7 @@ class StoredRows(LabelledRows):
 
     @classmethod
     def _at(cls, folder: Path, *arrays: NDArray[Any]) -> "StoredRows":
-        positions, ids, keys, labels, groups = arrays
+        positions, ids, keys, labels, groups, times = arrays
         texts = {name: StoredTexts(folder, name, positions) for name in _FIELDS if name != "pair" or has_pairs(folder)}
         return cls(
             folder=folder,
@@ -153,6 +155,7 @@ class StoredRows(LabelledRows):
             keys=keys,
             labels=labels,
             groups=groups,
+            times=times,
             texts=texts["text"],
             pairs=texts.get("pair"),
             places=texts["place"],
@@ -175,13 +178,14 @@ class StoredRows(LabelledRows):
     @property
     def _arrays(self) -> tuple[NDArray[Any], ...]:
         """One a kind."""
-        return self.positions, self.ids, self.keys, self.labels, self.groups
+        return self.positions, self.ids, self.keys, self.labels, self.groups, self.times
 
 
 def store_splits(folder: Path, columns: Columns, places: dict[str, Ints], space: LabelSpace) -> None:
     """Write each split's rows, in rising order, beside the table."""
     for name, rows in places.items():
-        arrays = (rows, columns.ids[rows], columns.keys[rows], columns.label_ids(space, rows), columns.groups[rows])
+        labels = columns.label_ids(space, rows)
+        arrays = (rows, columns.ids[rows], columns.keys[rows], labels, columns.groups[rows], columns.times[rows])
         _store(folder, name, arrays)
 
 

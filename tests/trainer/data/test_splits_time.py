@@ -10,8 +10,10 @@ import pytest
 
 from tests.trainer.sources import made, recipe, write
 from trainer.contract.errors import BadRow, InputError
-from trainer.data.splits import Splits, prepare
+from trainer.data.splits import Splits, join_validation, prepare
 from trainer.data.splitting.times import TimeReader
+from trainer.data.stored import STORE, StoredRows
+from trainer.search.trial_runs import link_tree
 
 SPLIT = {"validation": 0.1, "test": 0.2, "time": "day"}
 
@@ -107,3 +109,35 @@ def test_group_and_time_exclude_each_other(tmp_path: Path) -> None:
     for split in ({"group": "label", "time": "day"}, {"time_format": "%Y"}):
         with pytest.raises(AssertionError, match="expected"):
             recipe({"train": {"files": file}, "split": split})
+
+
+def test_a_refit_holds_back_the_newest_rows(tmp_path: Path) -> None:
+    """Of 60 validation days a refit learns the first ones and is measured on the last ones: no figure of it is of rows
+    older than what it has learnt. A day is never parted, and a text that came earlier belongs to its first day.
+    """
+    text = days(300) + "t299,b,2024-08-29\n"
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, text)}, "split": {"validation": 0.2, "time": "day"}})
+    link_tree(tmp_path / "splits", tmp_path / "refit")
+    join_validation(splits, tmp_path / "refit", 1)
+    train, held = (
+        [int(text[1:]) for text in StoredRows.open(tmp_path / "refit" / STORE, name).texts]
+        for name in ("train", "validation")
+    )
+    assert sorted(held) == list(range(269, 299))
+    assert sorted(train) == [*range(269), 299, 299]
+
+
+def test_a_refit_of_given_validation_rows_without_times_holds_back_random_ones(tmp_path: Path) -> None:
+    """Files that are given for validation need no times: then chance chooses, as where nothing is split by time."""
+    held_out = "text,label\n" + "".join(f"v{n},{'ab'[n % 2]}\n" for n in range(100))
+    data = {
+        "train": {"files": write(tmp_path, days(100))},
+        "validation": {"files": write(tmp_path, held_out, "validation.csv")},
+        "split": {"time": "day"},
+    }
+    splits = made(tmp_path, data)
+    link_tree(tmp_path / "splits", tmp_path / "refit")
+    join_validation(splits, tmp_path / "refit", 1)
+    held = StoredRows.open(tmp_path / "refit" / STORE, "validation").texts
+    assert len(held) == 32
+    assert list(held) != [f"v{n}" for n in range(68, 100)]

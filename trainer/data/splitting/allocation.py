@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trainer.contract.labels import LabelSpace
 from trainer.data.columns import Columns, Ints
 from trainer.data.splitting.similar import clusters
-from trainer.data.splitting.tied import units
+from trainer.data.splitting.tied import first_times, units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +55,9 @@ def cut(columns: Columns, stop: int, plan: Plan) -> dict[str, Ints]:
 def _by_time(times: NDArray[np.float64], unit: Ints, shares: NDArray[np.float64]) -> Ints:
     """The split of each unit, [U]: the oldest rows are the first split's, the newest the last one's.
 
-    Rows of one moment stay together. A text that comes again later belongs to the time when it was first seen, so no
-    later split holds what an earlier one knows.
+    Rows of one moment stay together.
     """
-    first = np.full(int(unit.max(initial=-1)) + 1, np.inf)
-    np.minimum.at(first, unit, times)
+    first = first_times(times, unit)
     _, moment, sizes = np.unique(first[unit], return_inverse=True, return_counts=True)
     before = (np.cumsum(sizes) - sizes) / max(1, len(times))
     of_moment = np.searchsorted(np.cumsum(shares[:-1]) - 1e-9, before, side="right")

@@ -30,3 +30,14 @@ def units(
     for one, other in links:
         parent[root(one)] = root(other)
     return np.unique([root(row) for row in range(rows)], return_inverse=True)[1].astype(np.int64)
+
+
+def first_times(times: NDArray[np.float64], unit: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The time of each unit, [U], from the times and the units of rows, [N].
+
+    A text that comes again later belongs to the time when it was first seen, so that no later split holds what an
+    earlier one knows.
+    """
+    first = np.full(int(unit.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(first, unit, times)
+    return first
