@@ -16,6 +16,7 @@ COMMANDS = {
     "train": ("trainer.cli:train", "Fine-tune a text classifier as RECIPE says."),
     "lint": ("trainer.cli:lint", "Say what is wrong with the rows of RECIPE."),
     "sweep": ("trainer.cli:sweep", "Search over values of RECIPE."),
+    "decide": ("trainer.cli:decide", "Fit how RUN decides, on its validation rows."),
     "evaluate": ("trainer.cli:evaluate", "Measure the best checkpoint of RUN."),
     "export": ("export.cli:export_command", "Turn RUN into a bundle, with proof."),
     "inspect": ("export.cli:inspect_command", "Check BUNDLE and print what it holds."),
@@ -104,7 +105,7 @@ def _version(name: str) -> str | None:
 def group() -> None:
     """Labelled rows in, a text classifier that you can trust out, and every row you own scored with it.
 
-    The road: init, lint, train, evaluate, export, check, score. `classifact COMMAND -h` tells each command's options.
+    The road: init, lint, train, decide, evaluate, export, check, score. `classifact COMMAND -h` tells its options.
     Exit codes: 0 done, 1 the input was wrong, 2 usage, 3 a gate failed.
     """
 

@@ -165,6 +165,43 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 
 
 @main.command(context_settings=_HELP)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--temperature/--no-temperature", default=None, help="Whether to fit one. Default: yes.")
+@click.option("--thresholds", type=click.Choice(["usual", "f1"]), help="f1: those of the best F1. Default: usual.")
+@click.option(
+    "--precision", multiple=True, metavar="NAME=0.9", help="Promise of a label: it is given so rarely wrongly."
+)
+@click.option("--recall", multiple=True, metavar="NAME=0.9", help="Promise of a label: it is so rarely missed.")
+@click.option(
+    "--cost",
+    multiple=True,
+    metavar="TRUE:DECIDED=10",
+    help="What that mistake costs; 1 where not given. For multi-label NAME:missed=10 and NAME:false=1.",
+)
+@click.option("--abstain", type=float, metavar="0.02", help="Promise: at most this share wrong among answered rows.")
+@click.option("--level", type=float, metavar="0.95", help="With which confidence all promises hold. Default: 0.95.")
+@show_errors
+def decide(run: Path, **options: Any) -> None:
+    """Fit how RUN decides, on its validation rows.
+
+    A temperature, so that probabilities mean what they say; thresholds; and which rows are left unanswered. Without
+    options this is what the recipe's `decisions` say. It goes into the best checkpoint, in place of earlier decisions,
+    and into RUN/decisions.json. Exit code 3 where the rows do not show what is to be promised.
+    """
+    from trainer.decide import DecideJob, told
+    from trainer.decide import decide as core
+    from trainer.deciding.asked import parse
+
+    try:
+        asked = parse({name: value for name, value in options.items() if value not in (None, ())})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    result = core(DecideJob(run=run, asked=asked))
+    click.echo(told(result))
+    click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "curves"}}))
+
+
+@main.command(context_settings=_HELP)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the search and its result.")
 @click.option(

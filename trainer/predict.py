@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
-from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
+from trainer.contract.encoding import Batch, Encoded, EncodingPolicy, Ints, TextEncoder, budget_batches
 from trainer.contract.figures.metrics import compute_all
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
@@ -31,6 +31,14 @@ class EncodedRows:
     def of(cls, rows: LabelledRows, encoder: TextEncoder) -> "EncodedRows":
         """Encode the texts of the rows."""
         return cls(rows=rows, encoded=encoder.encode(rows.texts, rows.pairs))
+
+    def cut(self, policy: EncodingPolicy) -> str:
+        """What the limit costs, in words."""
+        cut = self.encoded.truncation()
+        return (
+            f"{cut['rows_cut']} of {cut['rows']} training texts are cut at {policy.max_tokens} tokens "
+            f"({policy.truncation}): {cut['tokens_cut']} of {cut['tokens'] + cut['tokens_cut']} tokens"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

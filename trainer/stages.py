@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.splits import Splits, drop_stored, prepare
 from trainer.data.splitting.refusals import refuse_known
 from trainer.data.stored import StoredRows
 from trainer.data.tokens import tokenized
+from trainer.decide import settle
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.frozen.states import drop_states
 from trainer.loop import Fit, fit
@@ -45,6 +45,8 @@ def train(job: TrainJob) -> dict[str, Any]:
     done = open_run(job.recipe, job.out, resume=job.resume, accelerator=accelerator)
     if done is not None:
         track.say(f"{job.out} is finished; nothing to do")
+        if accelerator.is_main_process:
+            settle(job.out, job.recipe.decisions, track.say)
         return done
     with sole_writer(job.out, accelerator), StopRequest().listening() as stop:
         for change in take_over(job.recipe, job.out, accelerator):
@@ -69,6 +71,7 @@ def train(job: TrainJob) -> dict[str, Any]:
     if accelerator.is_main_process:
         drop_stored(job.out / "splits")
         shutil.rmtree(job.out / CACHE, ignore_errors=True)
+        settle(job.out, job.recipe.decisions, track.say)
     return done
 
 
@@ -119,7 +122,7 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
     with run.accelerator.main_process_first():
         train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
     run.track.say(f"stage {number + 1}: {sizes}")
-    run.track.say(f"stage {number + 1}: {_truncation(train, run.encoder.policy)}")
+    run.track.say(f"stage {number + 1}: {train.cut(run.encoder.policy)}")
     # Before the frozen layers run, and before anything wraps the network.
     training = run.keeper.load_resume(network) if resumed else None
     learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
@@ -177,13 +180,4 @@ def _prefix(run: Run, stage: Stage) -> PrefixJob:
         progress=run.track.progress,
         stop=run.stop,
         wanted=stage.freeze.cache,
-    )
-
-
-def _truncation(rows: EncodedRows, policy: EncodingPolicy) -> str:
-    """What the limit costs, in words."""
-    cut = rows.encoded.truncation()
-    return (
-        f"{cut['rows_cut']} of {cut['rows']} training texts are cut at {policy.max_tokens} tokens "
-        f"({policy.truncation}): {cut['tokens_cut']} of {cut['tokens'] + cut['tokens_cut']} tokens"
     )

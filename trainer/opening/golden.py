@@ -21,7 +21,7 @@ def make_golden(
     network: PreTrainedModel, encoder: TextEncoder, texts: Sequence[str], pairs: Sequence[str] | None
 ) -> Golden:
     """What a network makes of these texts, in fp32. The network is left in evaluation mode."""
-    logits = _logits(network, encoder, texts, pairs)
+    logits = logits_in_fp32(network, encoder, texts, pairs)
     return Golden(texts=list(texts), pairs=None if pairs is None else list(pairs), logits=logits, versions=versions())
 
 
@@ -33,16 +33,16 @@ def check_golden(checkpoint: Checkpoint, network: PreTrainedModel) -> str:
     golden = Golden.open(checkpoint.path)
     if golden is None:
         return UNKNOWN
-    found = _logits(network, checkpoint.encoder(), golden.texts, golden.pairs)
+    found = logits_in_fp32(network, checkpoint.encoder(), golden.texts, golden.pairs)
     difference = golden.compare(found, checkpoint.path)
     return f"{len(golden.texts)} golden rows: logits within {difference:.1g} of those where it was trained"
 
 
 @torch.no_grad()
-def _logits(
+def logits_in_fp32(
     network: PreTrainedModel, encoder: TextEncoder, texts: Sequence[str], pairs: Sequence[str] | None
 ) -> NDArray[np.float32]:
-    """float32 [N, C] in the order of the texts."""
+    """What a network makes of texts, float32 [N, C] in their order. The network is left in evaluation mode."""
     network.eval()
     device = next(network.parameters()).device
     # Not the instance's own forward: Accelerate puts one there that computes in the launch's precision.

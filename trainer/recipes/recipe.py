@@ -14,6 +14,7 @@ from trainer.contract.figures.metrics import METRICS
 from trainer.contract.inputs import InputSpec
 from trainer.contract.schema import bounded
 from trainer.recipes.data_part import DataPart
+from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.sweep_part import SweepPart
 
 
@@ -242,6 +243,8 @@ class Recipe:
     """It decides the new weights, the order of rows and dropout."""
     stages: tuple[Stage, ...] = (Stage(),)
     select: SelectPart = field(default_factory=SelectPart)
+    decisions: DecisionsPart | None = None
+    """What `classifact decide` fits on the validation rows when training is done; nothing where None."""
     tracking: tuple[str, ...] = ()
     sweep: SweepPart | None = None
 

@@ -20,6 +20,7 @@ from trainer.contract.figures.stamped import weights
 from trainer.contract.system.files import read_json, refuse_existing, write_json
 from trainer.contract.system.progress import Progress
 from trainer.data.splits import drop_stored
+from trainer.decide import settle
 from trainer.recipes.file import changed, differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
@@ -274,4 +275,5 @@ def _finish(work: Search) -> dict[str, Any]:
             write_json(out / RESULT, result)
     shutil.rmtree(out / "cache", ignore_errors=True)
     drop_stored(out / "splits")
+    settle(out, work.job.recipe.decisions, work.progress.say)
     return result

@@ -58,7 +58,9 @@ def adopt(run: Path, folder: Path) -> None:
 
 
 def pinned(recipe: Recipe) -> Recipe:
-    """The recipe of every trial but for its own values: splits keep the search's seed, whatever a trial's is."""
+    """The recipe of every trial but for its own values: splits keep the search's seed, whatever a trial's is. Only the
+    best one's decisions are fitted, in the end.
+    """
 
     def data(part: DataPart) -> DataPart:
         seed = recipe.seed if part.split.seed is None else part.split.seed
@@ -67,7 +69,7 @@ def pinned(recipe: Recipe) -> Recipe:
     stages = tuple(
         stage if stage.data is None else dataclasses.replace(stage, data=data(stage.data)) for stage in recipe.stages
     )
-    return dataclasses.replace(recipe, data=data(recipe.data), stages=stages, sweep=None)
+    return dataclasses.replace(recipe, data=data(recipe.data), stages=stages, sweep=None, decisions=None)
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -44,6 +44,13 @@ def interval(wrong: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     return lower_bound(wrong, rows, half), upper_bound(wrong, rows, half)
 
 
+def at_most(wrong: int, rows: int, rate: float) -> float:
+    """The chance of at most `wrong` errors among `rows` rows where each is wrong with probability `rate`, in [0, 1]."""
+    if not 0 <= wrong <= rows or not 0.0 <= rate <= 1.0:
+        raise ValueError(f"at most {wrong} errors among {rows} rows at a rate of {rate} cannot be")
+    return 1.0 if wrong == rows else _incomplete_beta(rows - wrong, wrong + 1, 1.0 - rate)
+
+
 def rows_needed(target: float, delta: float = 0.05) -> int:
     """How many rows without one error show that the error rate is within `target`, in (0, 1)."""
     if not 0.0 < target < 1.0:

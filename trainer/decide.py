@@ -1,0 +1,208 @@
+"""Fit the decisions of a run's best checkpoint on its validation rows, and put them into its contract."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.figures.metrics import compute, shown
+from trainer.contract.figures.selective import Shown
+from trainer.contract.figures.stamped import measured_on, write_figures
+from trainer.contract.labelled import LabelledRows
+from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.system.files import read_json
+from trainer.data.splits import also_in_train, open_split
+from trainer.deciding.chosen import ChoseCheckpoint
+from trainer.deciding.curves import by_confidence, by_threshold, calibration, calibration_error
+from trainer.deciding.fit import Fitted, cross_fitted, decide_on
+from trainer.deciding.gains import gains, share
+from trainer.deciding.parts import FOLDS, Rows
+from trainer.deciding.promises import percent
+from trainer.network.load import open_checkpoint
+from trainer.opening.golden import check_golden, logits_in_fp32
+from trainer.recipes.decisions_part import DecisionsPart
+from trainer.recipes.file import load
+from trainer.run_folder.folder import LOCK, RECIPE, locked
+
+FILE = "decisions.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecideJob:
+    """What `python -m trainer decide` was asked for."""
+
+    run: Path
+    asked: DecisionsPart | None = None
+    """The recipe's part `decisions` where None, and a temperature alone where it has none."""
+
+
+def decide(job: DecideJob) -> dict[str, Any]:
+    """Write decisions.json (see decisions.schema.json) into the run, and the decisions into the contract of its best
+    checkpoint, in place of earlier ones; gives the file's content. The test split is not read.
+
+    Raises InputError for too few rows or labels that there are not, GateError where a promise is not shown; then the
+    contract stays as it was.
+    """
+    with locked(job.run / LOCK, wait=False):
+        checkpoint = Checkpoint.best(job.run)
+        checkpoint.verify()
+        recipe = load(job.run / RECIPE)
+        asked = job.asked or recipe.decisions or DecisionsPart()
+        space = checkpoint.contract.labels.undecided()
+        validation = open_split(job.run / "splits", "validation", space)
+        chose = ChoseCheckpoint.of(job.run, recipe, checkpoint)
+        rows = Rows.of(_logits(checkpoint, validation), validation)
+        found = decide_on(asked, rows, space, chose.checkpoints)
+        result = {
+            "schema": SCHEMA,
+            "checkpoint": checkpoint.path.name,
+            "asked": asdict(asked),
+            "labels": list(space.names),
+            "kind": space.kind,
+            "rows": {
+                "validation": len(rows),
+                "fitted": len(found.fitted),
+                "tested": len(rows) - len(found.fitted),
+                "also_in_train": len(also_in_train(job.run / "splits", "validation")),
+            },
+            "chose_checkpoint": asdict(chose),
+            **_chosen(asked, found),
+            **_measured(asked, found, rows, space),
+        }
+        decided = replace(checkpoint, contract=replace(checkpoint.contract, labels=found.labels))
+        # The contract last: where it is not what this file says, the file is refused.
+        write_figures(job.run / FILE, result, decided)
+        checkpoint.decide(found.labels)
+    return result
+
+
+def settle(run: Path, asked: DecisionsPart | None, say: Callable[[str], None]) -> None:
+    """Decide as a recipe asks, where its finished run does not yet: training ends with it, and a resume makes up for
+    it. Raises what `decide` raises.
+    """
+    if asked is None:
+        return
+    written = read_json(run / FILE) if (run / FILE).exists() else {}
+    current = measured_on(Checkpoint.best(run))
+    if written.get("asked") != asdict(asked) or written.get("measured_on") != current:
+        say(told(decide(DecideJob(run=run, asked=asked))))
+
+
+def told(result: dict[str, Any]) -> str:
+    """What was decided, for a person."""
+    rows, lines = result["rows"], [f"checkpoint {result['checkpoint']}, {result['rows']['validation']} validation rows"]
+    lines.append(f"  {result['chose_checkpoint']['said']}")
+    if rows["also_in_train"]:
+        lines.append(f"  {rows['also_in_train']} of them also stand in the training rows: figures flatter the model.")
+    if result["temperature"]:
+        found = result["temperature"]
+        changes = ", ".join(
+            f"{name} {shown(found[key]['before'])} to {shown(found[key]['after'])}"
+            for name, key in (("loss", "loss"), ("calibration error", "ece"))
+        )
+        lines.append(f"temperature {found['value']:.4g} ({found['said']}): {changes}")
+    for each in result["thresholds"] or []:
+        note = f": {each['note']}" if each["note"] else ""
+        lines.append(f"threshold {each['threshold']:.4f} of {each['label']!r} ({each['rule']}){note}")
+    if result["costs"]:
+        lines.append("the label of the least expected cost is given")
+    lines += [each["said"] for each in result["promises"]]
+    if result["abstain"]:
+        found = result["abstain"]
+        left = f"rows of less confidence than {found['below']:.4f} are not" if found["below"] else "every row is"
+        lines.append(f"{found['said']}; {left} answered")
+    lines.append(
+        f"validation, {'each row decided by what others chose' if result['estimate']['folds'] else 'tested rows'}:"
+    )
+    for name, figure in result["estimate"]["metrics"].items():
+        lines.append(
+            f"  {name:<18}{shown(figure['before'])} to {shown(figure['after']):<10}"
+            f"gain {shown(figure['gain']['value'])} (95 % interval {shown(figure['gain']['low'])} to "
+            f"{shown(figure['gain']['high'])})"
+        )
+    return "\n".join(lines)
+
+
+def _logits(checkpoint: Checkpoint, rows: LabelledRows) -> Any:
+    """float32 [N, C]. Raises ArtifactError where the checkpoint is another function here, or gives no numbers."""
+    network = open_checkpoint(checkpoint.path).network
+    check_golden(checkpoint, network)
+    return logits_in_fp32(network, checkpoint.encoder(), rows.texts, rows.pairs)
+
+
+def _chosen(asked: DecisionsPart, found: Fitted) -> dict[str, Any]:
+    promises = []
+    for name, seen in found.promises:
+        figure, least = asked.promised[name]
+        said = f"{figure} of {name!r} at least {percent(least)}, with {percent(asked.level)} confidence"
+        promises.append(
+            {
+                "label": name,
+                "figure": figure,
+                "least": least,
+                "level": asked.level,
+                "value": 1 - seen.wrong / seen.rows,
+                "bound": 1 - seen.bound,
+                "right": seen.rows - seen.wrong,
+                "rows": seen.rows,
+                "tries": seen.tries,
+                "said": f"{said} ({seen.rows - seen.wrong} of {seen.rows} tested rows)",
+            }
+        )
+    return {
+        "thresholds": [asdict(each) for each in found.thresholds] or None,
+        "costs": found.labels.costs,
+        "promises": promises,
+        "abstain": None if found.error is None else _abstain(asked, found, found.error),
+    }
+
+
+def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown) -> dict[str, Any]:
+    rows = len(found.tested) if found.tested is not None else 0
+    return {
+        "below": seen.threshold,
+        "error": asked.abstain,
+        "level": asked.level,
+        "answered": seen.rows,
+        "wrong": seen.wrong,
+        "rows": rows,
+        "coverage": share(seen.rows, rows),
+        "bound": seen.bound,
+        "tries": seen.tries,
+        "said": f"at most {percent(asked.abstain or 0)} wrong among the {percent(seen.rows / rows)} answered, "
+        f"with {percent(asked.level)} confidence",
+    }
+
+
+def _measured(asked: DecisionsPart, found: Fitted, rows: Rows, space: LabelSpace) -> dict[str, Any]:
+    """Figures before and after, of rows that were decided by what others chose."""
+    judged = rows if found.tested is None else found.tested
+    before = space.decode(judged.logits)
+    after = cross_fitted(asked, rows, space) if found.tested is None else found.labels.decode(judged.logits)
+    bins = {name: calibration(each, judged.labels) for name, each in (("before", before), ("after", after))}
+    temperature = None
+    if found.temperature is not None:
+        temperature = {
+            "value": found.labels.temperature,
+            "loss": {name: _loss(each, judged, space) for name, each in (("before", before), ("after", after))},
+            "ece": {name: calibration_error(each) for name, each in bins.items()},
+            "said": found.temperature,
+        }
+    return {
+        "temperature": temperature,
+        "estimate": {
+            "folds": FOLDS if found.tested is None else 0,
+            "metrics": gains(before, after, judged.labels, space),
+        },
+        "curves": {
+            "calibration": bins,
+            "thresholds": by_threshold(rows, found.labels),
+            "coverage": by_confidence(after, judged.labels, 1 - asked.level),
+        },
+    }
+
+
+def _loss(scores: Scores, rows: Rows, space: LabelSpace) -> float:
+    return compute("loss", scores, rows.labels, space)

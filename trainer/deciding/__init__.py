@@ -1,0 +1,1 @@
+"""How logits become decisions, fitted and shown on validation rows: temperature, thresholds, promises, abstaining."""
