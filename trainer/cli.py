@@ -156,7 +156,8 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 
     On a split, in fp32, with 95 % intervals. Opening the test split is recorded in the run.
     """
-    from trainer.evaluate import MeasureJob, measure, table
+    from trainer.evaluate import MeasureJob, measure
+    from trainer.evaluation.table import table
 
     result = measure(MeasureJob(run=run, split=split, tokens=tokens))
     click.echo(table(result))

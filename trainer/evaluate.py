@@ -11,21 +11,19 @@ from accelerate import Accelerator
 from accelerate.utils import patch_environment
 
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.figures import tables
-from trainer.contract.figures.constant import REMEDY
-from trainer.contract.figures.metrics import shown
+from trainer.contract.encoding import Encoded
 from trainer.contract.figures.stamped import weights, write_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import atomic_file, json_line, sha256
 from trainer.data.splits import open_split
 from trainer.evaluation.collect import OPENED, Subject, collect
-from trainer.evaluation.measured import Measured
+from trainer.evaluation.robustness import Ask, Probe
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
-from trainer.review.mismatches import told, write_mismatches
+from trainer.review.mismatches import write_mismatches
 from trainer.run_folder.folder import RECIPE
 
 SCHEMA = 2
@@ -58,18 +56,23 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
     recipe = load(job.run / RECIPE)
-    data, scores = _score(checkpoint, classifier, rows, job.tokens or recipe.stages[-1].batch.tokens)
+    ask = _asker(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)
+    encoder = checkpoint.encoder()
+    encoded = encoder.encode(rows.texts, rows.pairs)
+    scores = ask(rows, encoded)
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
-    subject = Subject(
-        run=job.run,
-        split=job.split,
-        checkpoint=checkpoint,
-        recipe=recipe,
+    probe = Probe(
         rows=rows,
-        measured=Measured(scores=scores, labels=rows.labels, space=space),
+        encoded=encoded,
+        scores=scores,
+        encoder=encoder,
+        input=checkpoint.contract.input,
+        score=ask,
+        seed=recipe.seed,
     )
+    subject = Subject(run=job.run, split=job.split, checkpoint=checkpoint, recipe=recipe, probe=probe)
     result = {
         "schema": SCHEMA,
         "split": job.split,
@@ -77,7 +80,7 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         "golden": golden,
         "rows": len(rows),
         "rows_per_second": len(rows) / seconds,
-        "truncation": data.encoded.truncation(),
+        "truncation": encoded.truncation(),
         "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
         "mismatches": write_mismatches(job.run, job.split, rows, scores, space),
         **collect(subject),
@@ -86,49 +89,23 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     return result
 
 
-def table(result: dict[str, Any]) -> str:
-    """The figures for a person; with rows that the model has learnt word by word, those without them too."""
-    known = result["also_in_train"]
-    lines = [
-        f"{result['rows']} {result['split']} rows, {result['rows_per_second']:.0f} rows/s, "
-        f"checkpoint {result['checkpoint']}",
-        result["golden"],
-        _aligned(result["intervals"]),
-    ]
-    if not result["constant"]["beaten"]:
-        lines.append(f"the model has learnt nothing: one answer for all rows is as good; {REMEDY}")
-    if known["rows"]:
-        count, rows = known["rows"], result["rows"]
-        lines.append(
-            f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
-        )
-        lines += ["without them:", _aligned(known["metrics_without"])] if known["metrics_without"] else []
-    lines.append(told(result["mismatches"]))
-    return "\n".join(lines)
-
-
-def _aligned(metrics: dict[str, dict[str, float]]) -> str:
-    lines = [
-        [name, shown(figure["value"]), f"{shown(figure['low'])} to {shown(figure['high'])}"]
-        for name, figure in metrics.items()
-    ]
-    return tables.table([["metric", "value", "95 % interval"], *lines], indent="  ")
-
-
-def _score(
-    checkpoint: Checkpoint, classifier: Classifier, rows: LabelledRows, tokens: int
-) -> tuple[EncodedRows, Scores]:
-    """The rows with their tokens, and what the checkpoint makes of them, in fp32. tokens: padded, of a batch."""
+def _asker(checkpoint: Checkpoint, classifier: Classifier, tokens: int) -> Ask:
+    """What the checkpoint makes of encoded rows, in fp32. tokens: padded, of a batch."""
     # Whatever launch this may be part of.
     with patch_environment(ACCELERATE_MIXED_PRECISION="no"):
         accelerator = Accelerator()
-    encoder = checkpoint.encoder()
-    data = EncodedRows.of(rows, encoder)
-    network = accelerator.prepare(classifier.network)
     predictor = Predictor(
-        network=network, inputs=classifier.inputs, encoder=encoder, accelerator=accelerator, tokens=tokens
+        network=accelerator.prepare(classifier.network),
+        inputs=classifier.inputs,
+        encoder=checkpoint.encoder(),
+        accelerator=accelerator,
+        tokens=tokens,
     )
-    return data, checkpoint.contract.labels.decode(predictor.logits(data))
+
+    def ask(rows: LabelledRows, encoded: Encoded) -> Scores:
+        return checkpoint.contract.labels.decode(predictor.logits(EncodedRows(rows=rows, encoded=encoded)))
+
+    return ask
 
 
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:

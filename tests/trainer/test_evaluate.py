@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import trainer.evaluate
 from tests.trainer import runs
 from trainer.cli import launched, main
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import ArtifactError
+from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import sha256
 from trainer.evaluate import MeasureJob, measure
+from trainer.evaluation.table import table
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.stages import train
@@ -26,9 +28,14 @@ from trainer.training import TrainJob
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run."""
+    """A finished run, whose rows have a source (some of them hostile) and an author."""
     folder = tmp_path_factory.mktemp("measure")
-    train(TrainJob(recipe=load(runs.write_recipe(folder, rows=120)), out=folder / "run", quiet=True))
+    head, *rows = runs.write_rows(folder / "rows.csv", 120).read_text().splitlines()
+    cells = ["<script>", "\x1b[31m", "web"]
+    more = [f"{row},{cells[place % 3]},author {place % 7}" for place, row in enumerate(rows)]
+    (folder / "rows.csv").write_text("\n".join([f"{head},source,author", *more]) + "\n")
+    evaluation = {"slices": ["source"], "group": "author", "swaps": {"free": "cat"}}
+    train(TrainJob(recipe=load(runs.write_recipe(folder, evaluation=evaluation)), out=folder / "run", quiet=True))
     return folder / "run"
 
 
@@ -98,6 +105,68 @@ def test_the_file_of_figures_is_as_its_schema_says(run: Path) -> None:
     for key in found:
         assert not checker.is_valid({name: value for name, value in found.items() if name != key}), key
     assert found["predictions"]["sha256"] == sha256(run / "test_predictions.jsonl")
+
+
+def test_every_part_of_the_figures_is_of_the_run(run: Path) -> None:
+    """Both baselines were made from the run's training rows, slices are of its columns, group intervals of its authors,
+    the swap is the recipe's, and an application finds the keys and shapes that it knows.
+    """
+    found = measure(MeasureJob(run=run))
+    words = found["baselines"]["bag_of_words"]
+    assert (words["missing"], words["fit"]["rows"]) == (None, found["data"]["n_train"])
+    assert words["metrics"]["f1"]["value"] > 0.8
+    assert found["baselines"]["majority"]["about"] == "always 'ham'"
+    values = {each["value"]: each["rows"] for each in found["slices"]["found"] if each["by"] == "source"}
+    assert {*values} == {"<script>", "\x1b[31m", "web"}
+    assert sum(values.values()) == found["rows"] == 24
+    assert (found["by_group"]["column"], 3 < found["by_group"]["groups"] <= 7) == ("author", True)
+    swap = next(each for each in found["robustness"]["kinds"] if each["swap"])
+    assert (swap["kind"], swap["rows"] > 5) == ("free / cat", True)
+    written = json.loads((run / "test_metrics.json").read_bytes())
+    assert written["task"] == "binary_classification"
+    assert written["target_label"] == "label"
+    assert set(written["data"]) >= {"n_samples", "n_train", "n_test", "train_size", "test_size", "random_state"}
+    assert written["data"]["n_samples"] == 120
+    assert all(
+        isinstance(written["metrics"][name], float) for name in ("accuracy", "precision", "recall", "f1", "roc_auc")
+    )
+    matrix = written["confusion_matrix"]
+    assert sum(matrix.values()) == 24
+    assert matrix["tp"] / (matrix["tp"] + matrix["fp"] / 2 + matrix["fn"] / 2) == pytest.approx(
+        written["metrics"]["f1"]
+    )
+    datetime.fromisoformat(written["timestamp"])
+
+
+def test_what_a_terminal_would_obey_is_never_printed(run: Path) -> None:
+    """The table has no control character of a cell, whichever slice it names."""
+    result = measure(MeasureJob(run=run))
+    for each in result["slices"]["found"]:
+        each["flagged"], each["p_adjusted"] = each["value"] == "\x1b[31m", 0.01
+    shown = table(result)
+    assert r"source '\x1b[31m'" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_run_without_its_training_files_has_no_bag_of_words(run: Path, tmp_path: Path) -> None:
+    """Where training rows are gone or changed that baseline is told to be missing, in the file and to people, and all
+    else is measured; a column that the rows were not saved with is an error that names it.
+    """
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    rows = run.parent / "rows.csv"
+    moved, text = tmp_path / "rows.csv", rows.read_text()
+    moved.write_text(text.replace("dinner", "supper"))
+    recipe = (copy / "recipe.yaml").read_text()
+    for file, reason in ((moved, "not those that the saved splits were made of"), (tmp_path / "gone.csv", "gone.csv")):
+        (copy / "recipe.yaml").write_text(recipe.replace(str(rows), str(file)))
+        result = measure(MeasureJob(run=copy))
+        words = result["baselines"]["bag_of_words"]
+        assert reason in words["missing"]
+        assert words["metrics"] == {}
+        assert "bag of words:   not measured: the training rows cannot be read again" in table(result)
+    (copy / "recipe.yaml").write_text(recipe.replace("- source", "- sauce"))
+    with pytest.raises(InputError, match="'sauce'"):
+        measure(MeasureJob(run=copy))
 
 
 def test_rows_that_were_learnt_are_told_with_figures_without_them(tmp_path: Path) -> None:
@@ -170,7 +239,7 @@ def test_batches_are_the_recipes(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Predictor, "logits", noted)
     measure(MeasureJob(run=run))
     assert CliRunner().invoke(main, ["evaluate", str(run), "--batch-tokens", "99"]).exit_code == 0
-    assert seen == [64, 99]
+    assert list(dict.fromkeys(seen)) == [64, 99]
 
 
 def test_figures_of_other_weights_do_not_end_a_resume(run: Path, tmp_path: Path) -> None:

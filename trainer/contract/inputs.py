@@ -70,6 +70,12 @@ class InputSpec:
         text = self.join.join(part for part in parts if part)
         return text, None if self.pair is None else self._part(record, self.pair)
 
+    def clean(self, text: str) -> str:
+        """A column's text, unescaped and normalised."""
+        if self.unescape_html:
+            text = html.unescape(text)
+        return unicodedata.normalize(self.unicode, text) if self.unicode else text
+
     def _part(self, record: Mapping[str, object], column: str) -> str:
         value = record.get(column)
         # NaN is how tables of floats spell a missing value.
@@ -79,10 +85,7 @@ class InputSpec:
             raise BadRow("not_text", f"column {column!r} holds {type(value).__name__}, not text")
         if not value.isascii() and _SURROGATE.search(value):
             raise BadRow("invalid_unicode", f"column {column!r} holds half of a surrogate pair")
-        if self.unescape_html:
-            value = html.unescape(value)
-        if self.unicode:
-            value = unicodedata.normalize(self.unicode, value)
+        value = self.clean(value)
         if any(map(_is_seen, value)):
             return value
         if self.on_null == "empty":

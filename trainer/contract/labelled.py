@@ -3,8 +3,8 @@ measured on.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ class LabelledRows:
     """int64 [N] or bool [N, C]."""
     places: Sequence[str]
     """Where each row stands, as "file:line"."""
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Other cells of the rows, as text: columns that figures are split by. Only splits of a run have them."""
 
     def __post_init__(self) -> None:
         if self.pairs is not None and len(self.pairs) != len(self.texts):
@@ -46,6 +48,7 @@ class LabelledRows:
             pairs=None if self.pairs is None else [self.pairs[row] for row in chosen],
             labels=self.labels[rows],
             places=[self.places[row] for row in chosen],
+            columns={name: [cells[row] for row in chosen] for name, cells in self.columns.items()},
         )
 
     def label_names(self, space: LabelSpace) -> Iterator[list[str]]:
@@ -58,11 +61,11 @@ class LabelledRows:
             )
 
     def save(self, path: Path, space: LabelSpace) -> None:
-        """Write one JSON object a line: id, place, text, pair (where there is one) and label names."""
+        """Write one JSON object a line: id, place, text, pair and columns (where there are any) and label names."""
         pairs: Sequence[str | None] = self.pairs if self.pairs is not None else [None] * len(self)
         with atomic_file(path) as file:
-            for number, place, text, pair, names in zip(
-                self.ids.tolist(), self.places, self.texts, pairs, self.label_names(space), strict=True
+            for number, place, text, pair, names, cells in zip(
+                self.ids.tolist(), self.places, self.texts, pairs, self.label_names(space), self._cells(), strict=True
             ):
                 row = {
                     "id": number,
@@ -70,8 +73,16 @@ class LabelledRows:
                     "text": text,
                     **({} if pair is None else {"pair": pair}),
                     "labels": names,
+                    **({"columns": cells} if cells else {}),
                 }
                 file.write(json_bytes(row) + b"\n")
+
+    def _cells(self) -> Iterator[dict[str, str]]:
+        """Each row's own columns by name."""
+        if not self.columns:
+            yield from ({} for _ in range(len(self)))
+        for cells in zip(*self.columns.values(), strict=True):
+            yield dict(zip(self.columns, cells, strict=True))
 
     @classmethod
     def open(cls, path: Path, space: LabelSpace) -> "LabelledRows":
@@ -79,13 +90,18 @@ class LabelledRows:
         try:
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
             texts, pairs = [row["text"] for row in rows], [row["pair"] for row in rows if "pair" in row]
-            "".join(texts + pairs)  # Raises TypeError for a text that is none.
+            columns = (
+                {name: [row["columns"][name] for row in rows] for name in rows[0].get("columns", {})} if rows else {}
+            )
+            # Raises TypeError for a text that is none.
+            "".join([*texts, *pairs, *(cell for cells in columns.values() for cell in cells)])
             return cls(
                 ids=np.array([row["id"] for row in rows], dtype=np.int64),
                 texts=texts,
                 pairs=pairs or None,
                 labels=space.ids(row["labels"] for row in rows),
                 places=[row["place"] for row in rows],
+                columns=columns,
             )
         except FileNotFoundError:
             raise ArtifactError(

@@ -102,11 +102,19 @@ def gather(
                 # Files that are given for evaluation are split already.
                 cut=name == "train",
                 keep=keep,
+                kept=kept_columns(recipe, data),
+                # Training rows need them where other splits are cut from them.
+                required=recipe.evaluation.columns if name != "train" or shares(data) else (),
             )
             given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()), taken, progress)
             _refuse_shared(given, name)
             names = names or tuple(sorted(columns.names() - set(reader.labels.unknown)))
     return Gathered(data=data, given=given, columns=columns, names=names or ())
+
+
+def kept_columns(recipe: Recipe, data: DataPart) -> tuple[str, ...]:
+    """Columns that `evaluate` looks at: the recipe's own, and that of the groups."""
+    return tuple(dict.fromkeys([*recipe.evaluation.columns, *filter(None, [recipe.group_column(data)])]))
 
 
 def _refuse_shared(given: dict[str, RowsRead], name: str) -> None:

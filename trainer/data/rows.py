@@ -1,5 +1,6 @@
 """Labelled files to rows: every row accounted for, every problem of the files at once."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Row(NamedTuple):
     """What orders it by the split's time column: seconds since 1970, or the number that stands there. None likewise."""
     values: dict[str, object] | None = None
     """The whole record, where the reader keeps it."""
+    kept: tuple[str, ...] = ()
+    """The cells of the columns that the reader keeps, as text."""
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -122,6 +125,10 @@ class RowReader:
     """Whether these rows are to be cut into splits, so that the split's columns must be there."""
     keep: bool = False
     """Whether rows keep their records."""
+    kept: tuple[str, ...] = ()
+    """Columns whose cells rows keep."""
+    required: tuple[str, ...] = ()
+    """Those of them, named under `evaluation`, that must be there."""
 
     def read(
         self, sources: tuple[Source, ...], first_id: int, take: Callable[[Row], None], progress: Progress
@@ -185,6 +192,7 @@ class RowReader:
             if times is not None and (self.cut or times.column in values)
             else None,
             values=values if self.keep else None,
+            kept=tuple(_cell(values.get(column)) for column in self.kept),
         )
 
     def _require_columns(self, file: str, columns: tuple[str, ...]) -> None:
@@ -212,6 +220,13 @@ class RowReader:
             yield "data.split.group", self.split.group
         if self.cut and self.split.time is not None:
             yield "data.split.time", self.split.time
+        yield from (("evaluation", column) for column in self.required)
+
+
+def _cell(value: object) -> str:
+    """A cell as text; nothing for a missing one, which tables of numbers spell NaN."""
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else str(value).strip()
 
 
 def _delimiter_hint(columns: tuple[str, ...]) -> str:

@@ -5,7 +5,6 @@ splits/rows/  the rows as this run's processes read them, until the run is finis
 """
 
 import dataclasses
-import hashlib
 import json
 import shutil
 from collections.abc import Hashable, Iterator
@@ -22,10 +21,11 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import atomic_file, atomic_folder, json_bytes, json_line, read_json, write_json
 from trainer.contract.system.progress import QUIET, Progress
-from trainer.data.columns import Columns, Ints, wholes
+from trainer.data.columns import wholes
 from trainer.data.files.label_cells import separator_hint
 from trainer.data.files.readers import seen
-from trainer.data.gather import Gathered, divide, gather, shares
+from trainer.data.gather import Gathered, divide, gather, kept_columns, shares
+from trainer.data.saved import Keyed, check_fingerprint, fingerprint, saved_places
 from trainer.data.splitting.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
 from trainer.data.splitting.similar import clusters
 from trainer.data.splitting.tied import first_times, units
@@ -86,6 +86,7 @@ def _source(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> dict[st
         "data": dataclasses.asdict(data),
         "input": dataclasses.asdict(recipe.input.spec()),
         "labels": dataclasses.asdict(recipe.labels),
+        "kept": kept_columns(recipe, data),
         "space": None if space is None else space.names,
         "stored": KINDS,
         "files": [seen(one) for part in (data.train, data.validation, data.test) if part is not None for one in part],
@@ -105,7 +106,7 @@ def _read(
     recipe: Recipe, data: DataPart, folder: Path, store: Path, space: LabelSpace | None, progress: Progress
 ) -> None:
     """Read all rows into `store`, and make the splits in `folder` or find the rows of those that are there."""
-    writer = TableWriter(store / TABLE, pairs=recipe.input.pair is not None)
+    writer = TableWriter(store / TABLE, pairs=recipe.input.pair is not None, kept=kept_columns(recipe, data))
     try:
         gathered = gather(recipe, data, space, take=writer.add, progress=progress)
     finally:
@@ -116,11 +117,11 @@ def _read(
     columns, saved = gathered.columns, (folder / SUMMARY).exists()
     texts = [*wholes(*open_table(store, len(columns)))] if data.split.similar and not saved else []
     summary = read_json(folder / SUMMARY) if saved else None
-    places = divide(gathered, space, recipe.seed, texts) if summary is None else _saved_places(folder, summary, columns)
+    places = divide(gathered, space, recipe.seed, texts) if summary is None else saved_places(folder, summary, columns)
     store_splits(store, columns, places, space)
     splits = {name: StoredRows.open(store, name) for name in places}
     if summary is not None:
-        _check_fingerprint(summary, _fingerprint(splits, space), folder)
+        check_fingerprint(summary, fingerprint(_keyed(splits), space), folder)
         return
     refuse_unlearnable({name: rows.labels for name, rows in splits.items()}, space, gathered.where)
     refuse_unmeasurable(splits["validation"].labels, space, recipe.metrics, gathered.where)
@@ -169,7 +170,7 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
     kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
     found = {"train": train.joined(moved), "validation": kept} | ({} if splits.test is None else {"test": splits.test})
     summary = splits.summary | {
-        "fingerprint": _fingerprint(found, splits.space),
+        "fingerprint": fingerprint(_keyed(found), splits.space),
         "splits": _sizes(found, splits.space),
         "train_rows_in": {name: len(known) for name, known in _known(found).items()},
         "refit": {"joined": len(moved), "held": len(kept)},
@@ -224,14 +225,8 @@ def _sizes(splits: dict[str, StoredRows], space: LabelSpace) -> dict[str, Any]:
     return {name: {"rows": len(part), "labels": label_counts(part.labels, space)} for name, part in splits.items()}
 
 
-def _fingerprint(splits: dict[str, StoredRows], space: LabelSpace) -> str:
-    """SHA-256 over the label names and every row's split, id, texts and labels; where the files lie does not matter."""
-    digest = hashlib.sha256(json.dumps([space.kind, space.names], allow_nan=False).encode())
-    for name, rows in splits.items():
-        digest.update(f"{name} {len(rows)}".encode())
-        for array in (rows.ids, rows.keys, rows.labels):
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def _keyed(splits: dict[str, StoredRows]) -> dict[str, Keyed]:
+    return {name: Keyed(ids=rows.ids, keys=rows.keys, labels=rows.labels) for name, rows in splits.items()}
 
 
 def _summary(splits: dict[str, StoredRows], gathered: Gathered, space: LabelSpace, seed: int) -> dict[str, Any]:
@@ -241,7 +236,7 @@ def _summary(splits: dict[str, StoredRows], gathered: Gathered, space: LabelSpac
     dropped = {file: count for part in gathered.given.values() for file, count in part.dropped.items()}
     rows = np.concatenate([*keys.values()])
     return {
-        "fingerprint": _fingerprint(splits, space),
+        "fingerprint": fingerprint(_keyed(splits), space),
         "labels": list(space.names),
         "kind": space.kind,
         "rows_read": sum(files.values()),
@@ -275,25 +270,3 @@ def _save(folder: Path, splits: dict[str, StoredRows], summary: dict[str, Any], 
             file.write(json_bytes({"id": number, "place": place}) + b"\n")
     write_json(folder / KNOWN, _known(splits))
     write_json(folder / SUMMARY, summary)
-
-
-def _saved_places(folder: Path, summary: dict[str, Any], columns: Columns) -> dict[str, Ints]:
-    """Places in `columns` of the rows that the saved splits name by id."""
-    saved: dict[str, Ints] = {}
-    for name in summary["splits"]:
-        with (folder / f"{name}.jsonl").open("rb") as file:
-            ids = np.array([json.loads(line)["id"] for line in file], dtype=np.int64)
-        # A row that is gone is left out here, and the fingerprint tells.
-        saved[name] = np.flatnonzero(np.isin(columns.ids, ids))
-    return saved
-
-
-def _check_fingerprint(summary: dict[str, Any], found: str, folder: Path) -> None:
-    if summary.get("fingerprint") != found:
-        raise InputError(
-            "the rows are not those that the saved splits were made of",
-            where=folder,
-            found=f"fingerprint {found[:16]}...",
-            expected=f"fingerprint {str(summary.get('fingerprint'))[:16]}...",
-            do="restore the data files and the recipe's data, input and labels, or train into another --out",
-        )

@@ -23,15 +23,20 @@ TABLE = "rows.arrow"
 _BATCH = 8192
 KINDS = ("rows", "ids", "keys", "labels", "groups", "times")
 _FIELDS = ("text", "pair", "place")
+# Before the names of columns that rows keep for `evaluate`.
+_KEPT = "kept "
 
 
 class TableWriter:
-    """Writes rows to a file as they come, a batch at a time. pairs: whether rows have a second text."""
+    """Writes rows to a file as they come, a batch at a time. pairs: whether rows have a second text; kept: the names of
+    `Row.kept`.
+    """
 
-    def __init__(self, path: Path, *, pairs: bool) -> None:
+    def __init__(self, path: Path, *, pairs: bool, kept: tuple[str, ...] = ()) -> None:
         self._names = [name for name in _FIELDS if pairs or name != "pair"]
+        self._all = [*self._names, *(_KEPT + name for name in kept)]
         # Bytes, not text: the name of a file need not be UTF-8.
-        schema = pa.schema([(name, pa.large_binary()) for name in self._names])
+        schema = pa.schema([(name, pa.large_binary()) for name in self._all])
         self._sink = pa.OSFile(str(path), "wb")
         self._writer = pa.ipc.new_file(self._sink, schema)
         self._waiting: list[Row] = []
@@ -50,8 +55,10 @@ class TableWriter:
 
     def _write(self) -> None:
         columns = [[_bytes(getattr(row, name)) for row in self._waiting] for name in self._names]
+        kept = range(len(self._all) - len(self._names))
+        columns += [[_bytes(row.kept[place]) for row in self._waiting] for place in kept]
         self._writer.write_batch(
-            pa.record_batch([pa.array(column, pa.large_binary()) for column in columns], names=self._names)
+            pa.record_batch([pa.array(column, pa.large_binary()) for column in columns], names=self._all)
         )
         self._waiting = []
 
@@ -111,16 +118,16 @@ def batches(folder: Path, rows: Ints, *names: str) -> Iterator[tuple[list[str], 
             start += batch.num_rows
 
 
-def has_pairs(folder: Path) -> bool:
-    """Whether the stored rows have a second text."""
+def fields(folder: Path) -> list[str]:
+    """The names of what is stored of each row."""
     with pa.OSFile(str(folder / TABLE)) as source:
-        return "pair" in pa.ipc.open_file(source).schema.names
+        return list(pa.ipc.open_file(source).schema.names)
 
 
 def open_table(folder: Path, count: int) -> tuple[StoredTexts, StoredTexts | None]:
     """The texts of all `count` rows, and their pairs."""
     everything = np.arange(count)
-    pairs = StoredTexts(folder, "pair", everything) if has_pairs(folder) else None
+    pairs = StoredTexts(folder, "pair", everything) if "pair" in fields(folder) else None
     return StoredTexts(folder, "text", everything), pairs
 
 
@@ -147,7 +154,7 @@ class StoredRows(LabelledRows):
     @classmethod
     def _at(cls, folder: Path, *arrays: NDArray[Any]) -> "StoredRows":
         positions, ids, keys, labels, groups, times = arrays
-        texts = {name: StoredTexts(folder, name, positions) for name in _FIELDS if name != "pair" or has_pairs(folder)}
+        texts = {name: StoredTexts(folder, name, positions) for name in fields(folder)}
         return cls(
             folder=folder,
             positions=positions,
@@ -159,6 +166,7 @@ class StoredRows(LabelledRows):
             texts=texts["text"],
             pairs=texts.get("pair"),
             places=texts["place"],
+            columns={name.removeprefix(_KEPT): each for name, each in texts.items() if name.startswith(_KEPT)},
         )
 
     def joined(self, other: "StoredRows") -> "StoredRows":

@@ -1,5 +1,6 @@
 """All figures of a split together, as split_metrics.schema.json describes them."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,18 +9,26 @@ from typing import Any
 import numpy as np
 
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.figures.constant import Constant
 from trainer.contract.figures.metrics import confusion, per_class
 from trainer.contract.figures.resample import Interval
-from trainer.contract.labelled import LabelledRows
 from trainer.contract.system.files import read_json
+from trainer.data.columns import wholes
+from trainer.data.saved import read_training_rows
 from trainer.data.splits import SUMMARY, also_in_train
 from trainer.evaluation import front_end
+from trainer.evaluation.bag_of_words import ABOUT, CHARACTERS, bag_of_words, most_rows
 from trainer.evaluation.baselines import Baseline, compared, majority, measured_by
 from trainer.evaluation.calibration import CalibrationError, claim
 from trainer.evaluation.curves import curves
-from trainer.evaluation.figures import ECE, Resampled, headline, names, resampled
-from trainer.evaluation.measured import Measured
+from trainer.evaluation.figures import ECE, headline, names, resampled
+from trainer.evaluation.groups import Groups
+from trainer.evaluation.measured import Bools, Measured
+from trainer.evaluation.robustness import Probe, robustness
+from trainer.evaluation.slices import figures_of_slices, slices
+from trainer.evaluation.traits import Traits
+from trainer.evaluation.worst import worst_slices
 from trainer.recipes.recipe import Recipe
 
 OPENED = "test_opened.jsonl"
@@ -37,77 +46,127 @@ class Subject:
     split: str
     checkpoint: Checkpoint
     recipe: Recipe
-    rows: LabelledRows
-    measured: Measured
+    probe: Probe
+    """The rows, what the checkpoint said of them, and how to ask it again."""
+
+    @property
+    def measured(self) -> Measured:
+        """The rows' labels and scores."""
+        return Measured(scores=self.probe.scores, labels=self.probe.rows.labels, space=self.checkpoint.contract.labels)
 
 
 def collect(subject: Subject) -> dict[str, Any]:
-    """The figures of the rows."""
-    measured, summary = subject.measured, read_json(subject.run / "splits" / SUMMARY)
-    space, metric = measured.space, subject.checkpoint.metric
-    baselines = _baselines(subject, summary)
-    seen = {name: measured_by(baseline, measured) for name, baseline in baselines.items()}
-    systems = {"encoder": measured} | {name: each for name, each in seen.items() if each is not None}
-    few = headline(space, metric)
-    sampled = resampled(systems, {name: [*names(space), ECE] if name == "encoder" else few for name in systems})
-    intervals = _plain(sampled["encoder"].intervals())
-    known = np.isin(subject.rows.ids, also_in_train(subject.run / "splits", subject.split))
-    counts = confusion(measured.scores, measured.labels, space).tolist()
-    constant = Constant.of(measured.labels, space, metric)
+    """The figures of the rows.
+
+    Raises InputError where the recipe names a column that the split's rows were not saved with.
+    """
+    measured, rows, recipe = subject.measured, subject.probe.rows, subject.recipe
+    column = recipe.group_column(recipe.measured_data)
+    groups = Groups.by(column, rows.columns.get(column or ""), len(rows))
+    columns = {name: _cells(subject, name) for name in recipe.evaluation.slices}
+    traits = Traits.of(rows.texts, rows.pairs, subject.probe.encoded.cut)
+    parts = slices(traits, columns)
+    known = np.isin(rows.ids, also_in_train(subject.run / "splits", subject.split))
+    return {
+        **_told(subject),
+        **_figures(subject, measured),
+        "by_group": groups.figures(measured),
+        "also_in_train": {"rows": int(known.sum()), "metrics_without": _without(measured, known)},
+        "curves": curves(measured),
+        "slices": figures_of_slices(measured, parts, subject.checkpoint.metric),
+        "worst_slices": worst_slices(measured, traits, columns, groups.of, recipe.seed),
+        "robustness": robustness(subject.probe, recipe.evaluation.swaps),
+    }
+
+
+def _told(subject: Subject) -> dict[str, Any]:
+    """What the figures are of."""
+    space, metric, recipe = subject.measured.space, subject.checkpoint.metric, subject.recipe
+    summary = read_json(subject.run / "splits" / SUMMARY)
+    opened = _openings(subject.run)
+    times = "once" if opened == 1 else f"{opened} times"
     return {
         "metric": metric,
         "kind": space.kind,
         "labels": list(space.names),
         "positive": space.names[space.positive_id] if space.kind == "single" else None,
-        "model_name": front_end.model_name(subject.recipe),
+        "model_name": front_end.model_name(recipe),
         "task": front_end.task(space),
-        "target_label": front_end.target(subject.recipe),
+        "target_label": front_end.target(recipe),
         "data": front_end.data(summary),
-        "metrics": {name: figure["value"] for name, figure in intervals.items()},
-        "confusion_matrix": front_end.confusion_matrix(counts, space),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "notes": f"Checkpoint {subject.checkpoint.path.name}, chosen by {metric} on validation rows.",
-        "intervals": intervals,
-        "by_group": None,
-        "constant": {
-            **asdict(constant),
-            "beaten": constant.beaten_by({name: figure["value"] for name, figure in intervals.items()}),
-        },
-        "baselines": compared(baselines, sampled, few),
-        "also_in_train": {"rows": int(known.sum()), "metrics_without": _without(measured, known)},
-        "per_class": per_class(measured.scores, measured.labels, space),
-        "confusion": counts,
-        "curves": curves(measured),
-        "calibration": _calibration(measured, sampled["encoder"].calibration),
-        "slices": None,
-        "worst_slices": None,
-        "robustness": None,
-        "test_openings": _openings(subject.run),
+        "notes": f"Checkpoint {subject.checkpoint.path.name}, chosen by {metric} on validation rows. "
+        + (f"The test rows were measured {times}." if opened else "The test rows were not measured yet.")
+        + " Metrics are bare values: see their intervals.",
+        "test_openings": opened,
     }
 
 
-def _plain(intervals: dict[str, Interval]) -> dict[str, dict[str, float]]:
+def _figures(subject: Subject, measured: Measured) -> dict[str, Any]:
+    """Metrics, and what baselines reach in them."""
+    space, metric = measured.space, subject.checkpoint.metric
+    baselines = _baselines(subject)
+    seen = {name: measured_by(baseline, measured) for name, baseline in baselines.items()}
+    systems = {"encoder": measured} | {name: each for name, each in seen.items() if each is not None}
+    few = headline(space, metric)
+    sampled = resampled(systems, {name: [*names(space), ECE] if name == "encoder" else few for name in systems})
+    intervals = _plain(sampled["encoder"].intervals())
+    metrics = {name: figure["value"] for name, figure in intervals.items()}
+    constant = Constant.of(measured.labels, space, metric)
+    counts = confusion(measured.scores, measured.labels, space).tolist()
+    return {
+        "metrics": metrics,
+        "intervals": intervals,
+        "constant": {**asdict(constant), "beaten": constant.beaten_by(metrics)},
+        "baselines": compared(baselines, sampled, few),
+        "per_class": per_class(measured.scores, measured.labels, space),
+        "confusion": counts,
+        "confusion_matrix": front_end.confusion_matrix(counts, space),
+        "calibration": _calibration(measured, sampled["encoder"].calibration),
+    }
+
+
+def _plain(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: asdict(figure) for name, figure in intervals.items()}
 
 
-def _baselines(subject: Subject, summary: dict[str, Any]) -> dict[str, Baseline]:
-    train = summary["splits"]["train"]
-    space = subject.measured.space
-    return {
-        "majority": majority(space, train["labels"], train["rows"], len(subject.rows)),
-        "bag_of_words": Baseline(about="a linear model of words", scores=None, missing="not built yet"),
-    }
+def _cells(subject: Subject, column: str) -> list[str]:
+    rows = subject.probe.rows
+    if column not in rows.columns:
+        raise InputError(
+            f"the rows were not saved with a column {column!r}",
+            where=subject.run / "splits" / f"{subject.split}.jsonl",
+            found=", ".join(map(repr, rows.columns)) or "none",
+            do="train again with evaluation.slices (columns are kept as splits are made), or take it out of the recipe",
+        )
+    return list(rows.columns[column])
 
 
-def _without(measured: Measured, known: "np.ndarray[Any, np.dtype[np.bool_]]") -> dict[str, Any] | None:
+def _baselines(subject: Subject) -> dict[str, Baseline]:
+    recipe, space, rows = subject.recipe, subject.measured.space, subject.probe.rows
+    train = read_json(subject.run / "splits" / SUMMARY)["splits"]["train"]
+    try:
+        learnt = read_training_rows(
+            recipe,
+            recipe.measured_data,
+            subject.run / "splits",
+            space,
+            at_most=most_rows(space),
+            characters=CHARACTERS,
+        )
+        words = bag_of_words(learnt.texts, learnt.labels, list(wholes(rows.texts, rows.pairs)), space, learnt.of)
+    except (ClassifactError, OSError) as error:
+        # A run may be measured where its training files are not; the figure is told to be missing, and why.
+        words = Baseline(about=ABOUT, scores=None, missing=f"the training rows cannot be read again: {error}")
+    return {"majority": majority(space, train["labels"], train["rows"], len(rows)), "bag_of_words": words}
+
+
+def _without(measured: Measured, known: Bools) -> dict[str, Any] | None:
     """The figures of the rows that are not known; None where none is left or all are."""
     if not 0 < known.sum() < len(measured):
         return None
-    return _plain(_of(measured.take(~known)).intervals())
-
-
-def _of(measured: Measured) -> Resampled:
-    return resampled({"encoder": measured}, {"encoder": [*names(measured.space), ECE]})["encoder"]
+    others = {"encoder": measured.take(~known)}
+    return _plain(resampled(others, {"encoder": [*names(measured.space), ECE]})["encoder"].intervals())
 
 
 def _calibration(measured: Measured, error: CalibrationError | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 # What changes no statistics may change on a resume: how much memory a step takes, what is kept, who is told, and where
 # the rows lie, which are compared themselves. A training run reads no `sweep`; `decisions` come after training.
 _FREE = re.compile(
-    r"(name|tracking|sweep|decisions|select\.keep|model\.sha256)(\..+)?"
+    r"(name|tracking|sweep|decisions|evaluation\.swaps|select\.keep|model\.sha256)(\..+)?"
     r"|stages\.\d+\.(batch\.tokens|gradient_checkpointing|freeze\.cache)"
     r"|(stages\.\d+\.)?data\.(train|validation|test)\.\d+\.files(\..+)?"
 )

@@ -15,6 +15,7 @@ from trainer.contract.inputs import InputSpec
 from trainer.contract.schema import bounded
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.decisions_part import DecisionsPart
+from trainer.recipes.evaluation_part import EvaluationPart
 from trainer.recipes.sweep_part import SweepPart
 
 
@@ -245,6 +246,7 @@ class Recipe:
     select: SelectPart = field(default_factory=SelectPart)
     decisions: DecisionsPart | None = None
     """What `classifact decide` fits on the validation rows when training is done; nothing where None."""
+    evaluation: EvaluationPart = field(default_factory=EvaluationPart)
     tracking: tuple[str, ...] = ()
     sweep: SweepPart | None = None
 
@@ -262,6 +264,15 @@ class Recipe:
         """The metrics that choose, by the key that names each."""
         own = {"select.metric": self.select.metric}
         return own if self.sweep is None or self.sweep.metric is None else own | {"sweep.metric": self.sweep.metric}
+
+    @property
+    def measured_data(self) -> DataPart:
+        """The rows of the last stage: those that `evaluate` measures on."""
+        return self.stages[-1].data or self.data
+
+    def group_column(self, data: DataPart) -> str | None:
+        """The column of the groups that figures get intervals by, if any."""
+        return self.evaluation.group or data.split.group
 
     def plain(self) -> dict[str, Any]:
         """The recipe as JSON-like values: what the run keeps, and what a resume is compared with."""

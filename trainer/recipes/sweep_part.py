@@ -8,7 +8,7 @@ from trainer.contract.figures.metrics import METRICS
 from trainer.contract.schema import bounded
 
 # A value of these would change the rows that trials are measured on, or what their figures mean.
-_FIXED = ("data", "decisions", "labels", "name", "select", "sweep", "tracking")
+_FIXED = ("data", "decisions", "evaluation", "labels", "name", "select", "sweep", "tracking")
 _FREE_INPUT = ("max_tokens", "truncation", "head_tokens")
 
 

@@ -126,4 +126,5 @@ def test_a_recipe_runs_from_its_files_to_test_figures(name: str, tmp_path: Path)
     train(TrainJob(recipe=recipe, out=tmp_path / "run", quiet=True))
     found = measure(MeasureJob(run=tmp_path / "run"))
     assert found["rows"] == 60
-    assert 0 <= found["metrics"][recipe.select.metric]["value"] <= 1
+    assert 0 <= found["metrics"][recipe.select.metric] <= 1
+    assert found["baselines"]["bag_of_words"]["missing"] is None

@@ -130,6 +130,9 @@ def test_a_missing_recipe_is_an_input_error(tmp_path: Path) -> None:
         ("sweep", {"space": {"seed": {"choices": [1]}}, "seeds": [-1], "trials": 0}, "sweep.seeds[0]: expected"),
         ("stages", [{"loss": {"label_smoothing": 1}}], "label_smoothing"),
         ("select", {"keep": 0}, "at least 1"),
+        ("evaluation", {"slices": ["a", "a"]}, "named twice"),
+        ("evaluation", {"swaps": {"he": "He"}}, "two words that differ"),
+        ("evaluation", {"swaps": {str(number): "x" for number in range(21)}}, "at most 20, found 21"),
     ],
 )
 def test_values_out_of_range_are_refused(tmp_path: Path, part: str, value: object, message: str) -> None:
