@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serve.reading.arrow_types import plain_array, without_views
 from serve.reading.plain_values import Undecodable, decoded_texts
 from serve.reading.row_bytes import row_bytes
 from serve.reading.sources import Source
@@ -21,9 +22,15 @@ _BATCH_BYTES = 4 * 2**20
 def parquet_schema(source: Source) -> pa.Schema:
     """The columns and types of a Parquet input."""
     with source.open() as stream:
-        schema = _open(source, stream).schema_arrow
+        schema = _plain(_open(source, stream).schema_arrow)
     refuse_repeated(schema.names, source.name)
     return schema
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """A schema without views."""
+    fields = [field.with_type(without_views(field.type)) for field in schema]
+    return pa.schema(fields, metadata=schema.metadata)
 
 
 def read_parquet(
@@ -39,7 +46,7 @@ def read_parquet(
         start, rows, size = skip, 0, 0
         pieces: list[pa.RecordBatch] = []
         for batch in _batches(file, _read_columns(source, columns), (skip, total)):
-            rest = batch
+            rest = pa.record_batch(list(map(plain_array, batch.columns)), schema=_plain(batch.schema))
             while rest.num_rows:
                 sizes = size + np.cumsum(row_bytes(rest))
                 take = min(limit[0] - rows, int(np.searchsorted(sizes, limit[1])) + 1, rest.num_rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 
 def plain_rows(table: pa.Table) -> Iterator[Mapping[str, object]]:
@@ -118,19 +119,30 @@ def _plain(array: Any) -> list[Any]:
     array = _decoded(array)
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
-        return _plain(array.storage)
+        return _extended(array)
     if pa.types.is_struct(kind):
         return _structs(array)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_map(kind):
         return _lists(array)
     if pa.types.is_fixed_size_list(kind):
         return _plain(array.cast(pa.list_(kind.value_type)))
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind) or pa.types.is_time(kind):
+        return _times(array)
     return _scalars(array)
+
+
+def _extended(array: Any) -> list[Any]:
+    """An extension's values: those of Arrow's own that people know by another spelling, else as they are stored."""
+    if array.type.extension_name == "arrow.uuid":
+        return [None if value is None else str(value) for value in array.to_pylist()]
+    if array.type.extension_name == "arrow.bool8":
+        return list(array.storage.cast(pa.bool_()).to_pylist())
+    return _plain(array.storage)
 
 
 def _scalars(array: Any) -> list[Any]:
     kind = array.type
-    if pa.types.is_decimal(kind) or (pa.types.is_temporal(kind) and not pa.types.is_interval(kind)):
+    if pa.types.is_decimal(kind) or pa.types.is_duration(kind):
         return list(array.cast(pa.string()).to_pylist())
     if pa.types.is_interval(kind):
         return [None if value is None else str(value) for value in array.to_pylist()]
@@ -146,11 +158,41 @@ def _scalars(array: Any) -> list[Any]:
     return list(array.to_pylist())
 
 
+def _times(array: Any) -> list[Any]:
+    """Times as Arrow spells them, with their zone's offset."""
+    kind, zoned = array.type, bool(getattr(array.type, "tz", None))
+    try:
+        texts = array.cast(pa.string()).to_pylist()
+    except pa.ArrowInvalid:
+        # A zone that this machine does not know, as a slim image knows none: the same moment in UTC.
+        plain = array.cast(pa.timestamp(kind.unit)).cast(pa.string()).to_pylist()
+        texts = [text and text + "Z" for text in plain]
+    if pa.types.is_time(kind):
+        # No time of a day: the number that is stored.
+        numbers = array.cast(pa.int64() if pa.types.is_time64(kind) else pa.int32()).to_pylist()
+        return [str(number) if text and text[0] == "<" else text for text, number in zip(texts, numbers, strict=True)]
+    moments = array.to_numpy(zero_copy_only=False)
+    for place in np.flatnonzero(_is_far(moments)).tolist():
+        # Arrow gives up in years of more than four digits, or writes nonsense; NumPy writes those too.
+        texts[place] = str(moments[place]).replace("T", " ") + ("Z" if zoned else "")
+    return list(texts)
+
+
+def _is_far(moments: NDArray[np.datetime64]) -> NDArray[np.bool_]:
+    """Which moments are outside of the years 1 to 9999. Nanoseconds cannot reach them."""
+    if moments.dtype == np.dtype("datetime64[ns]"):
+        return np.zeros(len(moments), dtype=np.bool_)
+    first, last = (np.datetime64(day).astype(moments.dtype) for day in ("0001-01-01", "9999-12-31"))
+    return np.asarray((moments < first) | (moments > last))
+
+
 def _structs(array: Any) -> list[Any]:
     names = [array.type.field(place).name for place in range(array.type.num_fields)]
     rows = zip(*(_plain(field) for field in array.flatten()), strict=True) if names else ((),) * len(array)
     valid = array.is_valid().to_pylist()
-    return [dict(zip(names, row, strict=True)) if good else None for row, good in zip(rows, valid, strict=True)]
+    # Two fields of one name would be one key: such a struct is a list of pairs, as a map is.
+    make: Any = dict if len(set(names)) == len(names) else lambda pairs: list(map(list, pairs))
+    return [make(zip(names, row, strict=True)) if good else None for row, good in zip(rows, valid, strict=True)]
 
 
 def _lists(array: Any) -> list[Any]:

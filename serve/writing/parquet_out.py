@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from serve.reading.arrow_types import without_dictionaries
 from serve.scoring.decided import decided_names, most_likely
 from serve.writing.json_text import cell_text
 from serve.writing.layout import Layout
@@ -32,7 +33,7 @@ class ParquetFormat:
         self._labels = labels
         given = layout.schema or pa.schema([(column, self._arrow_kind(column)) for column in layout.written])
         # A stream's dictionaries would have to agree from batch to batch, so columns travel as plain values.
-        self._given = pa.schema([pa.field(item.name, _value_type(item.type)) for item in given])
+        self._given = pa.schema([pa.field(item.name, without_dictionaries(item.type)) for item in given])
         final = pa.schema([*given, *self._score_fields(final=True)], metadata=given.metadata)
         # The stream carries the schema that it is to become, so that it can be finished by itself.
         metadata = {_FINAL: final.serialize().to_pybytes()}
@@ -106,23 +107,6 @@ class ParquetFormat:
         if kind == pa.string():
             values = [None if value is None else cell_text(value) for value in values]
         return pa.array(values, kind)
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    """A type without dictionaries, at any depth."""
-    found = kind
-    if pa.types.is_dictionary(kind):
-        found = _value_type(kind.value_type)
-    elif pa.types.is_struct(kind):
-        found = pa.struct([field.with_type(_value_type(field.type)) for field in kind])
-    elif pa.types.is_map(kind):
-        found = pa.map_(_value_type(kind.key_type), _value_type(kind.item_type))
-    elif pa.types.is_fixed_size_list(kind):
-        found = pa.list_(_value_type(kind.value_type), kind.list_size)
-    elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
-        found = make(kind.value_field.with_type(_value_type(kind.value_type)))
-    return found
 
 
 def finish(spool: Path, out: BinaryIO) -> None:

@@ -155,3 +155,46 @@ def test_header_alone(single: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out.csv").read_text() == "id,text,prediction,confidence\n"
     score(single, tmp_path / "in.csv", out=tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
+
+
+def _odd_columns() -> dict[str, tuple[pa.Array, object]]:
+    """Column to values of two rows, the second null, and to the first as JSON."""
+    far, zone = pa.array([2**50, None], pa.timestamp("s")), pa.timestamp("us", "Mars/Phobos")
+    pairs = [pa.array([1, None]), pa.array([2, None])]
+    same = pa.StructArray.from_arrays(pairs, names=["a", "a"], mask=pa.array([False, True]))
+    return {
+        "far": (far, "35680317-09-25 18:57:04.000"),
+        "far_utc": (pa.array([2**50, None], pa.timestamp("s", "UTC")), "35680317-09-25 18:57:04.000Z"),
+        "far_day": (pa.array([2**30, None], pa.int32()).view(pa.date32()), "2941775-04-07"),
+        "no_time": (pa.array([10**8, None], pa.int32()).view(pa.time32("ms")), "100000000"),
+        "no_zone": (pa.array([1, None], zone), "1970-01-01 00:00:00.000001Z"),
+        "in_lists": (pa.array([[1, None], None], pa.list_(zone)), ["1970-01-01 00:00:00.000001Z", None]),
+        "ids": (pa.array([b"0123456789abcdef", None], pa.uuid()), "30313233-3435-3637-3839-616263646566"),
+        "truth": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None], pa.int8())), True),
+        "same_name": (same, [["a", 1], ["a", 2]]),
+        "bytes": (pa.array([b"\xff" * 15, None], pa.binary_view()), "/" * 20),
+        "words": (pa.array(["long enough for a view", None], pa.string_view()), "long enough for a view"),
+        "views": (pa.array([[0.1, 2.5], None], pa.list_view(pa.float32())), [0.1, 2.5]),
+    }
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_odd_types_of_parquet(single: Path, tmp_path: Path, suffix: str) -> None:
+    """Years of eight digits, unknown time zones, ids, views and fields of one name are written as what they are."""
+    odd = _odd_columns()
+    # A null text is rejected: the rest is taken out of views, which Arrow cannot do by itself.
+    columns = {name: pa.concat_arrays([values, values[1:]]) for name, (values, _) in odd.items()}
+    pq.write_table(pa.table({"text": pa.array(["a", "b", None], pa.string_view()), **columns}), tmp_path / "in.parquet")
+    out = tmp_path / f"out.{suffix}"
+    report = score(single, tmp_path / "in.parquet", out=out)
+    assert (report["rows_scored"], report["cells_left_out"]) == (2, 0)
+    if suffix == "parquet":
+        found = pq.read_table(out)
+        assert pq.read_table(tmp_path / "in.parquet").slice(0, 2).column("far").equals(found.column("far"))
+        assert found.column("words").to_pylist() == ["long enough for a view", None]
+        assert not any("view" in str(field.type) for field in found.schema)
+        return
+    first, second = read_jsonl(out) if suffix == "jsonl" else read_csv(out)
+    for name, (_, expected) in odd.items():
+        value = first[name] if suffix == "jsonl" or isinstance(expected, str) else json.loads(first[name])
+        assert (value, second[name] or None) == (expected, None), name
