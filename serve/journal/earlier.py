@@ -14,6 +14,12 @@ from trainer.contract.system.files import read_json, refuse_existing
 def require_free(target: Target, *, resume: bool) -> None:
     """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
     require_own(target.work)
+    if target.part_rows is None and target.out.is_dir():
+        raise InputError(
+            "the output is a folder",
+            where=target.out,
+            do="name a file in it; or say --part-rows N for a folder of parts",
+        )
     journal = target.work / "journal"
     states = noted_states(read_notes(journal)) if journal.exists() else []
     if states and not resume:

@@ -74,5 +74,6 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path | str
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False)
-    return f"{zlib.crc32(text.encode()):08x} {text}\n".encode()
+    # A file's name need not be text: what is none of it becomes an escape of JSON's own, and reads back as it was.
+    text = json.dumps(content, ensure_ascii=False, sort_keys=True, allow_nan=False).encode("utf-8", "backslashreplace")
+    return b"%08x %s\n" % (zlib.crc32(text), text)

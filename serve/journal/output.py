@@ -91,6 +91,8 @@ def open_output(wanted: Destination) -> Output:
         raise InputError("standard output cannot be resumed", do="name a file with --out")
     if stream and (wanted.shard or wanted.part_rows is not None):
         raise InputError("standard output takes neither --shard nor --part-rows", do="name a file with --out")
+    if not stream and not Path(wanted.out).name:
+        raise InputError("the output has no name", found=repr(str(wanted.out)), do="name a file with --out")
     if not remote and wanted.shard and wanted.part_rows is not None:
         raise InputError(
             "--shard and --part-rows exclude each other for a file",

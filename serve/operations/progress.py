@@ -1,5 +1,7 @@
 """How far a job is, in a line."""
 
+from itertools import accumulate
+
 from serve.journal.state import State
 from trainer.contract.system.progress import Progress
 
@@ -15,7 +17,9 @@ class JobProgress:
 
     def __init__(self, progress: Progress, sizes: list[int | None]) -> None:
         self._progress = progress
-        self._sizes = sizes
+        # The bytes before each input: there may be a million inputs, and each window asks.
+        known = [size for size in sizes if size is not None]
+        self._bytes = [0, *accumulate(known if len(known) == len(sizes) else [])]
         self.begin(State(), None)
 
     def begin(self, state: State, share: float | None) -> None:
@@ -27,10 +31,10 @@ class JobProgress:
 
     def share(self, number: int, share: float | None) -> float | None:
         """How much of all inputs is done, 0 to 1, with so much of input `number`."""
-        sizes = [size for size in self._sizes if size is not None]
-        if share is None or len(sizes) < len(self._sizes) or not sum(sizes):
+        if share is None or not self._bytes[-1]:
             return None
-        return (sum(sizes[:number]) + share * sizes[number]) / sum(sizes)
+        before, after = self._bytes[number : number + 2]
+        return (before + share * (after - before)) / self._bytes[-1]
 
     def update(self, state: State, share: float | None) -> None:
         """Show `state`, now and then. share: how much of all inputs is done."""

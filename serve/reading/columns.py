@@ -68,14 +68,14 @@ class Kinds:
     """Columns that are wanted, however late they come."""
     found: "dict[str, Kind]" = field(default_factory=dict)
     more: bool = False
-    """Whether there are others, for which MAX_COLUMNS left no room."""
+    """Whether there are others: MAX_COLUMNS left no room, or no table can have such a name."""
 
     def add(self, values: Mapping[str, object]) -> None:
         """Look at a row."""
         for name, value in values.items():
             kind = self.found.get(name)
             if kind is None:
-                if len(self.found) >= MAX_COLUMNS and name not in self.keep:
+                if (len(self.found) >= MAX_COLUMNS and name not in self.keep) or not _is_name(name):
                     self.more = True
                     continue
                 kind = self.found[name] = Kind()
@@ -143,6 +143,15 @@ def json_kinds(sources: Sequence[Source], look: Look) -> Kinds:
                 if rows % _LOOK == 0:
                     look(rows, number, source.share(raw))
     return kinds
+
+
+def _is_name(name: str) -> bool:
+    """Whether a key can name a column: half of a surrogate pair has no place in UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_float(value: int) -> bool:

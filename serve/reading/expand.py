@@ -1,6 +1,7 @@
 """What the user named to the files that it stands for: folders and globs, without what is no input in them."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 
 from serve.reading.urls import expand_url, side_bases
@@ -14,8 +15,9 @@ _SHOWN = 3
 def expand(given: str) -> tuple[list[str], list[str]]:
     """The files that an input names, in order, and those that are left out of its folder or glob.
 
-    Left out are names that begin with "." or "_" (unless the pattern does), and what an earlier job wrote: outputs,
-    which have a report beside them, reports and side files. Raises InputError where nothing is named.
+    Left out are names that begin with "." or "_" (unless the pattern does), what an earlier job wrote (outputs, which
+    have a report beside them, reports and side files), and folders that a pattern matches or a link leads to. Raises
+    InputError where nothing is named, a link leads nowhere, or a folder cannot be looked into.
     """
     if given == STDIN:
         return [given], []
@@ -25,19 +27,24 @@ def expand(given: str) -> tuple[list[str], list[str]]:
     if path.is_file() or path.is_fifo():
         return [given], []
     if path.is_dir():
-        found = sorted(item for item in path.rglob("*") if item.is_file() and split_suffixes(item.name)[0] is not None)
+        found = sorted(item for item in _walk(path) if _is_file(item) and split_suffixes(item.name)[0] is not None)
         out = [item for item in found if is_hidden(item.relative_to(path)) or _of_a_job(item, path)]
+        # Another folder's files, which may hold this one.
+        out += sorted(item for item in _walk(path) if item.is_dir())
         out += [item for item in found if not holds_rows(item.name)]
         expected = "a name that ends in .csv, .tsv, .jsonl, .ndjson, .parquet or .pq, compressed or not"
     elif any(character in given for character in "*?["):
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
-        found = sorted(item for item in anchor.glob(pattern) if item.is_file())
+        matched = sorted(anchor.glob(pattern))
+        found = [item for item in matched if _is_file(item)]
         out = [item for item in found if is_hidden(item, given) or _of_a_job(item, anchor)]
+        out += [item for item in matched if item.is_dir()]
         expected = "a file that it matches"
     else:
         raise InputError("there is no such input", where=given, do="check the path; quote a glob")
-    kept = [str(item) for item in found if item not in set(out)]
+    left = set(out)
+    kept = [str(item) for item in found if item not in left]
     if not kept:
         raise InputError(
             "no input is there",
@@ -47,6 +54,35 @@ def expand(given: str) -> tuple[list[str], list[str]]:
             do="check the path, or name the files themselves",
         )
     return kept, list(dict.fromkeys(map(str, out)))
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """What lies in a folder and below, files and links alike. Raises InputError where it cannot be looked into."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(
+            "a folder of the input cannot be read",
+            where=error.filename,
+            found=error.strerror,
+            do="check its permissions; its rows would be missing",
+        )
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        within = Path(parent)
+        yield from (within / name for name in names)
+        yield from (within / name for name in folders if (within / name).is_symlink())
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a name leads to a file. Raises InputError where it is a link that leads nowhere: its rows are missing."""
+    if path.is_symlink() and not path.exists() and split_suffixes(path.name)[0] is not None:
+        raise InputError(
+            "a link of the input leads nowhere",
+            where=path,
+            found=str(path.readlink()),
+            do="restore what it leads to, or remove it",
+        )
+    return path.is_file()
 
 
 def told(names: Iterable[str]) -> str:

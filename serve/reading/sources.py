@@ -133,6 +133,11 @@ def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], N
         if out:
             say(f"{given}: {told(out)} (hidden, or of an earlier job, or to be named)")
     sources = [_source(name, reading) for name in names]
+    empty = [source for source in sources if source.size == 0 and source.dialect is not None]
+    if empty and len(empty) < len(sources):
+        # As other tools write a part without rows, not even a header.
+        say(f"{told(source.name for source in empty)} (empty)")
+        sources = [source for source in sources if source.size != 0 or source.dialect is None]
     return sources if reading.limit is None else _first_rows(sources, reading.limit)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serve.reading.columns import is_float
@@ -9,6 +10,8 @@ from serve.reading.columns import is_float
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NUMBERS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,)}
 
+# Objects and lists within each other. Parsers of JSON give up at some depth, each at its own.
+_DEEPEST = 200
 # Of cells that are written, but not as they came.
 CHANGED = {"not_json": "JSON has no infinity", "invalid_encoding": "bytes that are no text are written as escapes"}
 
@@ -23,6 +26,8 @@ class Misfit:
     or not_json.
     """
     detail: str
+    changed: bool = False
+    """Whether the cell is written, with null in place of what JSON lacks."""
 
 
 def misfit(name: str, value: object, kind: str) -> Misfit | None:
@@ -40,16 +45,23 @@ def misfit(name: str, value: object, kind: str) -> Misfit | None:
 
 
 def not_json(name: str, value: object) -> Misfit | None:
-    """Infinity, at any depth, is a number that JSON loses. NaN is no number before, and null after."""
-    return Misfit(column=name, reason="not_json", detail=CHANGED["not_json"]) if _is_infinite(value) else None
+    """What JSON loses of a value: infinity, at any depth, and a value that is nested deeper than readers go.
+
+    NaN is no number before, and null after.
+    """
+    infinite, level = False, [value]
+    # Level by level, since a walk by calls would end where Python's own depth does.
+    for _ in range(_DEEPEST):
+        infinite = infinite or any(isinstance(item, float) and math.isinf(item) for item in level)
+        level = [inner for item in level for inner in _inside(item)]
+        if not level:
+            detail = CHANGED["not_json"]
+            return Misfit(column=name, reason="not_json", detail=detail, changed=True) if infinite else None
+    return Misfit(column=name, reason="not_json", detail=f"nested more than {_DEEPEST} deep")
 
 
-def _is_infinite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isinf(value)
-    if isinstance(value, dict):
-        return any(map(_is_infinite, value.values()))
-    return isinstance(value, list) and any(map(_is_infinite, value))
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _fits(value: object, kind: str) -> bool:

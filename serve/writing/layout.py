@@ -103,10 +103,9 @@ class Layout:
             found += [Misfit(column=name, reason="unknown_column", detail=_UNKNOWN) for name in late]
         if not found and not late:
             return values, found
-        # What JSON lacks becomes null where it is written, also deep inside of a cell.
-        out = {**values, **dict.fromkeys(item.column for item in found if item.reason != "not_json")}
+        out = {**values, **dict.fromkeys(item.column for item in found if not item.changed)}
         if late and self.rest is not None:
-            out[self.rest] = json_text(late)
+            out[self.rest] = json_text({name: out[name] for name in late})
         return out, found
 
     def _is_dropped(self, name: str) -> bool:
@@ -199,6 +198,9 @@ def _all_columns(sources: Sequence[Source], tables: Mapping[Source, Columns], ro
 
 
 def _require_kept(keep: tuple[str, ...] | None, columns: tuple[str, ...], where: str) -> None:
+    twice = next((name for name in keep or () if (keep or ()).count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--keep names {twice!r} twice", do="name each column once")
     missing = next((name for name in keep or () if columns and name not in columns), None)
     if missing is not None:
         raise InputError(

@@ -68,7 +68,7 @@ class Rejected:
 
     def line(self, source: Source) -> bytes:
         """The row's line in the side file; the raw text is cut, and bytes that are no text are escaped."""
-        raw = (self.record.raw or json_text(self.record.values))[:_RAW]
+        raw = (self.record.raw or self._values())[:_RAW]
         raw = shown_bytes(raw)
         file = redacted(source.name)
         content = {"file": file, "line": self.record.line, "reason": self.reason, "detail": self.detail}
@@ -76,6 +76,15 @@ class Rejected:
             content["column"] = self.column
         # What is left of half surrogate pairs becomes an escape of JSON's own.
         return json_text({**content, "raw": raw}).encode("utf-8", "backslashreplace") + b"\n"
+
+    def _values(self) -> str:
+        """The record as JSON; nested values are left out where they are nested too deeply to be written."""
+        values = self.record.values
+        try:
+            return json_text(values)
+        except RecursionError:
+            kept = {name: value for name, value in (values or {}).items() if not isinstance(value, list | dict)}
+            return json_text(kept)
 
 
 def shown_bytes(text: str) -> str:

@@ -10,6 +10,7 @@ ClassifactError          exit code 1
 
 import difflib
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -89,6 +90,9 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         try:
             _require_system()
             fit_thread_pools()
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                # A file's name or a label that this terminal has no letters for is spelled, and ends nothing.
+                sys.stdout.reconfigure(errors="backslashreplace")
             result = command(*args, **kwargs)
             # Report a closed pipe or a full disk under standard output here, before the interpreter exits.
             sys.stdout.flush()

@@ -1,5 +1,7 @@
 """A place for rows is looked at before anything is opened, and no row is lost between its parts."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +69,37 @@ def test_resume_does_not_overwrite(single: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
         score(single, rows, out=tmp_path / "out.csv", resume=True)
     assert (tmp_path / "out.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize(("out", "part"), [("", "has no name"), (".", "has no name"), ("made", "is a folder")])
+def test_an_output_that_is_no_file(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, part: str
+) -> None:
+    """A folder, also an empty one, is refused before anything is scored; with parts an empty one is filled."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    rows = write_csv(tmp_path / "in.csv", ["win"])
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=part):
+        score(single, rows, out=Path(out), out_format="csv")
+    assert sorted(tmp_path.iterdir()) == before
+    if out == "made":
+        score(single, rows, out=Path(out), out_format="csv", part_rows=5)
+        assert len(read_csv(tmp_path / "made" / "part-00000.csv")) == 1
+
+
+def test_names_that_are_no_text(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files whose names are no UTF-8, or hold a line feed, are read, written, reported and resumed."""
+    monkeypatch.chdir(tmp_path)
+    given, out = os.fsdecode(b"caf\xe9\n.csv"), os.fsdecode(b"out\xe9.csv")
+    write_csv(Path(given), ["win", "", "prize"])
+    command = ["score", str(single), given, "--out", out, "--no-canary", "--window", "1", "--quiet"]
+    failed = CliRunner().invoke(main, [*command, "--max-errors", "0"])
+    assert failed.exit_code == 1
+    assert "too many" in failed.output
+    done = CliRunner().invoke(main, [*command, "--resume"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["out"] == out
+    assert len(read_csv(Path(out))) == 2
+    assert read_jsonl(Path(f"{out}.errors.jsonl"))[0]["file"] == given
+    assert json.loads(Path(f"{out}.report.json").read_text())["job"]["input 0"][0] == given

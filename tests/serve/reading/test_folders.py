@@ -1,7 +1,9 @@
 """What a folder or a glob is read for, and what in it is no input."""
 
 import gzip
+import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -118,3 +120,52 @@ def test_formats_that_train(single: Path, tmp_path: Path, name: str, part: str) 
         assert part in str(error.value)
     else:
         assert score(single, path, out=tmp_path / "out.csv")["rows_scored"] == 1
+
+
+def test_empty_files_among_good_ones(single: Path, tmp_path: Path) -> None:
+    """A part without a byte, as other tools write one of no rows, is left out and told; alone it is refused."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.csv", "c.csv"):
+        write_csv(folder / name, ["win"])
+    (folder / "b.csv").touch()
+    told: list[str] = []
+    assert _names(folder, folder, told) == ["a.csv", "c.csv"]
+    assert told == ["1 left out: b.csv (empty)"]
+    assert score(single, folder, out=tmp_path / "out.csv")["rows_scored"] == 2
+    with pytest.raises(InputError, match="the file is empty"):
+        score(single, folder / "b.csv", out=tmp_path / "none.csv")
+
+
+def test_links_of_a_folder(tmp_path: Path) -> None:
+    """A link to a file is read, one to a folder (also in a ring) is told, one that leads nowhere is an error."""
+    folder, told = tmp_path / "in", list[str]()
+    folder.mkdir()
+    write_csv(tmp_path / "elsewhere.csv", ["x"])
+    (folder / "a.csv").symlink_to(tmp_path / "elsewhere.csv")
+    (folder / "ring").symlink_to(folder)
+    assert _names(folder, folder, told) == ["a.csv"]
+    assert _names(folder / "*", folder, told) == ["a.csv"]
+    assert all("1 left out: ring" in line for line in told)
+    (folder / "b.csv").symlink_to(tmp_path / "gone.csv")
+    for given in (folder, folder / "*.csv"):
+        with pytest.raises(InputError, match="leads nowhere") as error:
+            find_sources([str(given)], Reading())
+        assert "gone.csv" in str(error.value)
+
+
+def test_a_folder_that_cannot_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder below the input that may not be read is an error: its rows would be missing without a word."""
+    (tmp_path / "closed").mkdir()
+    write_csv(tmp_path / "a.csv", ["x"])
+    scan = os.scandir
+
+    def refusing(path: str) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(InputError, match="cannot be read") as error:
+        find_sources([str(tmp_path)], Reading())
+    assert "closed" in str(error.value)

@@ -283,3 +283,37 @@ def test_keys_without_end(
             else read_csv(tmp_path / "kept.csv")
         )
         assert str(kept[5]["id5"]) == "5"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_cells_that_are_nested_too_deeply(single: Path, tmp_path: Path, suffix: str) -> None:
+    """Lists and objects that are nested beyond any reader cost a cell, at any depth that Python parses, and no row."""
+    deep = {depth: "[" * depth + "1" + "]" * depth for depth in (150, 250, 900)}
+    lines = [f'{{"text": "win", "x": {value}, "y": {{"k": {value}}}}}' for value in deep.values()]
+    # Rejected rows are told of too.
+    lines.append(f'{{"text": "", "x": {deep[900]}}}')
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    out = tmp_path / f"out.{suffix}"
+    report = score(single, tmp_path / "in.jsonl", out=out, on_error="null")
+    assert (report["rows_scored"], report["cell_reasons"]) == (3, {"not_json": 4})
+    rows = (
+        pq.read_table(out).to_pylist() if suffix == "parquet" else read_csv(out) if suffix == "csv" else read_jsonl(out)
+    )
+    assert [bool(row["x"]) for row in rows] == [True, False, False, False]
+    assert rows[0]["x"] in (deep[150], json.loads(deep[150]))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_key_that_no_column_can_have(single: Path, tmp_path: Path, suffix: str) -> None:
+    """A key with half a surrogate pair cannot name a column of a table: its values are kept as JSON."""
+    (tmp_path / "in.jsonl").write_text('{"text": "win", "\\ud800": 5}\n')
+    out = tmp_path / f"out.{suffix}"
+    score(single, tmp_path / "in.jsonl", out=out)
+    (row,) = pq.read_table(out).to_pylist() if suffix == "parquet" else read_csv(out)
+    assert json.loads(row["other_columns"]) == {"\ud800": 5}
+
+
+def test_a_column_is_kept_once(single: Path, tmp_path: Path) -> None:
+    """--keep that names a column twice would write two columns of one name, and is refused."""
+    with pytest.raises(InputError, match="'x' twice"):
+        score(single, _jsonl(tmp_path / "in.jsonl", [{"text": "a", "x": 1}]), out=tmp_path / "o.csv", keep=("x", "x"))
