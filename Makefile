@@ -8,12 +8,12 @@ LANE ?= 4
 ifeq ($(LANE),5)
 VENV := .venv-5
 CONSTRAINTS := constraints-5.txt
-EXTRAS := train,export-5,serve
+EXTRAS := train,export-5,serve,report
 NAME := sms_spam_5
 else
 VENV := .venv
 CONSTRAINTS := constraints.txt
-EXTRAS := train,export,serve
+EXTRAS := train,export,serve,report
 NAME := sms_spam
 endif
 BIN := $(VENV)/bin
@@ -29,7 +29,7 @@ export TOKENIZERS_PARALLELISM := true
 .PHONY: demo setup test test-5 test-all lint lock clean
 .DELETE_ON_ERROR:
 
-demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES)
+demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES) $(RUN)/report.html
 	@$(BIN)/python examples/sms_spam/summary.py $(RUN) $(BUNDLE) $(SCORES)
 
 setup: $(SETUP)
@@ -43,7 +43,7 @@ $(SETUP): pyproject.toml $(CONSTRAINTS)
 	touch $@
 
 $(DEV): $(SETUP)
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[train,export,serve,dev]'
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[train,export,serve,report,dev]'
 	touch $@
 
 # An interrupted run goes on where it stopped; a finished one is left as it is.
@@ -62,6 +62,9 @@ $(SCORES): | $(BUNDLE)/manifest.json
 	mkdir -p scores
 	$(BIN)/python -m serve score $(BUNDLE) $(RUN)/splits/test.jsonl --out $@ --probabilities --resume
 
+$(RUN)/report.html: $(SCORES)
+	$(BIN)/python -m trainer report $(RUN) --bundle $(BUNDLE) --scores $(SCORES).report.json
+
 lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,7 +76,7 @@ test: lint
 # Training, contract, export and end to end on transformers 5, in an environment of its own.
 test-5:
 	$(MAKE) LANE=5 setup
-	.venv-5/bin/python -m pip install --constraint constraints-5.txt --editable '.[train,export-5,serve,test]'
+	.venv-5/bin/python -m pip install --constraint constraints-5.txt --editable '.[train,export-5,serve,report,test]'
 	.venv-5/bin/python -m pytest -n auto tests/contract tests/trainer tests/export tests/test_end_to_end.py
 
 test-all: lint

@@ -18,6 +18,7 @@ COMMANDS = {
     "sweep": ("trainer.cli:sweep", "Search over values of RECIPE."),
     "decide": ("trainer.cli:decide", "Fit how RUN decides, on its validation rows."),
     "evaluate": ("trainer.cli:evaluate", "Measure the best checkpoint of RUN."),
+    "report": ("trainer.cli:report", "Write RUN/report.html, one page to decide by."),
     "export": ("export.cli:export_command", "Turn RUN into a bundle, with proof."),
     "inspect": ("export.cli:inspect_command", "Check BUNDLE and print what it holds."),
     "score": ("serve.cli:score", "Score every row of INPUTS into one file."),
@@ -105,7 +106,7 @@ def _version(name: str) -> str | None:
 def group() -> None:
     """Labelled rows in, a text classifier that you can trust out, and every row you own scored with it.
 
-    The road: init, lint, train, decide, evaluate, export, check, score. `classifact COMMAND -h` tells its options.
+    The road: init, lint, train, decide, evaluate, export, check, score, report. `classifact COMMAND -h` tells options.
     Exit codes: 0 done, 1 the input was wrong, 2 usage, 3 a gate failed.
     """
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import click
 
-from trainer.contract.errors import GateError, show_errors
+from trainer.contract.errors import GateError, InputError, show_errors
 from trainer.contract.system.files import json_line
 from trainer.contract.system.progress import Progress
 
@@ -228,6 +228,38 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
         click.echo(table(result))
         shown = {name: result[name] for name in ("metric", "states", "best", "importances")}
         click.echo(json_line({"run": str(out), **shown}))
+
+
+@main.command(context_settings=_HELP)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--bundle", type=click.Path(path_type=Path), help="What was exported of the run.")
+@click.option(
+    "--scores",
+    type=click.Path(path_type=Path),
+    metavar="REPORT.json",
+    help="What `score` wrote beside a file that was scored with the bundle, for drift.",
+)
+@click.option("--examples", type=click.IntRange(0, 12), default=4, show_default=True, help="Rows to explain.")
+@click.option("--texts/--no-texts", default=True, help="Whether texts of rows stand on the page.")
+@click.option("--lint/--no-lint", default=True, help="Whether the labelled files are looked at again.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def report(quiet: bool, **options: Any) -> None:
+    """Write RUN/report.html: one page to decide by.
+
+    One file, without a request to anywhere: verdict, figures, rows that are decided wrongly, and how to make it again.
+    What is not known yet is named there with the command that makes it.
+    """
+    try:
+        from trainer.report.job import ReportJob
+        from trainer.report.job import report as core
+    except ModuleNotFoundError as error:
+        do = "pip install 'classifact[report]'"
+        raise InputError("the page needs a library that is not installed", found=error.name, do=do) from None
+
+    found = core(ReportJob(**options), Progress(quiet=quiet))
+    click.echo(f"{found['verdict']}: {found['why']}\nreport: {found['report']}")
+    click.echo(json_line(found))
 
 
 def is_main_process() -> bool:

@@ -19,7 +19,7 @@ def main(run: Path, bundle: Path, scores: Path) -> None:
     print(
         f"scored         {report['rows_scored']} rows in {report['precision']}, {report['rows_per_second']:.0f} rows/s"
     )
-    print(f"\nrun            {run}\nbundle         {bundle}\nscores         {scores}")
+    print(f"\nrun            {run}\nbundle         {bundle}\nscores         {scores}\nreport         {run}/report.html")
 
 
 def read(path: Path) -> dict:

@@ -1,0 +1,93 @@
+"""The files that run: every precision of the bundle, with its gate, its speed and its size."""
+
+from typing import Any
+
+from trainer.report.blocks import (
+    Block,
+    Missing,
+    Number,
+    Paragraph,
+    Section,
+    State,
+    Table,
+    Terms,
+    percent,
+)
+from trainer.report.gather import Evidence
+from trainer.report.sections.summary import bundle_command
+
+
+def precisions(evidence: Evidence) -> Section:
+    """Parity, speed and size of each file."""
+    found, title = evidence.manifest, "Every precision"
+    if found is None:
+        return Section(
+            key="precisions",
+            title=title,
+            blocks=[Missing(what="No bundle was given.", command=bundle_command(evidence))],
+        )
+    rows = [_graph(name, graph) for name, graph in found["graphs"].items()]
+    heads = [
+        "precision",
+        "gate",
+        "size",
+        "same decision",
+        "largest probability difference",
+        "drop of the metric",
+        "rows a second",
+        "times as fast",
+    ]
+    some = next(iter(found["graphs"].values()))
+    told = (
+        f"Bundle {found['name']}. Each file was compared with torch in fp32 on {some['parity']['rows']:,} validation "
+        f"rows; metric: {some['parity']['metric']}. "
+        "Speed was measured at export on a processor with "
+        f"{', '.join(sorted({graph['instruction_set'] for graph in found['graphs'].values()}))}."
+    )
+    blocks: list[Block] = [
+        Paragraph(told),
+        Table(caption="Files of the bundle", heads=heads, rows=rows),
+        Paragraph(leaves(found)),
+    ]
+    terms = {
+        "fp32, int8, fp16": "How the weights are stored: 32-bit numbers, 8-bit ones (smaller and faster, a little "
+        "less exact), or "
+        "16-bit ones for GPUs.",
+        "drop of the metric": "Torch's figure minus this file's: above zero is worse. With its 95 % interval.",
+        "times as fast": "Against the file as it was exported, in a session with nothing set, on the same batches.",
+    }
+    return Section(key="precisions", title=title, blocks=[*blocks, Terms(terms=terms)])
+
+
+def _graph(name: str, graph: dict[str, Any]) -> list[Any]:
+    parity, bound = graph["parity"], graph.get("max_drop")
+    shown = bound is not None and parity["drop_high"] <= bound
+    gate = (
+        State(holds=True, word="passed, and shown" if shown else "passed, not shown")
+        if bound is not None
+        else State(holds=None, word="not recorded")
+    )
+    drop = f"{parity['drop']:+.4f} ({parity['drop_low']:+.4f} to {parity['drop_high']:+.4f})"
+    speed, rate = graph.get("speed"), graph.get("rows_per_second")
+    return [
+        name,
+        gate,
+        Number(value=graph["bytes"], shown=f"{graph['bytes'] / 1e6:.1f} MB"),
+        percent(parity["label_agreement"], 2),
+        Number(value=parity["max_difference"], shown=f"{parity['max_difference']:.2g}"),
+        Number(value=parity["drop"], shown=drop),
+        Number(value=rate, shown="not timed" if rate is None else f"{rate:,.0f}"),
+        Number(value=speed, shown="not timed" if speed is None else f"{speed:.2f}"),
+    ]
+
+
+def leaves(manifest: dict[str, Any]) -> str:
+    """Which texts leave the house with the bundle."""
+    if manifest.get("golden") == "synthetic":
+        return "No text of a row is in the bundle: its golden rows were made from the tokenizer's vocabulary."
+    return (
+        "With the bundle some texts of validation rows leave the house: golden.jsonl holds them, to test a machine "
+        "with. "
+        "Token ids would be no protection, since they turn back into text. `classifact export --golden synthetic` "
+        "makes a bundle without texts of rows."
+    )

@@ -1,0 +1,161 @@
+"""Rows to look at: wrong decisions, labels that may be wrong, and why some rows are decided as they are."""
+
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from trainer.contract.explaining.telling import marks, sentences
+from trainer.report.blocks import (
+    TEXT,
+    Block,
+    Cell,
+    Labelled,
+    MarkedText,
+    Missing,
+    Names,
+    Paragraph,
+    Section,
+    State,
+    Strange,
+    Table,
+    Terms,
+    number,
+)
+from trainer.report.examples import Example
+from trainer.report.gather import Evidence
+from trainer.report.sections.figures import missing
+from trainer.report.sections.texts import hidden, row_cells, row_heads, short_place
+from trainer.report.words import plural
+
+SUSPECTS = 200
+_WEIGHTS = "The words with the largest weights, in log-odds"
+# Words in an example's table.
+_WORDS = 8
+
+
+def mismatches(evidence: Evidence) -> Section:
+    """The worst wrong rows."""
+    figures, title = evidence.figures, "Wrong rows"
+    if figures is None:
+        return Section(key="mismatches", title=title, blocks=[missing(evidence, "No row was decided yet.")])
+    seen = evidence.seen
+    if not seen.wrong:
+        return Section(key="mismatches", title=title, blocks=[Paragraph("No row is decided wrongly.")])
+    files = (
+        " and ".join(f"{figures['mismatches']['folder']}/{name}" for name in figures["mismatches"]["files"])
+        if figures.get("mismatches")
+        else figures["predictions"]["file"]
+    )
+    shown = f"The {len(seen.worst)} with the largest loss are below" if evidence.texts else "None is shown"
+    blocks: list[Block] = [
+        Paragraph(
+            f"{plural(seen.wrong, 'row is', 'rows are')} decided wrongly. {shown}; all are in {files} of the run."
+        )
+    ]
+    if evidence.texts:
+        rows = [row_cells(row) for row in seen.worst]
+        blocks.append(Table(caption="Wrong rows, the surest first", heads=row_heads(), rows=rows, stack=True))
+    else:
+        blocks.append(hidden())
+    terms = {
+        "loss of a row": "How surprised the model is by the true label. A large loss means: sure, and wrong. Often "
+        "the label "
+        "is wrong instead."
+    }
+    return Section(key="mismatches", title=title, blocks=[*blocks, Terms(terms=terms)])
+
+
+def suspects(evidence: Evidence) -> Section:
+    """Labels that may be wrong."""
+    title = "Labels that may be wrong"
+    if evidence.suspects is None:
+        what = "The labels were not checked."
+        return Section(
+            key="suspects", title=title, blocks=[Missing(what=what, command=f"classifact suspects {evidence.run}")]
+        )
+    table = pq.ParquetFile(evidence.suspects)
+    total = table.metadata.num_rows
+    told = Paragraph(
+        f"{plural(total, 'label')} may be wrong, by confident learning; all are in review/suspects.csv of the run."
+    )
+    if not evidence.texts:
+        return Section(key="suspects", title=title, blocks=[told, hidden()])
+    rows = next(iter(table.iter_batches(batch_size=SUSPECTS)), None)
+    cells = [] if rows is None else [_suspect(row) for row in rows.to_pylist()]
+    heads = ["text", "label", "suggested", "score", "where"]
+    return Section(
+        key="suspects",
+        title=title,
+        blocks=[told, Table(caption="The likeliest first", heads=heads, rows=cells, stack=True)],
+    )
+
+
+def _suspect(row: dict[str, Any]) -> list[Any]:
+    given, suggested = row.get("label", row.get("labels")), row.get("suggestion", row.get("suggestions"))
+    score = row.get("score")
+    return [
+        Strange(str(row["text"]), TEXT),
+        _names(given),
+        _names(suggested),
+        number(score),
+        Strange(short_place(f"{row.get('file')}:{row.get('line')}"), 80),
+    ]
+
+
+def _names(value: Any) -> Names:
+    return Names(tuple(value) if isinstance(value, list) else (str(value),))
+
+
+def explained(evidence: Evidence) -> Section:
+    """Words that decisions rest on."""
+    title = "Why it decides so"
+    if not evidence.texts:
+        return Section(key="explained", title=title, blocks=[hidden()])
+    if not evidence.explained:
+        what = "No row was explained on this page."
+        return Section(
+            key="explained",
+            title=title,
+            blocks=[Missing(what=what, command=f"classifact report {evidence.run} --examples 4")],
+        )
+    blocks: list[Block] = [
+        Paragraph(
+            "A few rows: wrong ones that the model is sure of, the one nearest to another decision, and right "
+            "ones. Words with a solid line speak for the label, words with a broken line against it; the "
+            "stronger the colour, the more."
+        )
+    ]
+    for example in evidence.explained:
+        blocks += _example(example)
+    terms = {
+        "LIME": "Words are left out at random, hundreds of times, and a linear model is fitted to what the classifier "
+        "then says (Ribeiro et al. 2016). A word's weight is in log-odds: 0.7 doubles the odds.",
+        "left out": "What the label loses, in log-odds, when this word alone is left out.",
+        "deletion test": "Without the top words the probability should fall more than without as many others, or the "
+        "list "
+        "explains nothing.",
+    }
+    return Section(key="explained", title=title, blocks=[*blocks, Terms(terms=terms)])
+
+
+def _example(example: Example) -> list[Block]:
+    row, found, blocks = example.row, example.explanation, list[Block]()
+    told = "right" if row.right else "wrong"
+    length = sum(map(len, found.row.texts.values()))
+    for label in found.labels:
+        pieces = [
+            (mark.text, mark.share) for column in found.row.texts for mark in marks(found, label, column, "lime", TEXT)
+        ]
+        text = MarkedText(pieces=pieces, more=length - sum(len(piece) for piece, _ in pieces))
+        cells: list[list[Cell]] = [[State(holds=row.right, word=told), text, Names(row.labels), Names(row.predicted)]]
+        words: list[list[Cell]] = [
+            [Strange(word.word, 40), number(word.lime, 2), number(word.occlusion, 2)] for word in label.words[:_WORDS]
+        ]
+        where = f"{short_place(row.place)[:80]}, decided {told}"
+        blocks += [
+            Labelled(Strange(label.label), f", {label.probability:.1%}".replace("%", " %")),
+            Table(caption=where, heads=["", "text", "true", "decided"], rows=cells, stack=True, sort=False),
+            Table(caption=_WEIGHTS, heads=["word", "LIME", "left out"], rows=words, fold="Its words"),
+            Paragraph(" ".join(sentences(found, label))),
+        ]
+    return blocks

@@ -1,0 +1,100 @@
+"""The verdict: the answer first, then the rules that gave it."""
+
+from typing import Any
+
+from trainer.report.blocks import Block, Cell, Missing, Number, Range, Section, State, Strange, Table, Terms, Verdict
+from trainer.report.gather import Evidence
+from trainer.report.verdict import BASELINES, Rule, rules, verdict
+from trainer.report.words import INTERVAL, TERMS, metric_name
+
+
+def summary(evidence: Evidence) -> Section:
+    """Task, rows, headline figure against both baselines, verdict and rules."""
+    found = rules(evidence)
+    word, why = verdict(found)
+    figures, metric = evidence.figures, evidence.metric
+    value, rows = Range(value=evidence.checkpoint.value), "validation rows, which chose this checkpoint"
+    if figures is not None:
+        value, rows = ranged(figures["intervals"].get(metric)), f"{figures['rows']:,} {figures['split']} rows"
+    name = metric_name(metric, evidence.space)
+    blocks: list[Block] = [Verdict(word=word, why=why, name=name, figure=value, rows=rows)]
+    if evidence.test is None:
+        what = "The test rows were not measured. Figures of rows that chose the checkpoint flatter it."
+        blocks.append(Missing(what=what, command=f"classifact evaluate {evidence.run}"))
+    if figures is not None:
+        blocks.append(_against(figures, metric, value))
+    blocks.append(_rules(found))
+    if evidence.manifest is None:
+        what = "Without a bundle nothing is known of the files that will run."
+        blocks.append(Missing(what=what, command=bundle_command(evidence)))
+    blocks.append(Terms(terms=_terms(metric)))
+    return Section(key="verdict", title="Verdict", blocks=blocks)
+
+
+def bundle_command(evidence: Evidence) -> str:
+    """What makes a bundle and a page that holds it."""
+    run = evidence.run
+    return f"classifact export {run} --out bundles/{run.name} && classifact report {run} --bundle bundles/{run.name}"
+
+
+def ranged(figure: dict[str, Any] | None) -> Range:
+    """A figure of a split's file."""
+    told = figure or {}
+    return Range(value=told.get("value"), low=told.get("low"), high=told.get("high"))
+
+
+def _against(figures: dict[str, Any], metric: str, value: Range) -> Table:
+    rows: list[list[Cell]] = [["this model", value, ""]]
+    for key, name in BASELINES.items():
+        baseline = (figures["baselines"] or {}).get(key) or {}
+        found = baseline.get("metrics", {}).get(metric)
+        if found is None:
+            rows.append([name, str(baseline.get("missing") or "not measured"), ""])
+            continue
+        apart = found["difference"]
+        told = f"{signed(apart['value'])} ({signed(apart['low'])} to {signed(apart['high'])})"
+        rows.append([name, ranged(found), Number(value=apart["value"], shown=told)])
+    caption = "The headline figure beside two answers that need no encoder, on the same rows, with 95 % intervals"
+    return Table(caption=caption, heads=["", metric_name(metric), "this model is ahead by"], rows=rows, sort=False)
+
+
+def signed(value: float | None) -> str:
+    """A difference."""
+    return "undefined" if value is None else f"{value:+.3f}"
+
+
+def _rules(found: list[Rule]) -> Table:
+    words = {True: "holds", False: "does not hold", None: "not known"}
+    rows: list[list[Cell]] = [
+        [
+            State(holds=rule.holds, word=words[rule.holds]),
+            rule.name[0].upper() + rule.name[1:],
+            Strange(rule.found, 200),
+            rule.needs,
+            "do not use" if rule.grave else "use with care",
+        ]
+        for rule in found
+    ]
+    return Table(
+        caption="The rules behind the verdict",
+        heads=["", "rule", "found", "holds where", "if broken"],
+        rows=rows,
+        sort=False,
+        stack=True,
+    )
+
+
+def _terms(metric: str) -> dict[str, str]:
+    return {
+        **({metric_name(metric): TERMS[metric]} if metric in TERMS else {}),
+        "95 % interval": INTERVAL,
+        "baseline": "An answer that costs nothing: the commonest label for every row, or a linear model that counts "
+        "words. "
+        "A model that does not beat them is not worth its price.",
+        "how the verdict is made": "A rule that says “do not use” decides alone, where it is broken. Any other rule "
+        "that is "
+        "broken, or whose figure was not made, asks for care. Nothing else enters the verdict.",
+        "test rows": "Rows that neither trained the model nor chose it. They can be trusted as long as nobody looks "
+        "at them, "
+        "changes the model, and looks again.",
+    }
