@@ -114,6 +114,7 @@ def score(**options: Any) -> None:
     if beside is not None:
         drift.require_possible(beside, options["bundle"], resume=options["resume"])
 
+    # Of the same options as the job, so that what it says is of this very job.
     if options["dry_run"]:
         _forecast(options)
         return
@@ -127,6 +128,7 @@ def score(**options: Any) -> None:
         print_result(drift.short(report))
     if beside is not None:
         drift.write(beside, report)
+    # After everything is written: whoever asked for it decides what to do with an output that is not complete.
     if options["strict"] and rejected:
         raise GateError(f"done, with rejects{rejected}", do="mend the input, or leave --strict out")
 

@@ -99,15 +99,16 @@ def run(job: ScoreJob) -> dict[str, Any]:
     Returns the report. Raises InputError for what the user gave, and ClassifactError where too many rows were rejected
     or the disk is full; then the work so far is kept for --resume.
     """
+    # What needs no bundle comes first: a name that is taken must not cost minutes of tuning and proving.
     started = _now()
     output = open_output(job.destination)
     lines = Progress(quiet=job.quiet)
     sources = find_sources(job.inputs, job.reading, lines.say)
     _require_possible(job, sources)
-    # Before the bundle is opened, tuned and proven, which takes a while.
     output.require_free()
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
+        # Also where the job only resumes: it may go on on another machine.
         if job.canary:
             prove(scorer)
         progress = JobProgress(lines, [source.size for source in sources])
@@ -117,6 +118,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
         if done is not None:
             return done
         with output.begin(stage.format, identity) as sink, stop_on_sigterm() as stop:
+            # Killed after its last row, a job has only its output to move.
             if sink.finished is None:
                 start = sink.state.position
                 windows = peeked or read_windows(sources, bundle.contract.input.columns, job.reading.window, start)
@@ -167,6 +169,7 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
     """Raise InputError where the inputs do not allow what was asked for."""
     once = any(source.once for source in sources)
     if job.resume and once:
+        # The rows so far are gone from the pipe, and with them the place to go on from.
         raise InputError("standard input and pipes cannot be resumed", do="use files")
     if job.engine == "ray" and (once or job.shard):
         raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
@@ -203,8 +206,8 @@ def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle, before: dict
     """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
     if before is not None:
         # Not what the cache or the clock say by now. What the user says is compared later.
-        session = replace(job.scorer.session, threads=before["threads"])
-        return replace(job.scorer, session=session, batch_tokens=job.scorer.batch_tokens or int(before["batch_tokens"]))
+        session = replace(job.scorer.session, threads=before.get("threads", job.scorer.session.threads))
+        return replace(job.scorer, session=session, batch_tokens=job.scorer.batch_tokens or before.get("batch_tokens"))
     if not (_is_long(job, sources) if job.tuned is None else job.tuned):
         return job.scorer
     found = cached(bundle, job.scorer)

@@ -34,6 +34,7 @@ def reading(options: Mapping[str, Any]) -> Reading:
     columns = options["columns"]
     if options["no_header"] != (columns is not None):
         raise ValueError("--no-header and --columns belong together")
+    # Shells hand over a backslash and a t where people mean a tab.
     delimiter = options["delimiter"]
     return Reading(
         format=options["input_format"],
@@ -56,6 +57,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
     return ScoreJob(
         bundle=options["bundle"],
         inputs=options["inputs"],
+        # A Path would make "s3://" of one slash.
         out=options["out"] if "://" in str(options["out"]) else Path(options["out"]),
         scorer=scorer_options(options),
         reading=reading(options),

@@ -27,9 +27,11 @@ class StoppedError(ClassifactError):
 def stop_on_sigterm() -> Iterator[threading.Event]:
     """An event that SIGTERM sets while the block runs, where this is the thread that signals reach."""
     stop = threading.Event()
+    # A program that scores in a thread of its own keeps its own way to end.
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
+    # Only noted: a handler that raises could tear whatever runs, a rename included.
     before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
         yield stop
@@ -52,10 +54,12 @@ class Pipeline:
 
     def run(self) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
+        # What an earlier process did counts in the job's figures and not in this one's rates.
         first, before, start = self.sink.state, self.engine.spent(), time.perf_counter()
         phases = Phases()
         self.progress.begin(first, None)
         try:
+            # Closed on any end, so that no worker goes on with windows that nobody will write.
             with closing(self.engine.results(phases)) as results:
                 for scored in results:
                     with phases("write"):

@@ -21,6 +21,7 @@ def require_free(target: Target, *, resume: bool) -> None:
             do="name a file in it; or say --part-rows N for a folder of parts",
         )
     journal = target.work / "journal"
+    # A journal without a state was killed before its first window: nothing would be lost by beginning anew.
     states = noted_states(read_notes(journal)) if journal.exists() else []
     if states and not resume:
         raise InputError(
@@ -30,6 +31,7 @@ def require_free(target: Target, *, resume: bool) -> None:
             do="go on with it by --resume, or remove that folder to begin anew",
         )
     if not target.work.exists() and not (resume and earlier_job(target.out)):
+        # The side file and the report too: they may be the user's only word of an earlier run.
         for path in (target.out, target.errors, target.report):
             refuse_existing(path)
 
@@ -41,6 +43,7 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
     """
     if not target.out.exists() or not target.report.exists() or target.work.exists():
         return None
+    # Left where a kill came between the output's name and the end.
     remove_own(target.done)
     report = read_json(target.report)
     if not isinstance(report, dict) or not isinstance(report.get("job"), dict):
@@ -51,6 +54,7 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
 
 def earlier_job(out: Path) -> dict[str, Any] | None:
     """The identity of the job that is under way for an output, or that made it; None where there is none."""
+    # Before anything in it is believed.
     require_own(work_folder(out))
     journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
     notes = read_notes(journal) if journal.exists() else []

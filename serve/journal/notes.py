@@ -22,6 +22,7 @@ def append(file: IO[bytes], content: bytes) -> None:
 def note(file: IO[bytes], content: Mapping[str, Any]) -> None:
     """Append a note and make it safe."""
     append(file, _line(content))
+    # What a note speaks of was synced before it: a note that is there is true.
     os.fsync(file.fileno())
 
 
@@ -29,6 +30,7 @@ def read_notes(path: Path) -> list[dict[str, Any]]:
     """The notes up to the first that a kill tore."""
     notes: list[dict[str, Any]] = []
     for line in path.read_bytes().splitlines(keepends=True):
+        # The check finds a torn line and also one that is whole in length and holds what lay on the disk before.
         check, _, text = line.rstrip(b"\n").partition(b" ")
         if not line.endswith(b"\n") or check != f"{zlib.crc32(text):08x}".encode():
             break
@@ -56,12 +58,14 @@ def lock(folder: Path, out: Path) -> IO[bytes]:
 
 def plain(content: Mapping[str, object]) -> dict[str, Any]:
     """What `content` reads back as from JSON: tuples are lists."""
+    # Identities are compared as they are kept: a tuple would differ from the list that it became.
     read: dict[str, Any] = json.loads(json_line(dict(content)))
     return read
 
 
 def compare(before: Mapping[str, Any], now: Mapping[str, Any], where: Path | str) -> None:
     """Raise InputError naming the first thing in which two jobs differ."""
+    # Keys of both: one that another version had, or has not yet, is a difference as well.
     for key in (*before, *now):
         if before.get(key) != now.get(key):
             raise InputError(

@@ -86,6 +86,7 @@ class Output(Protocol):
 
 def open_output(wanted: Destination) -> Output:
     """The place that was asked for. Raises InputError where what was asked for excludes itself."""
+    # Asked here and nowhere else; whoever comes after holds an `Output`.
     stream, remote = str(wanted.out) == "-", "://" in str(wanted.out)
     if stream and wanted.resume:
         raise InputError("standard output cannot be resumed", do="name a file with --out")
@@ -142,6 +143,7 @@ class _File:
         require_free(self._target, resume=self._resume)
 
     def earlier_job(self) -> dict[str, Any] | None:
+        # Without --resume an earlier job is in the way, and says nothing of how this one should run.
         return earlier_job(self._target.out) if self._resume else None
 
     def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
@@ -158,6 +160,7 @@ class _Share(_File):
     """A file of frames beside the output, which `merge` joins with the others."""
 
     def __init__(self, wanted: Destination, shard: tuple[int, int]) -> None:
+        # Its own file with its own journal: shares know nothing of each other until they are merged.
         super().__init__(wanted, shard_path(Path(wanted.out), shard))
         self._shard = shard
 
@@ -196,5 +199,6 @@ def merge(out: Path | str, max_errors: ErrorBound | None = None) -> dict[str, An
 
     max_errors: of all rows. None: each share had its own bound, and only a set without a scored row is refused.
     """
+    # Each share was held to a bound when it was scored.
     bound = max_errors or ErrorBound(rows=sys.maxsize)
     return merge_parts(str(out), bound) if "://" in str(out) else merge_files(Path(out), bound)

@@ -18,6 +18,7 @@ def make_folder(path: Path) -> None:
         for parent in reversed([parent for parent in path.parents if not parent.exists()]):
             parent.mkdir(exist_ok=True)
             sync_folder(parent.parent)
+        # Where the output lies others may write; in here nobody else shall.
         path.mkdir(mode=0o700, exist_ok=True)
         # Without this a power loss may take the folder, and with it all that was synced inside.
         sync_folder(path.parent)
@@ -63,6 +64,7 @@ def remove_own(folder: Path) -> None:
     if not folder.exists() and not folder.is_symlink():
         return
     require_own(folder)
+    # The name is ours by habit only: a user may have chosen it, too.
     odd = [path for path in folder.iterdir() if path.name not in _NAMES and not path.name.startswith("rows-")]
     if odd:
         raise InputError(

@@ -28,10 +28,12 @@ from serve.journal.store import Store
 from serve.journal.work_folder import disk_error
 from serve.reading.windows import Window
 from serve.writing.text_out import Format
-from trainer.contract.errors import InputError
+from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import sha256
 
 _PART = re.compile(r"(?:_errors/)?part-(\d+)\.[a-z0-9.]+")
+# What a note of a job under way holds.
+_NOTED = ("job", "state", "digests", "bytes")
 _NOTE = re.compile(r"_(?:job|report)-(\d+)-of-(\d+)\.json")
 
 
@@ -54,9 +56,22 @@ class RemoteFolder:
         """The name of our "job" or "report"."""
         return f"_{kind}-{self.shard[0]}-of-{self.shard[1]}.json" if self.shard else f"_{kind}.json"
 
+    def noted(self) -> dict[str, Any] | None:
+        """What the note of the job under way says; None where there is none. Raises ArtifactError for another's."""
+        found = self.store.read(self.note("job"))
+        if found is not None and not all(isinstance(found.get(name), dict) for name in _NOTED):
+            raise ArtifactError(
+                f"{self.note('job')} is no note of ours",
+                where=self.store.url,
+                found=", ".join(sorted(found)) or "nothing in it",
+                expected=", ".join(_NOTED),
+                do="choose another name; or remove what lies there, if it is not needed",
+            )
+        return found
+
     def earlier_job(self) -> dict[str, Any] | None:
         """The identity of the job that is under way here, or that made what is here."""
-        found = self.store.read(self.note("job")) or self.store.read(self.note("report")) or {}
+        found = self.noted() or self.store.read(self.note("report")) or {}
         job = found.get("job")
         return job if isinstance(job, dict) else None
 
@@ -69,7 +84,7 @@ class RemoteFolder:
         if report is None or not isinstance(report.get("job"), dict):
             return None
         compare(report["job"], plain(identity), self.store.url)
-        if self.store.read(self.note("job")) is not None:
+        if self.noted() is not None:
             # Killed with only this left to do.
             self.store.remove(self.note("job"))
         return report
@@ -79,7 +94,7 @@ class RemoteFolder:
 
         Nothing a user made is overwritten, and no part of another job is left among ours.
         """
-        noted = self.store.read(self.note("job"))
+        noted = self.noted()
         if noted is not None and not resume:
             raise InputError(
                 "an unfinished job for this output is here",
@@ -87,6 +102,7 @@ class RemoteFolder:
                 found=f"{noted['state']['read']} rows done",
                 do="go on with it by --resume, or remove that folder to begin anew",
             )
+        # Whether it is this very job is compared later, by all that its bytes depend on.
         if resume and self.earlier_job() is not None:
             return
         names = self.store.names()
@@ -104,6 +120,7 @@ class RemoteFolder:
         ours, count = self.stride
         # A note is made at the end of a part of ours, and the windows behind it begin the next part, whosever it is.
         part, rows = (state.part - count + 1 if state.windows else 0), 0
+        # Every share counts all windows, its own or not: so all of them end parts at the same rows.
         for window in windows:
             if part % count == ours:
                 yield window
@@ -115,6 +132,7 @@ class RemoteFolder:
         """The notes of the other shares of this division, and the parts of those that have one."""
         if self.shard is None:
             return set()
+        # A part without a note of the share that would have made it is nobody's of this job.
         notes = {name: int(found[1]) for name in names if (found := _NOTE.fullmatch(name)) and self._other(found)}
         others = {number - 1 for number in notes.values()}
         parts = {name for name in names if (found := _PART.fullmatch(name)) and int(found[1]) % self.shard[1] in others}
@@ -135,6 +153,7 @@ class RemoteParts:
         self._job = job
         self._digests: dict[str, str] = {}
         self._bytes: dict[str, int] = {}
+        # A part in the making; it may be lost, since it is made again.
         self._spool = Path(tempfile.mkdtemp(prefix="classifact-"))
 
     @classmethod
@@ -147,7 +166,7 @@ class RemoteParts:
         """
         folder.require_free(resume=resume)
         parts = cls(folder, output, plain(identity))
-        noted = folder.store.read(folder.note("job"))
+        noted = folder.noted()
         if noted is not None:
             compare(noted["job"], parts._job, folder.store.url)
             parts.state, parts._digests, parts._bytes = State.of(noted["state"]), noted["digests"], noted["bytes"]
@@ -188,6 +207,7 @@ class RemoteParts:
 
     def seal(self, report: Mapping[str, object]) -> None:
         """Put what is left, then the report: the job is whole."""
+        # No empty part follows a full one; but a job of no rows has one part, with its columns.
         if self.state.part_rows or self.state.part == 0:
             self._close()
         parts = {name: digest for name, digest in self._digests.items() if not name.startswith("_")}
@@ -200,6 +220,7 @@ class RemoteParts:
             "errors_sha256": errors or None,
             "bytes": self._bytes,
         }
+        # First the report, then the note goes: between the two the job is whole, and `finished_report` tidies up.
         self._folder.store.write(self._folder.note("report"), self.finished)
         self._folder.store.remove(self._folder.note("job"))
 
@@ -215,6 +236,7 @@ class RemoteParts:
     def _close(self) -> None:
         """Put a part and its errors, then note that it is there."""
         part, part_file = f"part-{self.state.part:05d}", self._spool / "rows"
+        # Parquet has its footer at the end, and is made of the spool as a whole.
         if not self._format.final:
             part_file = self._spool / "part"
             with part_file.open("wb") as file:

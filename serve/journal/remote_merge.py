@@ -18,6 +18,7 @@ def merge_parts(url: str, bound: ErrorBound) -> dict[str, Any]:
     job, ArtifactError where an object is missing, of another size, or not theirs. Sizes are compared, bytes are not
     read.
     """
+    # By names, sizes and reports alone: reading the parts would cost what scoring on many machines has spared.
     store = Store(url)
     names = store.names()
     if "_report.json" in names:
@@ -42,6 +43,7 @@ def merge_parts(url: str, bound: ErrorBound) -> dict[str, Any]:
         "bytes": dict(sorted(expected.items())),
         "job": job,
     }
+    # Last, as for an undivided job: who finds it finds all parts.
     store.write("_report.json", whole)
     return whole
 
@@ -49,6 +51,7 @@ def merge_parts(url: str, bound: ErrorBound) -> dict[str, Any]:
 def _shares(store: Store, names: dict[str, int]) -> list[str]:
     """The reports' names, by number. Raises InputError where one is missing."""
     found = {(int(match[1]), int(match[2])): name for name in names if (match := _REPORT.fullmatch(name))}
+    # Shares 1/2 and 2/3 have rows in common and miss others.
     counts = {count for _, count in found}
     if len(counts) != 1:
         raise InputError(

@@ -24,6 +24,7 @@ from trainer.contract.figures.drift import merged
 from trainer.contract.system.files import atomic_file, read_json, refuse_existing, sha256, write_json
 
 _FRAME = struct.Struct("<QQ")
+# No window has this ordinal: the frame of the output's start.
 _HEAD = 2**64 - 1
 _SUMS = (
     "rows_read",
@@ -38,6 +39,8 @@ _SUMS = (
     "batches_halved",
     "cpu_seconds",
 )
+# What is read of a share's report.
+_REPORTED = (*_SUMS, "version", "started", "ended", "bundle", "reasons", "cell_reasons", "drift", "sha256", "job")
 
 
 class FrameFormat:
@@ -100,6 +103,7 @@ def merge(out: Path, bound: ErrorBound) -> dict[str, Any]:
     shards = _shards(out)
     reports = [_report(path) for path in shards]
     job = same_job(reports, shards)
+    # Machines that failed, and copies that were cut short, are found before anything is written.
     for path, report in zip(shards, reports, strict=True):
         if sha256(path) != report["sha256"]:
             raise ArtifactError("a shard was changed", where=path, do="score that shard again")
@@ -184,6 +188,8 @@ def require_scored(totals: dict[str, Any], bound: ErrorBound, where: object) -> 
 
 def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dict[str, Any]:
     """What the shards have in common. Raises InputError where that is not all but their number."""
+    for path, report in zip(shards, reports, strict=True):
+        _require_ours(path, report)
     first = {name: value for name, value in reports[0]["job"].items() if name != "shard"}
     for path, report in zip(shards, reports, strict=True):
         for name in {*first, *report["job"]} - {"shard"}:
@@ -196,6 +202,18 @@ def same_job(reports: list[dict[str, Any]], shards: Sequence[Path | str]) -> dic
                     do="score that shard again with the settings of the others",
                 )
     return first
+
+
+def _require_ours(where: Path | str, report: dict[str, Any]) -> None:
+    """Raise ArtifactError where a share's report lacks what is summed: another version of Classifact wrote it, say."""
+    missing = [name for name in _REPORTED if name not in report]
+    if missing or not isinstance(report["job"], dict):
+        raise ArtifactError(
+            "a share's report cannot be merged",
+            where=where,
+            found=f"version {report.get('version', 'unknown')}, without {', '.join(missing) or 'a job'}",
+            do="merge with the version that scored the shares, or score that share again with this one",
+        )
 
 
 def _join(out: Path, shards: list[Path], kind: str) -> None:
@@ -221,9 +239,11 @@ def _join(out: Path, shards: list[Path], kind: str) -> None:
 
 
 def _write_frames(files: list[BinaryIO], rows: IO[bytes], out: Path) -> None:
+    # Every share begins with the output's start, and the output has it once.
     heads = [_frame(file) for file in files]
     rows.write(heads[0][1] if heads[0] else b"")
     frames = heapq.merge(*(_frames(file) for file in files), key=lambda frame: frame[0])
+    # Frames of empty windows are there too, so a gap is a loss and not a window of rejected rows.
     for expected, (ordinal, content) in enumerate(frames):
         if ordinal != expected:
             raise ArtifactError(
@@ -247,6 +267,7 @@ def _frame(file: BinaryIO) -> tuple[int, bytes] | None:
 
 def _join_errors(errors: Path, shards: list[Path], job: dict[str, Any]) -> None:
     """Rejected rows in the order of the inputs and of their lines."""
+    # By place among the inputs, not by name: the user's order need not be the alphabet's.
     order = {job[f"input {number}"][0]: number for number in range(job["inputs"])}
     paths = [path.with_name(f"{path.name}.errors.jsonl") for path in shards]
 

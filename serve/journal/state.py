@@ -80,6 +80,7 @@ class State:
         """With a window more, and its bytes."""
         return replace(
             self,
+            # Where the next window begins: what a resumed job skips to.
             position=Position(number=scored.number, records=scored.records, windows=scored.ordinal),
             windows=self.windows + 1,
             read=self.read + scored.read,
@@ -139,4 +140,5 @@ def _summed(before: Mapping[str, list[int]], more: Mapping[str, list[int]]) -> d
 
 def work_folder(out: Path) -> Path:
     """The folder of an output's unfinished work."""
+    # Beside the output, so that the last rename stays within one file system; hidden, so that no glob reads it.
     return out.parent / f".{out.name}.job"

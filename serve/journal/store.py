@@ -33,6 +33,7 @@ class Store:
 
     def names(self) -> dict[str, int]:
         """Every object's name, from the URL on, and its bytes."""
+        # fsspec remembers listings, and other machines put objects meanwhile.
         self._system.invalidate_cache()
         if not self._call("looked for", "", self._system.exists, self._path):
             return {}
@@ -58,6 +59,7 @@ class Store:
         """Put JSON."""
         self._prepare(name)
         data = json_bytes(finite(content), indent=2)
+        # In one call, which a store takes whole or not at all.
         self._call("put", name, self._system.pipe_file, f"{self._path}/{name}", data)
 
     def put(self, file: Path, name: str) -> None:

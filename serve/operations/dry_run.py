@@ -40,6 +40,7 @@ class Forecast:
 
 def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     """Read and score the first window. Raises InputError as the job would, also where its output exists."""
+    # A forecast of hours is worth nothing where the job would then refuse to begin.
     open_output(job.destination).require_free()
     sources = find_sources(job.inputs, job.reading)
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)

@@ -61,6 +61,7 @@ def served(port: int | None, state: Callable[[], State], host: str = "127.0.0.1"
             """Say nothing of each request."""
 
     try:
+        # A scraper that hangs must not hold up the next one, nor the job.
         server = ThreadingHTTPServer((host, port), Handler)
     except OSError as error:
         raise InputError("the metrics port cannot be opened", where=port, found=error.strerror) from None

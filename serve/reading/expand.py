@@ -23,10 +23,12 @@ def expand(given: str) -> tuple[list[str], list[str]]:
         return [given], []
     if "://" in given:
         return expand_url(given)
+    # A file that is there is meant, though its name holds a star.
     path = Path(given)
     if path.is_file() or path.is_fifo():
         return [given], []
     if path.is_dir():
+        # By name, whatever order the file system has: windows, and with them int8 scores, depend on it.
         found = sorted(item for item in _walk(path) if _is_file(item) and split_suffixes(item.name)[0] is not None)
         out = [item for item in found if is_hidden(item.relative_to(path)) or _of_a_job(item, path)]
         # Another folder's files, which may hold this one.
@@ -34,6 +36,7 @@ def expand(given: str) -> tuple[list[str], list[str]]:
         out += [item for item in found if not holds_rows(item.name)]
         expected = "a name that ends in .csv, .tsv, .jsonl, .ndjson, .parquet or .pq, compressed or not"
     elif any(character in given for character in "*?["):
+        # pathlib matches relative patterns only.
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
         matched = sorted(anchor.glob(pattern))
@@ -96,5 +99,6 @@ def _of_a_job(path: Path, root: Path) -> bool:
     """Whether an earlier job wrote the file: below `root`, a report lies beside it or a folder that it is in."""
     if any(base != path.name and path.with_name(base).exists() for base in side_bases(path.name)):
         return True
+    # Part of a job's folder, which has its report beside it; but a folder that the user names is wanted.
     within = [path, *(parent for parent in path.parents if parent != root and parent.is_relative_to(root))]
     return any(item.name and item.with_name(f"{item.name}.report.json").exists() for item in within)

@@ -45,9 +45,11 @@ def read_parquet(
         total = min(file.metadata.num_rows, source.limit or file.metadata.num_rows)
         start, rows, size = skip, 0, 0
         pieces: list[pa.RecordBatch] = []
+        # Batches come as the file has them; windows are cut by rows and bytes alone, the same after any resume.
         for batch in _batches(file, _read_columns(source, columns), (skip, total)):
             rest = pa.record_batch(list(map(plain_array, batch.columns)), schema=_plain(batch.schema))
             while rest.num_rows:
+                # The row that passes the limit still belongs to the window: a row larger than it stands alone.
                 sizes = size + np.cumsum(row_bytes(rest))
                 take = min(limit[0] - rows, int(np.searchsorted(sizes, limit[1])) + 1, rest.num_rows)
                 pieces.append(rest.slice(0, take))
@@ -82,6 +84,7 @@ def _read_columns(source: Source, columns: tuple[str, ...]) -> list[str] | None:
 def _batches(file: pq.ParquetFile, columns: list[str] | None, rows: tuple[int, int]) -> Iterator[pa.RecordBatch]:
     """The file's rows from the first number to the second, without reading row groups that are skipped as a whole."""
     skip, end = rows
+    # Decoding is what costs; a resumed job far into a large file begins at its row group.
     groups, before = list(range(file.num_row_groups)), 0
     while groups and before + file.metadata.row_group(groups[0]).num_rows <= skip:
         before += file.metadata.row_group(groups.pop(0)).num_rows
@@ -110,6 +113,7 @@ def _part(table: pa.Table, columns: tuple[str, ...], start: int, total: int) -> 
 
 def _records(table: pa.Table, columns: tuple[str, ...], start: int) -> list[Record]:
     """A record a row, with the columns that make the text; `line` is the row's number, from 1."""
+    # Column by column: a value at a time, Arrow's conversion would take longer than tokenizing.
     lists = {name: decoded_texts(table.column(name)) for name in columns}
     records = []
     for row in range(table.num_rows):

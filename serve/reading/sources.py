@@ -142,6 +142,7 @@ def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], N
 
 
 def _source(name: str, reading: Reading) -> Source:
+    # A presigned address has its suffix before the query.
     guessed, packed = split_suffixes(file_name(name))
     kind = _readable(name, reading.format or guessed)
     compression = packed if reading.compression is None else reading.compression

@@ -44,9 +44,11 @@ def read_texts(rows: Iterable[Row], read: Callable[[Row], tuple[str, str | None]
 
 def read_record(record: Record, spec: InputSpec, max_chars: int) -> tuple[str, str | None]:
     """A record's text and pair. Raises BadRow, also for a text of more than `max_chars` characters."""
+    # What the reader found broken keeps its own reason.
     if record.values is None:
         raise BadRow(record.reason, record.detail)
     text, pair = spec.read(record.values)
+    # After cleaning, which is what the tokenizer gets: one endless text would hold up a whole window.
     longest = max(len(text), len(pair or ""))
     if longest > max_chars:
         raise BadRow("too_long", f"the text has {longest} characters, --max-chars is {max_chars}")
@@ -70,5 +72,6 @@ def reading_from(bundle: Bundle, columns: tuple[str, ...] | None) -> Bundle:
         )
     pair = columns[-1] if spec.pair is not None else None
     text = columns[:-1] if pair is not None else columns
+    # Only the names change; how the columns join, and what null means, stay as in training.
     contract = replace(bundle.contract, input=replace(spec, text=text, pair=pair))
     return replace(bundle, manifest=replace(bundle.manifest, contract=contract))

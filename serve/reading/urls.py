@@ -53,6 +53,7 @@ def open_url(name: str) -> BinaryIO:
 def url_state(name: str) -> tuple[int | None, str]:
     """The size, and what the file system says that changes with the content."""
     system, path = url_system(name)
+    # A change must be seen, and fsspec answers from memory.
     system.invalidate_cache()
     with told(name):
         return system.info(path).get("size"), str(system.ukey(path))
@@ -89,6 +90,7 @@ def _listed(given: str, system: Any, path: str) -> tuple[list[str], list[str]]:
         found = [item for item in listed if split_suffixes(item)[0] is not None]
     else:
         return [given], []
+    # Asked of the listing that is here: a call for each of 10,000 objects would take minutes.
     there = set(listed)
     out = {
         item

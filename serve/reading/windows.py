@@ -64,6 +64,7 @@ def read_windows(
             else:
                 for part in _text_windows(source, source.dialect, (size, skip)):
                     yield Window(ordinal=next(ordinals), number=number, source=source, **part)
+        # A file that grew or was replaced has given rows of two states, which no resume would find again.
         if not _unchanged(source):
             raise InputError(
                 "the input changed while it was read",
@@ -95,6 +96,7 @@ def _text_windows(source: Source, dialect: Dialect, size_skip: tuple[int, int]) 
     records: list[Record] = []
     held = 0
     with closing(read_records(source.unpacked(raw), dialect, source.name)) as whole:
+        # Skipped rows are read all the same: lines of a text file are found by reading.
         for record in islice(whole, offset, source.limit):
             records.append(record)
             held += record.size

@@ -53,6 +53,7 @@ class LocalEngine:
                 if window is None:
                     break
                 begun.append(self._stage.begin(window, phases))
+                # Reading on while workers are busy; the oldest window is the one that is written next.
                 if len(begun) > _AHEAD:
                     yield self._stage.end(begun.popleft(), phases)
             while begun:

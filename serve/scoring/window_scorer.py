@@ -63,6 +63,7 @@ class WindowScorer:
             found = read_texts(
                 sound, lambda record: read_record(record, spec, self.max_chars), paired=spec.pair is not None
             )
+        # The workers begin at once; what the rows look like in the output is found out beside them.
         with phases("tokenize"):
             pending = self.scorer.submit(found.texts, found.pairs)
         with phases("rows to text"):
@@ -86,11 +87,13 @@ class WindowScorer:
                 Rejected(record=records[begun.kept[row]], reason="nan_logits", detail="the model gives no number")
                 for row in np.flatnonzero(~sound).tolist()
             ]
+            # Found in two places, told in the order of the file.
             rejected.sort(key=lambda item: item.record.line)
             told = sorted([*rejected, *begun.cells], key=lambda item: item.record.line)
             kept = [row for row, good in zip(begun.kept, sound.tolist(), strict=True) if good]
             block = self._block(begun.window, kept, logits[sound])
             seen = self._seen(begun.pending, sound, block.scores)
+            # By position, so that whoever pastes scores beside the input gets each row's own.
             if self.nulls and rejected:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
@@ -150,6 +153,7 @@ class WindowScorer:
                     for name, value in (given.cells or {}).items()
                     if value != (record.values or {})[name]
                 ]
+            # A rejected row is told of as a whole, with its raw text.
             if row in kept:
                 cells += [
                     Rejected(record=given, reason=item.reason, detail=item.detail, column=item.column)
@@ -175,6 +179,7 @@ def _without_bytes(record: Record, spec: InputSpec) -> Record:
     """A record whose text is sound, though another column holds bytes that are no text: those as escapes."""
     if record.cells is None:
         return record
+    # The byte may stand in a column that the model does not read: then the row can be scored.
     try:
         spec.read(record.cells)
     except BadRow:

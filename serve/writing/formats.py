@@ -24,6 +24,7 @@ def output_format(name: str, wanted: str | None = None) -> str:
     wanted: the format, whatever the name says; the name then says the compression alone. Raises InputError where it is
     none of ours.
     """
+    # "v1.2.csv.gz": only the last one or two say something.
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     packing = suffixes.pop() if suffixes and suffixes[-1] in PACKERS else ""
     suffix = suffixes[-1] if suffixes else ""
@@ -49,6 +50,7 @@ def make_format(kind: str, layout: Layout, labels: LabelSpace) -> Format:
     if packing:
         return PackedFormat(make_format(kind, layout, labels), f".{packing}")
     if kind == "parquet":
+        # Arrow takes longer to import than a small file to score.
         from serve.writing.parquet_out import ParquetFormat
 
         return ParquetFormat(layout, labels)

@@ -134,9 +134,11 @@ def make_layout(
     output = output.partition(".")[0]
     declared = declared_columns(sources)
     tables = {source: found for source, found in declared.items() if found.names is not None}
+    # JSON lines declare nothing. To JSON lines that does not matter: each row keeps its own keys.
     json_rows = [source for source in sources if source.dialect is not None and source.dialect.format == "jsonl"]
     kinds = json_kinds(sources, look) if json_rows and output != "jsonl" else Kinds(keep=sources[0].keep or ())
     pipe = next((source for source in sources if source.once), None)
+    # Of a pipe only the first window can be looked at; of JSON lines to themselves one is enough to find a clash.
     if pipe is not None or output == "jsonl":
         for record in first.records if first else ():
             kinds.add(record.values or record.cells or {})
@@ -148,6 +150,7 @@ def make_layout(
     kept = columns if keep is None else keep
     _refuse_clash(scores, kept, sources[0].name)
     late = ((pipe is not None and pipe in json_rows) or kinds.more) and output != "jsonl" and keep is None
+    # Arrow's types survive where all inputs have them; else columns are what JSON says, or text.
     typed = output == "parquet" and len(tables) == len(sources) and all(found.schema for found in tables.values())
     named = kinds.named() if len(json_rows) == len(sources) and output == "parquet" else {}
     return Layout(
@@ -193,6 +196,7 @@ def _all_columns(sources: Sequence[Source], tables: Mapping[Source, Columns], ro
                 expected=f"the columns of {next(iter(tables)).name}",
                 do="score them as separate jobs, or --keep the columns that they share",
             )
+    # The first input's order, since it is the one that people have before their eyes.
     given = [own or (), rows] if sources[0] in tables else [rows, own or ()]
     return tuple(dict.fromkeys(name for names in given for name in names))
 

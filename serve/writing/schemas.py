@@ -23,6 +23,7 @@ def shared_schema(tables: "Mapping[Source, Columns]", columns: tuple[str, ...]) 
     for where, other in schemas[1:]:
         for name, field in fields.items():
             given = other.field(name)
+            # Part files of one table differ so where a part happened to hold only nulls, or only small numbers.
             kind = _wider(field.type, given.type)
             if kind is None:
                 raise InputError(
@@ -43,6 +44,7 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     if pa.types.is_null(one):
         return other
     for alike in (pa.types.is_signed_integer, pa.types.is_unsigned_integer, pa.types.is_floating):
+        # Not signed with unsigned, nor whole with floating: there a digit could go.
         if alike(one) and alike(other):
             return max(one, other, key=lambda kind: kind.bit_width)
     for small, large in ((pa.string(), pa.large_string()), (pa.binary(), pa.large_binary())):

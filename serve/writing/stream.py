@@ -19,6 +19,7 @@ class StreamSink:
     rejected = "standard error"
 
     def __init__(self, output: Format, *, quiet: bool) -> None:
+        # Its footer is written last, and speaks of all that is before it.
         if not output.final:
             raise InputError(
                 "Parquet cannot be written to standard output",

@@ -100,6 +100,7 @@ class CsvFormat:
 
     def _scored(self, block: Block) -> list[list[str]]:
         """The fields of each row that has scores."""
+        # Whole columns at once: NumPy spells a thousand numbers in the time of a few calls.
         decisions = decided_names(self._labels, block.scores)
         confidences = decided_texts(self._labels, block.scores)
         many = self._labels.kind == "multi"
@@ -148,6 +149,7 @@ class JsonFormat:
         rows = block.rows(None if self._layout.columns is None else self._layout.written)
         lines = []
         for values, place, reason in zip(rows, block.places, block.reasons, strict=True):
+            # A row without scores has the columns all the same: null, and not missing.
             scored = {**values, **dict.fromkeys(names.names)}
             if place is not None:
                 scored[names.decision] = decisions[place] if multi else decisions[place][0]
@@ -169,6 +171,7 @@ class JsonFormat:
 def decided_texts(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
     """The probabilities of each row's labels, as text, in the order of `decided_names`."""
     if labels.kind == "single":
+        # [N, 1], so that each row is a list here too.
         chosen = decided_probabilities(scores)[:, None]
         yield from probability_texts(chosen).tolist()
     else:
@@ -190,4 +193,5 @@ def decided_probabilities(scores: Scores) -> NDArray[np.float32]:
 
 def probability_texts(probabilities: NDArray[np.float32]) -> NDArray[np.str_]:
     """The shortest text of each float32 that reads back as the same float32, in the array's shape."""
+    # NumPy prints float32 as float32; Python would print the double that holds it.
     return probabilities.astype(np.str_)

@@ -128,6 +128,35 @@ def test_shares_of_different_jobs(single: Path, rows: Path) -> None:
         score(single, rows, out=OUT, resume=True, **OPTIONS)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "content", [b"{}", b'{"job": {}}', b'{"job": {"threads": 1}, "state": "odd"}', b"[1]", b"\xff"]
+)
+def test_a_note_that_is_none_of_ours(single: Path, rows: Path, store: Any, content: bytes, resume: bool) -> None:
+    """A `_job.json` of somebody else's is an error that names it, and is kept, as all beside it."""
+    store.pipe_file("/bucket/scores.csv/_job.json", content)
+    with pytest.raises(ClassifactError, match=r"no note of ours|exists already|is not JSON"):
+        score(single, rows, out=OUT, resume=resume, **OPTIONS)
+    assert _objects() == {"/bucket/scores.csv/_job.json": content}
+
+
+@pytest.mark.parametrize("place", ["file", "url"])
+def test_a_report_of_another_version(single: Path, rows: Path, tmp_path: Path, store: Any, place: str) -> None:
+    """Shares that another version scored are not summed wrongly: the error says which version to merge with."""
+    out: Any = OUT if place == "url" else tmp_path / "out.csv"
+    options = OPTIONS if place == "url" else {**OPTIONS, "part_rows": None}
+    for number in (1, 2):
+        score(single, rows, out=out, shard=(number, 2), **options)
+    name = "/bucket/scores.csv/_report-1-of-2.json"
+    path = tmp_path / "out.csv.shard-1-of-2.report.json"
+    report = json.loads(store.cat_file(name) if place == "url" else path.read_bytes())
+    old = json.dumps({**{key: report[key] for key in report if key != "reasons"}, "version": "0.0.9"}).encode()
+    store.pipe_file(name, old) if place == "url" else path.write_bytes(old)
+    with pytest.raises(ArtifactError, match="cannot be merged") as error:
+        merge(out)
+    assert "version 0.0.9, without reasons" in str(error.value)
+
+
 @pytest.mark.parametrize("failures", [2, 100])
 def test_a_store_that_fails(
     single: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failures: int
