@@ -203,6 +203,29 @@ def decide(run: Path, **options: Any) -> None:
 
 
 @main.command(context_settings=_HELP)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--folds",
+    type=click.IntRange(min=2),
+    help="Train the recipe so many times, each without a share of the rows. Default: regressions on the base model's "
+    "states, which takes minutes.",
+)
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
+@show_errors
+def suspects(run: Path, folds: int | None, quiet: bool) -> None:
+    """Find training rows of RUN whose label is likely wrong.
+
+    Into RUN/review/suspects.csv, .parquet and .json, the least believed first, each with the label that is suggested.
+    """
+    from trainer.review.suspects import SuspectsJob, find_suspects, told
+
+    job = SuspectsJob(run=run, folds=folds, quiet=quiet)
+    result = find_suspects(job, lambda line: None if quiet else click.echo(line, err=True))
+    click.echo(told(result))
+    click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "joint"}}))
+
+
+@main.command(context_settings=_HELP)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The folder of the search and its result.")
 @click.option(

@@ -169,11 +169,16 @@ def join_validation(splits: Splits, folder: Path, seed: int) -> None:
         last += 1
     kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
     found = {"train": train.joined(moved), "validation": kept} | ({} if splits.test is None else {"test": splits.test})
+    save_anew(splits, found, folder, refit={"joined": len(moved), "held": len(kept)})
+
+
+def save_anew(splits: Splits, found: dict[str, StoredRows], folder: Path, **noted: Any) -> None:
+    """Save in `folder` other splits of the same rows, beside a table like theirs. noted: more of the summary."""
     summary = splits.summary | {
         "fingerprint": fingerprint(_keyed(found), splits.space),
         "splits": _sizes(found, splits.space),
         "train_rows_in": {name: len(known) for name, known in _known(found).items()},
-        "refit": {"joined": len(moved), "held": len(kept)},
+        **noted,
     }
     for name, rows in found.items():
         rows.store(folder / STORE, name)
