@@ -219,8 +219,7 @@ def suspects(run: Path, folds: int | None, quiet: bool) -> None:
     """
     from trainer.review.suspects import SuspectsJob, find_suspects, told
 
-    job = SuspectsJob(run=run, folds=folds, quiet=quiet)
-    result = find_suspects(job, lambda line: None if quiet else click.echo(line, err=True))
+    result = find_suspects(SuspectsJob(run=run, folds=folds, quiet=quiet))
     click.echo(told(result))
     click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "joint"}}))
 

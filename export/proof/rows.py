@@ -33,5 +33,6 @@ def distribution(sample: Sample, scores: Scores, space: LabelSpace) -> Reference
         confidence=Histogram.of(scores.probabilities.max(axis=1), CONFIDENCE_EDGES),
         unknown_tokens=None if unknown_id is None else float(unknown.sum() / lengths.sum()),
         rows_cut=float((sample.encoded.cut > 0).mean()),
+        abstained=None if scores.abstained is None else float(scores.abstained.mean()),
         unknown_rows=None if unknown_id is None else float((unknown > 0).mean()),
     )

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from export.bundle import REFERENCE, Bundle
 from serve.cli import main
-from serve.journal.shards import merge
+from serve.journal.output import merge
 from serve.scorer import Scorer
 from serve.scoring.window_scorer import WindowScorer
 from tests.serve import bundles
@@ -21,6 +21,7 @@ from tests.serve.helpers import score, write_csv
 from tests.serve.test_schemas import REPORT
 from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.figures.reference import Histogram, Reference, unknown_tokens
+from trainer.contract.labels import Abstain
 from trainer.contract.system.files import write_json
 
 
@@ -133,6 +134,18 @@ def test_labels_under_other_thresholds_are_not_compared(multi: Path, alike: Path
         assert CliRunner().invoke(main, [*command, str(tmp_path / name), "--quiet", *more]).exit_code == 0
         figures.append(set(json.loads((tmp_path / f"{name}.report.json").read_text())["drift"]["figures"]))
     assert figures[0] - figures[1] == {"labels"}
+
+
+def test_abstaining_is_compared_where_the_bundle_abstains(single: Path, alike: Path, tmp_path: Path) -> None:
+    """Rows not answered are counted and compared; of a bundle that answers all rows nothing is said."""
+    bundle = with_reference(single, tmp_path / "bundle", abstained=0.01)
+    given = Bundle.open(bundle).contract
+    bundles.reseal(bundle, replace(given, labels=replace(given.labels, abstain=Abstain(below=1.0))))
+    found = score(bundle, alike, out=tmp_path / "out.csv")["drift"]
+    assert found["figures"]["abstaining"]["counts"] == [found["rows"]]
+    assert found["found"] == ["abstaining"]
+    bundles.reseal(bundle, given)
+    assert "abstaining" not in score(bundle, alike, out=tmp_path / "all.csv")["drift"]["figures"]
 
 
 def test_a_bundle_without_reference_says_so(single: Path, alike: Path, tmp_path: Path) -> None:

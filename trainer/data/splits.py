@@ -7,7 +7,7 @@ splits/rows/  the rows as this run's processes read them, until the run is finis
 import dataclasses
 import json
 import shutil
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,6 @@ from trainer.data.files.readers import seen
 from trainer.data.gather import Gathered, divide, gather, kept_columns, shares
 from trainer.data.saved import Keyed, check_fingerprint, fingerprint, saved_places
 from trainer.data.splitting.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
-from trainer.data.splitting.similar import clusters
-from trainer.data.splitting.tied import first_times, units
 from trainer.data.stored import KINDS, STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import LabelsPart, Recipe
@@ -145,33 +143,6 @@ def told(splits: Splits, labels: LabelsPart) -> Iterator[str]:
             yield f"warning: {count} {name} rows also stand in the training rows: figures say what was memorised"
 
 
-def join_validation(splits: Splits, folder: Path, seed: int) -> None:
-    """Save in `folder` the same rows with most of validation among those to train on.
-
-    What is held back (a fifth, at least HELD rows, at most half) is the new validation split: figures and the gates of
-    an export need rows that were not learnt. What was kept on one side when the splits were cut stays together here:
-    rows of one text, of one group, and nearly equal ones. Rows that were split by time are held back newest first, as
-    no figure may be of rows older than what was learnt; others at random.
-    """
-    train, validation = splits.train, splits.validation
-    held = min(len(validation) // 2, max(HELD, len(validation) // 5))
-    made = splits.summary["made"]
-    unit = units(len(validation), _ties(validation, similar=made["similar"]))
-    # Validation files that were given need no times.
-    if made["time"] and np.isfinite(validation.times).all():
-        turn = -first_times(validation.times, unit)[unit]
-    else:
-        turn = np.random.default_rng(seed).permutation(int(unit.max()) + 1)[unit].astype(np.float64)
-    # Whole sets of rows of one turn, until there are enough.
-    chosen = np.argsort(turn, kind="stable")
-    last = max(1, held)
-    while last < len(chosen) and turn[chosen[last]] == turn[chosen[last - 1]]:
-        last += 1
-    kept, moved = validation.take(np.sort(chosen[:last])), validation.take(np.sort(chosen[last:]))
-    found = {"train": train.joined(moved), "validation": kept} | ({} if splits.test is None else {"test": splits.test})
-    save_anew(splits, found, folder, refit={"joined": len(moved), "held": len(kept)})
-
-
 def save_anew(splits: Splits, found: dict[str, StoredRows], folder: Path, **noted: Any) -> None:
     """Save in `folder` other splits of the same rows, beside a table like theirs. noted: more of the summary."""
     summary = splits.summary | {
@@ -183,13 +154,6 @@ def save_anew(splits: Splits, found: dict[str, StoredRows], folder: Path, **note
     for name, rows in found.items():
         rows.store(folder / STORE, name)
     _save(folder, found, summary, splits.space)
-
-
-def _ties(rows: StoredRows, *, similar: bool) -> list[list[Hashable]]:
-    """Keys that rows share where they must stay together, as `units` takes them."""
-    groups = [None if group < 0 else group for group in rows.groups.tolist()]
-    near = [clusters([*wholes(rows.texts, rows.pairs)]).tolist()] if similar else []
-    return [rows.keys.tolist(), groups, *near]
 
 
 def drop_stored(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """Probabilities of labels from models that never saw them: every training row is held out of one of K folds."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Ints
 from trainer.contract.system.files import atomic_file, atomic_folder
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.splits import Splits, save_anew
 from trainer.data.tokens import tokenized
 from trainer.network.load import load_classifier, open_checkpoint
@@ -23,10 +23,10 @@ from trainer.review.regression import Regression
 from trainer.review.states import new_file, write_states
 from trainer.run_folder.folder import RECIPE
 from trainer.search.trial_runs import link_tree
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 Floats = NDArray[np.float32]
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class TrainingRows:
 
 
 def from_frozen_states(
-    best: Checkpoint, recipe: Recipe, rows: TrainingRows, fold: Ints, work: Path, say: Say
+    best: Checkpoint, recipe: Recipe, rows: TrainingRows, fold: Ints, work: Path, progress: Progress
 ) -> Floats:
     """Logits [N, C] of logistic regressions on the base model's states. The base model, not the best checkpoint: what
     was fine-tuned on wrong labels has them in its states.
@@ -86,16 +86,18 @@ def from_frozen_states(
     classifier.network.to(device)
     states = new_file(work / "states", (len(rows), int(classifier.network.config.hidden_size)))
     for part, start, stop in zip(rows.parts, rows.starts, rows.starts[1:], strict=False):
-        encoded = tokenized(part.train, encoder, work, say)
-        write_states(classifier, encoder, encoded, states[start:stop], recipe.stages[-1].batch.tokens, say)
+        encoded = tokenized(part.train, encoder, work, progress)
+        write_states(classifier, encoder, encoded, states[start:stop], recipe.stages[-1].batch.tokens, progress)
     targets = new_file(work / "targets", (len(rows), len(space)))
     for label in range(len(space)):
         targets[:, label] = rows.labels == label if space.kind == "single" else rows.labels[:, label]
     logits = new_file(work / "logits", (len(rows), len(space)))
-    for number in range(int(fold.max()) + 1):
-        say(f"fold {number + 1} of {int(fold.max()) + 1}")
-        model = Regression.fit(states, targets, np.flatnonzero(fold != number), space.kind)
-        model.predict(states, np.flatnonzero(fold == number), logits)
+    with progress.step("fitting folds") as tick:
+        for number in range(int(fold.max()) + 1):
+            model = Regression.fit(states, targets, np.flatnonzero(fold != number), space.kind)
+            held = np.flatnonzero(fold == number)
+            model.predict(states, held, logits)
+            tick(len(held))
     return logits
 
 
@@ -151,9 +153,5 @@ def _held_out(
     for part, start in zip(rows.parts, rows.starts, strict=False):
         chosen = part.train.take(np.flatnonzero(held[start : start + len(part.train)]))
         if len(chosen):
-            found.append(predictor.logits(EncodedRows(rows=chosen, encoded=tokenized(chosen, encoder, work, _silent))))
+            found.append(predictor.logits(EncodedRows(rows=chosen, encoded=tokenized(chosen, encoder, work, QUIET))))
     return np.concatenate(found)
-
-
-def _silent(_: str) -> None:
-    pass

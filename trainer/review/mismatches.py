@@ -1,9 +1,10 @@
 """Every wrong row of a split, the worst first: what the model is surest of and wrong about.
 
-Columns: id, text, pair, label, prediction, confidence, loss, file, line, and p_NAME for each label; where rows have
-several labels, labels and predictions. In Label Studio each column is a variable ($text) of its tasks. Argilla's
-`dataset.records.log` takes the Parquet file's rows: id, text and the given label by their names, what the model says
-by mapping={"prediction": "label.suggestion", "confidence": "label.suggestion.score"}.
+Columns: id, text, pair, label, prediction, confidence, answered (false: the model abstained, and would have said this),
+loss, file, line, and p_NAME for each label; where rows have several labels, labels and predictions. In Label Studio
+each column is a variable ($text) of its tasks. Argilla's `dataset.records.log` takes the Parquet file's rows: id, text
+and the given label by their names, what the model says by mapping={"prediction": "label.suggestion", "confidence":
+"label.suggestion.score"}.
 """
 
 from pathlib import Path
@@ -40,8 +41,7 @@ def told(found: dict[str, Any]) -> str:
 
 def mismatches(rows: LabelledRows, scores: Scores, space: LabelSpace) -> pa.Table:
     """The wrong rows by falling loss, and by id where that is equal. loss: as in the metric, of each row by itself."""
-    unequal = scores.decisions != rows.labels
-    wrong = np.flatnonzero(unequal if space.kind == "single" else unequal.any(axis=1))
+    wrong = np.flatnonzero(~scores.right(rows.labels))
     losses = row_losses(scores.probabilities[wrong], rows.labels[wrong], space)
     order = np.lexsort((rows.ids[wrong], -losses))
     chosen, losses = wrong[order], losses[order]
@@ -53,7 +53,8 @@ def mismatches(rows: LabelledRows, scores: Scores, space: LabelSpace) -> pa.Tabl
         {
             **row_columns(taken, space),
             named("prediction", space): label_column([*decided.label_names(space)], space),
-            "confidence": pa.array(probabilities.max(axis=1, initial=0), pa.float32()),
+            "confidence": pa.array(scores.confidence[chosen], pa.float32()),
+            "answered": pa.array(scores.answered[chosen]),
             "loss": pa.array(losses, pa.float64()),
             **place_columns(taken),
             **{f"p_{name}": pa.array(probabilities[:, label]) for label, name in enumerate(space.names)},

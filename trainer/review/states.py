@@ -1,6 +1,5 @@
 """One state for each row, the mean over its tokens, from an encoder that saw no label; in a file that is mapped."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Encoded, TextEncoder, budget_batches
-from trainer.data.pace import Pace
+from trainer.contract.system.progress import Progress
 from trainer.network.load import Classifier
 from trainer.predict import model_inputs
 
@@ -27,16 +26,14 @@ def write_states(
     encoded: Encoded,
     out: Floats,
     tokens: int,
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> None:
     """Fill `out` [N, H] with the mean of each row's last hidden states. tokens: padded ones of a batch, left out."""
     device = next(classifier.network.parameters()).device
-    pace, done = Pace(say, "encoding", len(encoded)), 0
-    for rows in budget_batches(encoded.lengths, np.argsort(-encoded.lengths, kind="stable"), tokens):
-        inputs = model_inputs(encoder.pad(encoded, rows), classifier.inputs, device)
-        states = classifier.network.base_model(**inputs)[0].float()
-        mask = inputs["attention_mask"][:, :, None].float()
-        out[rows] = ((states * mask).sum(dim=1) / mask.sum(dim=1)).cpu().numpy()
-        done += len(rows)
-        pace.done(done)
-    pace.end(done)
+    with progress.step("encoding", len(encoded)) as tick:
+        for rows in budget_batches(encoded.lengths, np.argsort(-encoded.lengths, kind="stable"), tokens):
+            inputs = model_inputs(encoder.pad(encoded, rows), classifier.inputs, device)
+            states = classifier.network.base_model(**inputs)[0].float()
+            mask = inputs["attention_mask"][:, :, None].float()
+            out[rows] = ((states * mask).sum(dim=1) / mask.sum(dim=1)).cpu().numpy()
+            tick(len(rows))

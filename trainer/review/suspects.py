@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import write_json
+from trainer.contract.system.progress import Progress
 from trainer.data.splits import drop_stored
 from trainer.data.stored import StoredRows
 from trainer.recipes.file import changed, load
@@ -41,7 +41,7 @@ class SuspectsJob:
     quiet: bool = False
 
 
-def find_suspects(job: SuspectsJob, say: Callable[[str], None]) -> dict[str, Any]:
+def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     """Write RUN/review/suspects.csv, .parquet and .json (see suspects.schema.json); gives what the last holds.
 
     The training rows are read again from their files. Raises InputError where those have changed, another command works
@@ -49,17 +49,17 @@ def find_suspects(job: SuspectsJob, say: Callable[[str], None]) -> dict[str, Any
     """
     best = Checkpoint.best(job.run)
     recipe = load(job.run / RECIPE)
-    count = job.folds or FOLDS
+    count, progress = job.folds or FOLDS, Progress(quiet=job.quiet)
     with locked(job.run / LOCK, wait=False):
         try:
-            rows = TrainingRows.of(prepare_splits(recipe, job.run, say=say))
+            rows = TrainingRows.of(prepare_splits(recipe, job.run, progress=progress))
             _require_enough(rows, best.contract.labels, job.run)
             fold = rows.folds(count, recipe.seed)
             # Trained folds are kept over a kill, and of one division only.
             work = job.run / FOLDER / f".{NAME}-{job.folds or 'states'}"
             work.mkdir(parents=True, exist_ok=True)
             if job.folds is None:
-                logits = from_frozen_states(best, recipe, rows, fold, work, say)
+                logits = from_frozen_states(best, recipe, rows, fold, work, progress)
             else:
                 plain = changed(recipe, {"tracking": []}, "suspects")
                 logits = from_trained_folds(job.run, plain, rows, fold, work, quiet=job.quiet)

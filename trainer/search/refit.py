@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract.system.files import atomic_folder, read_json
-from trainer.data.splits import SUMMARY, join_validation
+from trainer.data.joined import join_validation
+from trainer.data.splits import SUMMARY
 from trainer.recipes.file import changed, differences, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.folder import RECIPE

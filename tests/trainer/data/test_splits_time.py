@@ -10,7 +10,8 @@ import pytest
 
 from tests.trainer.sources import made, recipe, write
 from trainer.contract.errors import BadRow, InputError
-from trainer.data.splits import Splits, join_validation, prepare
+from trainer.data.joined import join_validation
+from trainer.data.splits import Splits, prepare
 from trainer.data.splitting.times import TimeReader
 from trainer.data.stored import STORE, StoredRows
 from trainer.search.trial_runs import link_tree

@@ -18,7 +18,8 @@ from trainer.contract.system.progress import QUIET
 from trainer.contract.text_files.records import Record
 from trainer.data.columns import row_key
 from trainer.data.files import readers
-from trainer.data.splits import drop_stored, join_validation, prepare
+from trainer.data.joined import join_validation
+from trainer.data.splits import drop_stored, prepare
 from trainer.data.splitting.similar import clusters
 from trainer.data.tokens import tokenized
 from trainer.search.trial_runs import link_tree

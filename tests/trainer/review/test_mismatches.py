@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from tests.trainer import runs
 from trainer.cli import main
 from trainer.contract.labelled import LabelledRows
-from trainer.contract.labels import LabelSpace
+from trainer.contract.labels import Abstain, LabelSpace
 from trainer.contract.system.files import sha256
 from trainer.recipes.file import load
 from trainer.review.mismatches import mismatches, told, write_mismatches
@@ -79,6 +79,14 @@ def test_the_worst_come_first_and_right_rows_not_at_all() -> None:
     assert table["loss"].to_pylist() == sorted(table["loss"].to_pylist(), reverse=True)
     assert table["loss"][1].as_py() == pytest.approx(np.log1p(np.exp(2.0)), rel=1e-6)
     assert table["p_spam"][0].as_py() == pytest.approx(1 - table["confidence"][0].as_py(), rel=1e-4)
+
+
+def test_rows_that_are_not_answered_are_marked() -> None:
+    """A wrong row that the model abstained on is there, and says so."""
+    careful = LabelSpace(names=("ham", "spam"), abstain=Abstain(below=0.9))
+    logits = np.array([[5.0, 0.0], [0.1, 0.0]], dtype=np.float32)
+    table = mismatches(rows(["x", "y"], [["spam"]] * 2, careful), careful.decode(logits), careful)
+    assert dict(zip(table["id"].to_pylist(), table["answered"].to_pylist(), strict=True)) == {0: True, 1: False}
 
 
 def test_several_labels_are_lists_in_parquet_and_one_cell_in_csv(tmp_path: Path) -> None:

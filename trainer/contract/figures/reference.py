@@ -68,8 +68,12 @@ class Reference:
     unknown_rows: float | None = None
     """Share of rows with an unknown token; None as above, and in bundles of earlier versions."""
 
+    abstained: float | None = None
+    """Share of rows that were not answered; None where all are."""
+
     def __post_init__(self) -> None:
-        rates = [rate for rate in (self.unknown_tokens, self.rows_cut, self.unknown_rows) if rate is not None]
+        all_rates = (self.unknown_tokens, self.rows_cut, self.unknown_rows, self.abstained)
+        rates = [rate for rate in all_rates if rate is not None]
         _check_shares([*self.labels.values()], together=False)
         _check_shares(rates, together=False)
         if self.rows < 1:
@@ -103,12 +107,18 @@ class Reference:
             "confidences": self.confidence.count(scores.probabilities.max(axis=1, initial=0)),
             "unknown words": [int((unknown > 0).sum())],
             "truncation": [int((encoded.cut[source] > 0).sum())],
+            "abstaining": [int((~scores.answered).sum())],
         }
 
     def figures(self, counts: Mapping[str, Sequence[int]], space: LabelSpace, *, labels: bool) -> dict[str, Figure]:
         """What is compared, by name. labels: whether rows were decided as the reference's were."""
-        rates = {"unknown words": self.unknown_rows, "truncation": self.rows_cut}
-        names = {"unknown words": "rows with an unknown token", "truncation": "rows cut"}
+        abstained = None if space.abstain is None else self.abstained
+        rates = {"unknown words": self.unknown_rows, "truncation": self.rows_cut, "abstaining": abstained}
+        names = {
+            "unknown words": "rows with an unknown token",
+            "truncation": "rows cut",
+            "abstaining": "rows not answered",
+        }
         found = {
             "labels": Figure(
                 names=space.names,
@@ -124,7 +134,7 @@ class Reference:
                 if rate is not None
             },
         }
-        return {name: figure for name, figure in found.items() if labels or name != "labels"}
+        return {name: figure for name, figure in found.items() if labels or name not in ("labels", "abstaining")}
 
 
 def unknown_tokens(encoded: Encoded, unknown_id: int | None) -> NDArray[np.int64]:
