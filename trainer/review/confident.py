@@ -2,8 +2,8 @@
 
 Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", arXiv 1911.00068. A
 row counts as truly of a label where its probability of that label is at least the mean among the rows that carry it.
-Rows so counted make the confident joint. Scaled to the rows there are, it says how many rows that are labelled i are
-truly j, and so many of them with the largest margin for j are suspects ("prune by noise rate"). Of several labels a
+Rows so counted make the confident joint. Those that count as of another label than they carry say how many labels are
+wrong, and so many rows are suspects: those with the least probability of the label that they carry. Of several labels a
 row, each is judged by itself, as given or not given.
 """
 
@@ -44,16 +44,16 @@ def judge(probabilities: Floats, labels: NDArray[np.int64]) -> Judged:
     # Labels that are not judged are no candidates for truth either.
     reached = np.where(known, probabilities, -1.0)
     confident = np.where(reached >= np.where(known, thresholds, np.inf), reached, -1.0)
-    truly, counted = _largest(confident, labels), confident.max(axis=1) >= 0
+    truly, counted = _largest(confident, labels), (confident.max(axis=1) >= 0) & known[labels]
     counts = np.zeros((count, count), dtype=np.int64)
     np.add.at(counts, (labels[counted], truly[counted]), 1)
-    joint = _scaled(counts, carried)
+    wrong = int(counts.sum() - np.trace(counts))
     suggested = _largest(reached, labels)
     return Judged(
-        suspects=_pruned(probabilities, labels, joint, known) & (suggested != labels),
+        suspects=_least(np.where(known[labels] & (suggested != labels), own, np.inf), wrong),
         suggested=suggested,
         self_confidence=own,
-        joint=joint,
+        joint=_scaled(counts, carried),
         thresholds=thresholds,
     )
 
@@ -75,18 +75,11 @@ def _scaled(counts: NDArray[np.int64], carried: NDArray[np.int64]) -> NDArray[np
     return np.asarray(whole)
 
 
-def _pruned(
-    probabilities: Floats, labels: NDArray[np.int64], joint: NDArray[np.int64], known: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """For each pair of labels, the rows labelled i with the largest margin for j, as many as the joint says."""
-    found = np.zeros(len(labels), dtype=np.bool_)
-    for given in np.flatnonzero(known).tolist():
-        rows = np.flatnonzero(labels == given)
-        for true in np.flatnonzero(joint[given] > 0).tolist():
-            if true != given:
-                margins = probabilities[rows, given] - probabilities[rows, true]
-                found[rows[np.argsort(margins, kind="stable")[: joint[given, true]]]] = True
-    return found
+def _least(values: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """The rows of the `count` smallest finite values, [N]."""
+    found = np.zeros(len(values), dtype=np.bool_)
+    found[np.argsort(values, kind="stable")[:count]] = True
+    return found & np.isfinite(values)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 # Rows that are read at a time: 24 MB of 384 numbers each.
 _PIECE = 16_384
 # Of the squared weights, as a share of the mean loss: what scikit-learn calls C = 1 / (N * strength).
-STRENGTH = 1e-2
+STRENGTH = 0.1
 _ITERATIONS = 100
 
 
