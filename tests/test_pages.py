@@ -5,15 +5,27 @@ from pathlib import Path
 
 import pytest
 
+from export.cli import EXPORTERS, PASSES
+from export.pipeline import ExportJob
+from export.trained_run import SAMPLE_ROWS
+from export.unlabelled import MOST_ROWS
+
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "export/README.md", "serve/README.md")
+PAGES = (
+    "README.md",
+    "export/README.md",
+    "serve/README.md",
+    "launch_configs/README.md",
+    "launch_configs/recipes/README.md",
+    "benchmarks/README.md",
+)
 
 
 def absent(page: Path) -> list[str]:
     """Python files, pages and folders that a page's tables name and that lie neither beside it nor in the root."""
     rows = "\n".join(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
     code = " ".join(re.findall(r"`([^`]+)`", rows))
-    named = re.findall(r"(?<![\w./-])((?:[\w-]+/)*[\w-]+\.(?:py|md)|(?:[\w-]+/)+)(?![\w./-])", code)
+    named = re.findall(r"(?<![\w./-])((?:[\w-]+/)*[\w-]+\.(?:py|md|yaml)|(?:[\w-]+/)+)(?![\w./-])", code)
     return [name for name in named if not any((folder / name).exists() for folder in (page.parent, ROOT))]
 
 
@@ -33,3 +45,38 @@ def test_a_name_of_yesterday_is_found(tmp_path: Path) -> None:
     )
     (tmp_path / "there.py").touch()
     assert absent(page) == ["gone.py", "no/"]
+
+
+def listed(page: str, heading: str) -> list[str]:
+    """The first cells of the first table below a heading, without their backticks; the table's own head aside."""
+    below = f"\n{(ROOT / page).read_text(encoding='utf-8')}".partition(f"\n{heading}\n")[2]
+    rows = re.findall(r"(?m)(?:^\|.*\n)+", below)[0].splitlines()[2:]
+    return [row.split("|")[1].strip().strip("`") for row in rows]
+
+
+def test_pages_list_what_there_is() -> None:
+    """Launch configs, recipes, exporters and passes: a page's table names each of them, and no other."""
+    configs, recipes = ROOT / "launch_configs", ROOT / "launch_configs" / "recipes"
+    assert sorted(listed("launch_configs/README.md", "# Where a run happens")) == sorted(
+        path.name for path in configs.glob("*.yaml")
+    )
+    assert listed("launch_configs/recipes/README.md", "# Recipes of five systems") == sorted(
+        path.name for path in recipes.glob("*.yaml")
+    )
+    assert listed("export/README.md", "## Three exporters") == list(EXPORTERS)
+    assert listed("export/README.md", "## Passes") == list(PASSES)
+
+
+def test_the_gates_of_the_page_are_those_of_the_export() -> None:
+    """Each bound in the page's table is the one that a file is held to."""
+    text = (ROOT / "export" / "README.md").read_text(encoding="utf-8")
+    agreement, difference, _ = re.findall(r"(?m)^\| (?:label|largest|drop).*$", text.partition("\n## Gates\n")[2])[:3]
+    bounds = ExportJob(run=Path(), out=Path(), precisions=("fp32", "int8", "fp16")).graph_job().bounds
+    assert [float(one) for one in re.findall(r"0\.\d+", agreement)] == [
+        bounds[precision].min_agreement for precision in ("fp32", "int8", "fp16")
+    ]
+    assert [float(one) for one in re.findall(r"(?<!\d)(?:1e-4|0\.05)", difference)] == [
+        bounds[precision].max_difference for precision in ("fp32", "fp16")
+    ]
+    assert f"at most {MOST_ROWS:,}" in text
+    assert f"up to {SAMPLE_ROWS:,} validation rows" in text
