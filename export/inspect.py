@@ -126,7 +126,7 @@ def describe(manifest: ExportManifest) -> str:
         f"exporter: {manifest.exporter}",
         f"made with: {', '.join(f'{tool} {version}' for tool, version in manifest.versions.items())}",
         f"training data: {json_line(manifest.training)}",
-        f"test metrics: {json_line(manifest.test_metrics)}",
+        f"test metrics: {json_line((manifest.test_metrics or {}).get('metrics'))}",
         "",
         *(f"{digest}  {name}" for name, digest in manifest.files.items()),
     ]

@@ -20,11 +20,12 @@ LEAST_ROWS = 32
 # Small batches win on CPU, where a layer's activations then stay in the cache (export/README.md has the ratios), and
 # int8 scores depend on batch mates: scoring takes the same budget by default.
 BATCH_TOKENS = 512
+_STAYING = ("curves", "mismatches", "predictions")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A training run as export reads it. training and test_metrics are the run's own figures, copied as they are."""
+    """A training run as export reads it. training holds the run's own figures, and test_metrics those that go along."""
 
     name: str
     checkpoint: Checkpoint
@@ -60,8 +61,20 @@ class Source:
             checkpoint=checkpoint,
             validation=validation,
             training=read_json(run / "splits" / "splits.json"),
-            test_metrics=read_figures(tested, checkpoint) if tested.is_file() else None,
+            test_metrics=_travelling(read_figures(tested, checkpoint)) if tested.is_file() else None,
         )
+
+
+def _travelling(figures: dict[str, Any]) -> dict[str, Any]:
+    """The test figures that a bundle takes along: not the points of curves, not what lies in the run's own files, and
+    no slice by a column of the rows, whose cells may be names of people.
+    """
+    taken = {name: value for name, value in figures.items() if name not in _STAYING}
+    slices = figures.get("slices")
+    if slices and slices["columns"]:
+        taken["slices"] = slices | {"found": [part for part in slices["found"] if not part["column"]]}
+        del taken["worst_slices"]
+    return taken
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -150,16 +150,19 @@ def init(rows: tuple[str, ...], text: tuple[str, ...], go: bool, quiet: bool, **
     type=click.IntRange(min=1),
     help="Padded tokens of a batch; the recipe's where not given.",
 )
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
-def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None) -> None:
+def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None, quiet: bool) -> None:
     """Measure the best checkpoint of RUN.
 
-    On a split, in fp32, with 95 % intervals. Opening the test split is recorded in the run.
+    On a split, in fp32, with 95 % intervals: metrics, two baselines, slices, and decisions that flip when texts change
+    a little. All are in RUN/SPLIT_metrics.json. Opening the test split is recorded in the run.
     """
+    from trainer.contract.system.progress import Progress
     from trainer.evaluate import MeasureJob, measure
     from trainer.evaluation.table import table
 
-    result = measure(MeasureJob(run=run, split=split, tokens=tokens))
+    result = measure(MeasureJob(run=run, split=split, tokens=tokens), Progress(quiet=quiet))
     click.echo(table(result))
     told = ("split", "checkpoint", "rows", "metrics", "intervals", "constant", "also_in_train")
     click.echo(json_line({"run": str(run), **{name: result[name] for name in told}}))

@@ -16,8 +16,9 @@ from trainer.contract.figures.stamped import weights, write_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import atomic_file, json_line, sha256
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.splits import open_split
-from trainer.evaluation.collect import OPENED, Subject, collect
+from trainer.evaluation.collect import LEAST_SECONDS, OPENED, Subject, collect
 from trainer.evaluation.robustness import Ask, Probe
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
@@ -39,7 +40,7 @@ class MeasureJob:
     """Padded tokens of a batch; those of the recipe's last stage where None."""
 
 
-def measure(job: MeasureJob) -> dict[str, Any]:
+def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
     """Write {split}_metrics.json (see split_metrics.schema.json), {split}_predictions.jsonl and the wrong rows
     (`review/`) into the run; gives the figures.
 
@@ -59,7 +60,9 @@ def measure(job: MeasureJob) -> dict[str, Any]:
     ask = _asker(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)
     encoder = checkpoint.encoder()
     encoded = encoder.encode(rows.texts, rows.pairs)
-    scores = ask(rows, encoded)
+    with progress.step("scoring", len(rows), least=LEAST_SECONDS) as tick:
+        scores = ask(rows, encoded)
+        tick(len(rows))
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
@@ -72,7 +75,9 @@ def measure(job: MeasureJob) -> dict[str, Any]:
         score=ask,
         seed=recipe.seed,
     )
-    subject = Subject(run=job.run, split=job.split, checkpoint=checkpoint, recipe=recipe, probe=probe)
+    subject = Subject(
+        run=job.run, split=job.split, checkpoint=checkpoint, recipe=recipe, probe=probe, progress=progress
+    )
     result = {
         "schema": SCHEMA,
         "split": job.split,

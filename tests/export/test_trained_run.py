@@ -83,6 +83,22 @@ def test_test_figures_of_other_weights_are_refused(copy: Path) -> None:
     assert "trainer evaluate" in caught.value.details["do"]
 
 
+def test_cells_of_rows_and_points_of_curves_stay_in_the_run(copy: Path) -> None:
+    """Of the test figures a bundle gets neither slices by a column, which may name people, nor curves; slices by what
+    is seen of a text go along.
+    """
+    parts = [{"by": "author", "column": True, "value": "Jo Doe"}, {"by": "url", "column": False, "value": "yes"}]
+    figures = {"curves": [1], "slices": {"columns": ["author"], "found": parts}, "worst_slices": "author is 'Jo Doe'"}
+    write_figures(copy / "test_metrics.json", figures, Source.open(copy).checkpoint)
+    found = Source.open(copy).test_metrics or {}
+    assert found["slices"]["found"] == parts[1:]
+    assert found.keys() == {"slices", "measured_on"}
+    write_figures(
+        copy / "test_metrics.json", figures | {"slices": {"columns": [], "found": []}}, Source.open(copy).checkpoint
+    )
+    assert "worst_slices" in (Source.open(copy).test_metrics or {})
+
+
 def test_label_outside_the_label_space(copy: Path) -> None:
     """A validation row with a label that the classifier does not have is an error that names it."""
     path = copy / "splits" / "validation.jsonl"

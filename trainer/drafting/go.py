@@ -17,7 +17,7 @@ def go_on(recipe: Path, *, quiet: bool) -> int:
     commands = [
         ["lint", str(recipe), *hush],
         ["train", str(recipe), "--out", str(run), "--resume", *hush],
-        ["evaluate", str(run)],
+        ["evaluate", str(run), *hush],
         ["export", str(run), "--out", str(bundle), *hush],
         ["check", str(bundle)],
     ]

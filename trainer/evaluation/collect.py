@@ -14,6 +14,7 @@ from trainer.contract.figures.constant import Constant
 from trainer.contract.figures.metrics import confusion, per_class
 from trainer.contract.figures.resample import Interval
 from trainer.contract.system.files import read_json
+from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import wholes
 from trainer.data.saved import read_training_rows
 from trainer.data.splits import SUMMARY, also_in_train
@@ -31,6 +32,8 @@ from trainer.evaluation.traits import Traits
 from trainer.evaluation.worst import worst_slices
 from trainer.recipes.recipe import Recipe
 
+# Of a step of fewer seconds nothing is said.
+LEAST_SECONDS = 1.0
 OPENED = "test_opened.jsonl"
 _ESTIMATOR = (
     "the mean of |mean probability - share true| over bins of equally many probabilities, less the bias that resamples "
@@ -48,6 +51,7 @@ class Subject:
     recipe: Recipe
     probe: Probe
     """The rows, what the checkpoint said of them, and how to ask it again."""
+    progress: Progress = QUIET
 
     @property
     def measured(self) -> Measured:
@@ -67,15 +71,21 @@ def collect(subject: Subject) -> dict[str, Any]:
     traits = Traits.of(rows.texts, rows.pairs, subject.probe.encoded.cut)
     parts = slices(traits, columns)
     known = np.isin(rows.ids, also_in_train(subject.run / "splits", subject.split))
+    step = subject.progress.step
+    with step("baselines and intervals", least=LEAST_SECONDS):
+        figures = {**_figures(subject, measured), "by_group": groups.figures(measured)}
+    with step("slices", least=LEAST_SECONDS):
+        found = figures_of_slices(measured, parts, subject.checkpoint.metric)
+    with step("changed texts", least=LEAST_SECONDS):
+        flips = robustness(subject.probe, recipe.evaluation.swaps)
     return {
         **_told(subject),
-        **_figures(subject, measured),
-        "by_group": groups.figures(measured),
+        **figures,
         "also_in_train": {"rows": int(known.sum()), "metrics_without": _without(measured, known)},
         "curves": curves(measured),
-        "slices": figures_of_slices(measured, parts, subject.checkpoint.metric),
+        "slices": found,
         "worst_slices": worst_slices(measured, traits, columns, groups.of, recipe.seed),
-        "robustness": robustness(subject.probe, recipe.evaluation.swaps),
+        "robustness": flips,
     }
 
 

@@ -18,6 +18,10 @@ SINGLE = ("balanced_accuracy",)
 MULTI = ("subset_accuracy", "hamming_loss")
 LOWER = LOWER_IS_BETTER | {"brier", "hamming_loss", "ece"}
 ECE = "ece"
+# Every label is sorted by its scores for these, so on large splits fewer resamples must do; intervals are narrow there.
+_SORTED = ("roc_auc", "average_precision")
+_LARGE = 500_000
+_FEW = 200
 
 
 def names(space: LabelSpace) -> list[str]:
@@ -108,6 +112,8 @@ def resampled(
 ) -> dict[str, Resampled]:
     """Metrics of several classifiers of the same rows, resampled together. wanted: which of each, by the classifier's
     name; `ECE` among them asks for the calibration error. units: see `resamples`.
+
+    Of 1,000 resamples; of about _FEW for a metric that sorts, where rows times labels are more than _LARGE.
     """
     metrics = {key: [name for name in wanted[key] if name != ECE] for key in systems}
     rows = len(next(iter(systems.values())))
@@ -116,13 +122,16 @@ def resampled(
         for key, measured in systems.items()
     }
     found: dict[str, dict[str, list[Floats]]] = {key: {name: [] for name in metrics[key]} for key in systems}
+    done = 0
     for weights in resamples(rows, units=units):
         for key, measured in systems.items():
-            weighed = Weights.of(measured, weights)
+            weighed, large = Weights.of(measured, weights), rows * len(measured.space) > _LARGE
             for name, values in found[key].items():
-                values.append(weighed.values(name))
+                if done < _FEW or not (large and name in _SORTED):
+                    values.append(weighed.values(name))
             if (calibration := calibrations[key]) is not None:
                 calibration.add(weights)
+        done += len(weights)
     once = {key: Weights.of(measured, np.ones((1, rows))) for key, measured in systems.items()}
     return {
         key: Resampled(

@@ -192,6 +192,7 @@ def test_a_refit_learns_most_validation_rows_and_is_measured_on_the_others(tmp_p
     assert len(learnt) == splits["train"]["rows"] + told["joined"]
     measured = measure(MeasureJob(run=again, split="validation"))
     assert measured["rows"] == told["held"]
+    assert measured["baselines"]["bag_of_words"]["fit"]["train_rows"] == len(learnt)
     assert measured["metrics"]["loss"] == pytest.approx(metrics["validation"]["loss"], abs=1e-5)
     assert measure(MeasureJob(run=again))["rows"] == splits["test"]["rows"]
     assert read_json(tmp_path / "out" / "metrics.json")["refit"] is False
