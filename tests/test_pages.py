@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from click import Context
 
+from classifact.cli import group
 from export.cli import EXPORTERS, PASSES
 from export.pipeline import ExportJob
 from export.trained_run import SAMPLE_ROWS
@@ -80,3 +82,29 @@ def test_the_gates_of_the_page_are_those_of_the_export() -> None:
     ]
     assert f"at most {MOST_ROWS:,}" in text
     assert f"up to {SAMPLE_ROWS:,} validation rows" in text
+
+
+def unknown_words(page: str) -> list[str]:
+    """Commands in a page's code that `classifact` has not, and options that its command has not."""
+    wrong = []
+    for line in re.findall(r"`classifact ([a-z][^`]+)`", page):
+        name, *words = line.split()
+        command = group.get_command(Context(group), name)
+        if command is None:
+            wrong.append(name)
+            continue
+        options = {one for parameter in command.params for one in parameter.opts}
+        wrong += [word for word in words if word.startswith("--") and word not in options]
+    return wrong
+
+
+@pytest.mark.parametrize("page", ["launch_configs/recipes/README.md", "README.md"])
+def test_commands_that_pages_show_exist(page: str) -> None:
+    """Each command that stands in a page's text is one of the console script, with the options that it is given."""
+    assert unknown_words((ROOT / page).read_text(encoding="utf-8")) == []
+
+
+def test_a_command_of_yesterday_is_found() -> None:
+    """A command and an option that are none are told, a right one is not."""
+    page = "`classifact evaluate RUN --split test`, `classifact judge RUN`, `classifact score B x --output y`"
+    assert unknown_words(page) == ["judge", "--output"]

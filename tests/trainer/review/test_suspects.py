@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,7 +180,7 @@ def test_planted_errors_in_real_rows(tmp_path: Path, source: str) -> None:
     """5 % of the labels of SMS messages and of AG News turned: at least 60 % of these are found by MiniLM's states, and
     at least half of the suspects are these.
     """
-    rows = list(_real(source))[: int(os.environ.get("CLASSIFACT_REAL_ROWS", "6000"))]
+    rows = list(_real(source))[:6000]
     names = sorted({label for _, label in rows})
     generator = np.random.default_rng(0)
     turned = set(generator.choice(len(rows), len(rows) // 20, replace=False).tolist())
@@ -196,7 +195,7 @@ def test_planted_errors_in_real_rows(tmp_path: Path, source: str) -> None:
         tmp_path,
         model={"name": MINILM},
         data={"train": {"files": "rows.csv"}, "split": {"validation": 0.02}},
-        input={"text": "text", "max_tokens": 64},
+        input={"text": "text", "max_tokens": 128},
         stages=[
             {
                 "epochs": 1,
