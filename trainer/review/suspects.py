@@ -16,6 +16,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import write_json
 from trainer.contract.system.progress import Progress
+from trainer.contract.visible import visible
 from trainer.data.splits import drop_stored
 from trainer.data.stored import StoredRows
 from trainer.recipes.file import changed, load
@@ -50,13 +51,13 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     best = Checkpoint.best(job.run)
     recipe = load(job.run / RECIPE)
     count, progress = job.folds or FOLDS, Progress(quiet=job.quiet)
+    # Trained folds are kept over a kill, and of one division only.
+    work, done = job.run / FOLDER / f".{NAME}-{job.folds or 'states'}", False
     with locked(job.run / LOCK, wait=False):
         try:
             rows = TrainingRows.of(prepare_splits(recipe, job.run, progress=progress))
             _require_enough(rows, best.contract.labels, job.run)
             fold = rows.folds(count, recipe.seed)
-            # Trained folds are kept over a kill, and of one division only.
-            work = job.run / FOLDER / f".{NAME}-{job.folds or 'states'}"
             work.mkdir(parents=True, exist_ok=True)
             if job.folds is None:
                 logits = from_frozen_states(best, recipe, rows, fold, work, progress)
@@ -65,10 +66,12 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
                 logits = from_trained_folds(job.run, plain, rows, fold, work, quiet=job.quiet)
             probabilities = best.contract.labels.decode(logits).probabilities
             result = _write(job, rows, probabilities, best.contract.labels)
+            done = True
         finally:
+            if done or job.folds is None:
+                shutil.rmtree(work, ignore_errors=True)
             if (job.run / BEST_FIGURES).exists():
                 drop_stored(job.run / "splits")
-    shutil.rmtree(work)
     return result
 
 
@@ -76,9 +79,14 @@ def told(result: dict[str, Any]) -> str:
     """What was found, for a person: how many, which labels for which, and where to look."""
     rows, count = result["rows"], result["suspects"]
     lines = [f"{count:,} of {rows:,} training rows ({100 * count / rows:.1f} %) carry a label that is likely wrong"]
-    lines += [f"  {pair['rows']:>7,}  {pair['label']} -> {pair['suggestion']}" for pair in result["pairs"][:10]]
-    for name, number in result["not_judged"].items():
-        lines.append(f"{name!r} is not judged: {number} rows, fewer than {LEAST_ROWS}")
+    lines += [
+        f"  {pair['rows']:>7,}  {visible(pair['label'])} -> {visible(pair['suggestion'])}"
+        for pair in result["pairs"][:10]
+    ]
+    lines += [
+        f"{visible(name)!r} is not judged: {number} rows, fewer than {LEAST_ROWS}"
+        for name, number in result["not_judged"].items()
+    ]
     share = 100 * result["agreement"]
     lines.append(
         f"the models that say so give {share:.1f} % of the labels as they stand: the fewer, the less they know"

@@ -21,7 +21,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.system.files import sha256
 from trainer.recipes.file import load
 from trainer.review import folds
-from trainer.review.suspects import SuspectsJob, find_suspects
+from trainer.review.suspects import SuspectsJob, find_suspects, told
 from trainer.run_folder.folder import LOCK, locked
 from trainer.stages import train
 from trainer.training import TrainJob
@@ -121,6 +121,24 @@ def test_trained_folds_find_them_and_go_on_after_a_kill(
     recall, precision = share_found(run, planted)
     assert recall >= 0.6
     assert precision >= 0.5
+    assert not list((run / "review").glob(".*"))
+
+
+def test_what_is_told_moves_no_cursor(noisy: tuple[Path, set[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels with control and bidi characters are escapes on the screen; a job that fails leaves no states."""
+    result = {"rows": 100, "suspects": 1, "not_judged": {"\x1b[2J": 3}, "agreement": 0.5, "files": {"a.csv": ""}}
+    pair = {"label": "\u202eham", "suggestion": "a\x1b[31m", "rows": 1}
+    text = told({**result, "pairs": [pair]})
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folds, "write_states", full)
+    run, _ = noisy
+    with pytest.raises(OSError, match="No space"):
+        find_suspects(SuspectsJob(run=run, quiet=True))
     assert not list((run / "review").glob(".*"))
 
 
