@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from export.cascade.certificate import Cascade
 from trainer.contract.checkpoint import Contract, from_json
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
@@ -122,6 +123,8 @@ class ExportManifest:
     """What wrote the graph; bundles that do not say were written by optimum."""
     unproven: dict[str, str] = field(default_factory=dict)
     """Files that no gate has passed, and why; nothing scores with them."""
+    cascade: Cascade | None = None
+    """The student that answers most rows without the encoder, and what was proven of it; None where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,26 +162,19 @@ class Bundle:
         manifest = _read_manifest(path)
         for name, expected in manifest.files.items():
             _require_unchanged(path, name, expected)
-        needed = [*(graph.file for graph in manifest.graphs.values()), "tokenizer.json", "config.json", GOLDEN]
+        student = [] if manifest.cascade is None else [manifest.cascade.file]
+        graphs = [graph.file for graph in manifest.graphs.values()]
+        needed = [*graphs, *student, "tokenizer.json", "config.json", GOLDEN]
         unlisted = [name for name in needed if name not in manifest.files]
         if unlisted:
-            raise ArtifactError(
-                "the manifest gives no hash for a file that is needed",
-                where=path / MANIFEST,
-                found=", ".join(unlisted),
-                do="export again",
-            )
+            what = "the manifest gives no hash for a file that is needed"
+            raise ArtifactError(what, where=path / MANIFEST, found=", ".join(unlisted), do="export again")
         config = read_json(path / "config.json")
         names = config.get("id2label") if isinstance(config, dict) else None
         width = len(names) if isinstance(names, dict) else 0
         if width != len(manifest.contract.labels):
-            raise ArtifactError(
-                "config.json and the manifest disagree on the labels",
-                where=path,
-                found=f"{width} in config.json",
-                expected=f"{len(manifest.contract.labels)}",
-                do="export again",
-            )
+            what, labels = "config.json and the manifest disagree on the labels", len(manifest.contract.labels)
+            raise ArtifactError(what, where=path, found=f"{width} in config.json", expected=labels, do="export again")
         return cls(path=path, manifest=manifest)
 
     def graph(self, precision: str) -> GraphFile:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
+from export.cascade.telling import card_section
 from export.proof.parity import measured_rows, shown
 from trainer.contract.inputs import InputSpec
 
@@ -29,7 +30,7 @@ Each file was compared with the torch model in fp32 on {rows}, of all lengths{wh
 {table}
 
 torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}{tested}
-
+{cascade}
 ## How to use it
 
 ```sh
@@ -71,6 +72,7 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         which=_which(manifest),
         constant=_constant(manifest),
         tested=_tested(manifest),
+        cascade="" if manifest.cascade is None else card_section(manifest.cascade),
     )
     path.write_text(text, encoding="utf-8")
 

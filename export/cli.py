@@ -76,6 +76,17 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     help="Rows without labels (CSV, TSV, JSON lines, Parquet) that agreement is measured on too; may be repeated.",
 )
 @click.option(
+    "--cascade",
+    is_flag=True,
+    help="Make a student too, which answers most rows without the encoder, with proof of how often it differs.",
+)
+@click.option(
+    "--unlabelled",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Rows without labels that teach the student of --cascade and prove it; more rows prove more. May be repeated.",
+)
+@click.option(
     "--exporter",
     default="auto",
     show_default=True,

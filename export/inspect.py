@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
+from export.cascade.telling import lines as cascade_lines
 from export.proof.parity import measured_rows, shown
 from trainer.contract.figures.tables import table as aligned
 from trainer.contract.system.files import json_line
@@ -23,6 +24,8 @@ def table(manifest: ExportManifest) -> str:
             f"same, of {USUAL_BATCH}: over fp32 as exported, in the same batches and in batches of {USUAL_BATCH}"
         )
     lines += [f"{precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
+    if manifest.cascade is not None:
+        lines += ["", *cascade_lines(manifest.cascade)]
     return "\n".join(lines)
 
 
@@ -100,7 +103,8 @@ def summary(manifest: ExportManifest) -> dict[str, object]:
         entry = dataclasses.asdict(graph)
         shown = {} if graph.max_drop is None else {"proven": graph.parity.drop_high <= graph.max_drop}
         graphs[precision] = entry | entry.pop("parity") | shown
-    return {"name": manifest.name, "graphs": graphs}
+    cascade = None if manifest.cascade is None else dataclasses.asdict(manifest.cascade)
+    return {"name": manifest.name, "graphs": graphs, "cascade": cascade}
 
 
 def describe(manifest: ExportManifest) -> str:

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.bundle import REFERENCE, ExportManifest, hash_files, write_manifest
+from export.bundle import REFERENCE, ExportManifest, GraphFile, hash_files, write_manifest
 from export.card import write_card
+from export.cascade.build import CascadeJob, build_cascade
+from export.cascade.certificate import Cascade
 from export.exporters.choose import AUTO, check_family, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
@@ -73,6 +75,10 @@ class ExportJob:
     """Whether to export a model that is no better than one answer for all rows."""
     rows: tuple[Path, ...] = ()
     """Files of rows without labels that agreement is measured on too."""
+    cascade: bool = False
+    """Whether to make a student that answers most rows without the encoder, with its certificate."""
+    unlabelled: tuple[Path, ...] = ()
+    """Files of rows without labels that teach it and prove it."""
 
     def graph_job(self) -> GraphJob:
         """What files to make. int8's probabilities may move: its decisions and its metric count."""
@@ -137,11 +143,26 @@ def export(job: ExportJob) -> ExportManifest:
             test_metrics=source.test_metrics,
             constant={**asdict(constant), "beaten": learnt},
             unproven={packing.FILE: packing.NOTE} if job.packing else {},
+            cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,
         )
         write_card(folder / "README.md", manifest)
         manifest = replace(manifest, files=hash_files(folder))
         write_manifest(folder, manifest)
     return manifest
+
+
+def _cascade(job: ExportJob, source: Source, graphs: dict[str, GraphFile], folder: Path, progress: Progress) -> Cascade:
+    return build_cascade(
+        CascadeJob(
+            run=job.run,
+            source=source,
+            unlabelled=job.unlabelled,
+            graphs=graphs,
+            folder=folder,
+            progress=progress,
+            timing=job.timing,
+        )
+    )
 
 
 def _unlabelled(rows: UnlabelledRows, source: Source, network: Any, progress: Progress) -> Unlabelled:

@@ -60,9 +60,9 @@ def read_unlabelled(files: Iterable[Path], spec: InputSpec) -> UnlabelledRows:
             texts.append(text)
             pairs.append(pair or "")
         if not found:
-            raise InputError("the file holds no rows", where=path, do="check the path, or leave it out of --rows")
+            raise InputError("the file holds no rows", where=path, do="check the path, or leave the file out")
     if dropped and not texts:
-        raise InputError("no row has a text", found=f"{dropped} rows that are null", do="name other files under --rows")
+        raise InputError("no row has a text", found=f"{dropped} rows that are null", do="name other files")
     return UnlabelledRows(texts=texts, pairs=pairs if spec.pair is not None else None, dropped=dropped)
 
 
@@ -77,7 +77,7 @@ def _bad(path: Path, record: Record, why: str) -> InputError:
         "a row cannot be read",
         where=f"{path}:{record.line}",
         found=why,
-        do="mend the row, or take it out: every row of --rows is to be compared",
+        do="mend the row, or take it out: none of these rows is left out without a word",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from serve.operations.cli import (
+    AGREEMENT,
     BUNDLE,
     HELP,
     THRESHOLD,
@@ -47,12 +48,16 @@ def main() -> None:
 )
 @running
 @reading
+@AGREEMENT
 @THRESHOLD
-@click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label.")
+@click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label, by what scored the row.")
 @click.option(
     "--top-k",
     type=click.IntRange(1),
     help="Also top_labels and top_confidences: the K most likely labels, most likely first, whatever was decided.",
+)
+@click.option(
+    "--scored-by/--no-scored-by", default=True, help="With --agreement, a column scored_by: student or encoder."
 )
 @click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
 @click.option(
@@ -82,6 +87,12 @@ def main() -> None:
     help="End the job where more rows are rejected. Default: more than 100 and more than 10 % of those read.",
 )
 @click.option("--drift-report", type=click.Path(path_type=Path), help="Write how the rows differ from training here.")
+@click.option(
+    "--prove",
+    is_flag=True,
+    help="With --agreement: audit as many rows as it takes to show the target; exit 3 where they do not.",
+)
+@click.option("--audit-stop", is_flag=True, help="With --agreement: end the job as soon as its audit is broken.")
 @click.option("--strict", is_flag=True, help="Exit 3 where a row or a cell was rejected; the output is kept.")
 @click.option(
     "--dry-run", is_flag=True, help="Score a sample for a few seconds, tell what the job would take, and end."
@@ -108,6 +119,7 @@ def score(**options: Any) -> None:
     """
     from serve.job import run
     from serve.operations import drift
+    from serve.scoring.audit import require_kept, told_lane
     from serve.writing.rejects import told_rejects
 
     beside = options.pop("drift_report")
@@ -124,10 +136,11 @@ def score(**options: Any) -> None:
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
-        print(drift.sentence(report))
+        print("\n".join([*told_lane(report), drift.sentence(report)]))
         print_result(drift.short(report))
     if beside is not None:
         drift.write(beside, report)
+    require_kept(report["fast_lane"], report["out"], prove=options["prove"])
     # After everything is written: whoever asked for it decides what to do with an output that is not complete.
     if options["strict"] and rejected:
         raise GateError(f"done, with rejects{rejected}", do="mend the input, or leave --strict out")
@@ -148,15 +161,17 @@ def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
     """
     from serve.journal.output import merge as run_merge
     from serve.operations import drift
+    from serve.scoring.audit import require_kept, told_lane
 
     if drift_report is not None:
         drift.require_possible(drift_report, None, resume=False)
     report = run_merge(out, bound_of(max_errors))
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
-    print(drift.sentence(report))
+    print("\n".join([*told_lane(report), drift.sentence(report)]))
     print_result(drift.short(report))
     if drift_report is not None:
         drift.write(drift_report, report)
+    require_kept(report["fast_lane"], out)
 
 
 def _forecast(options: dict[str, Any]) -> None:

@@ -5,25 +5,28 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
 from export.bundle import MANIFEST, Bundle
 from serve.journal.output import Destination, open_output
+from serve.lane import JobLane, LaneOptions
 from serve.operations.check import check, require_passed
 from serve.operations.progress import JobProgress
 from serve.operations.prometheus import served
 from serve.operations.tune import cached, tune
 from serve.pipeline import Pipeline, stop_on_sigterm
 from serve.reading.columns import MAX_COLUMNS
-from serve.reading.samples import first_texts
+from serve.reading.samples import first_texts, rows_of_inputs
 from serve.reading.sources import Reading, Source, find_sources
 from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.engine import Engine, LocalEngine
 from serve.scoring.identity import scorer_identity
+from serve.scoring.settings import ScorerOptions
 from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format, output_format
 from serve.writing.layout import AddedColumns, make_layout, require_columns
@@ -77,6 +80,8 @@ class ScoreJob:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     """Which Ray cluster; RAY_ADDRESS, else one on this machine, where None."""
+    lane: LaneOptions = field(default_factory=LaneOptions)
+    """What was asked about the bundle's student."""
 
     @property
     def kind(self) -> str:
@@ -107,13 +112,16 @@ def run(job: ScoreJob) -> dict[str, Any]:
     _require_possible(job, sources)
     output.require_free()
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
-    with Scorer(bundle, _settings(job, sources, bundle, output.earlier_job())) as scorer:
+    before = output.earlier_job()
+    with Scorer(bundle, _settings(job, sources, bundle, before)) as scorer:
         # Also where the job only resumes: it may go on on another machine.
         if job.canary:
             prove(scorer)
         progress = JobProgress(lines, [source.size for source in sources])
-        stage, peeked = _first_look(job, sources, scorer, progress)
-        identity = _identity(job, sources, scorer)
+        count = partial(rows_of_inputs, sources, bundle.contract.input.columns, job.reading.window)
+        lane = JobLane.of(scorer, job.lane, count, before, job.scorer.agreement)
+        stage, peeked = _first_look(job, sources, scorer, lane, progress)
+        identity = _identity(job, sources, scorer, lane)
         done = output.finished_report(identity)
         if done is not None:
             return done
@@ -133,12 +141,14 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         stop=stop,
                         max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
                         whole=job.shard is None,
+                        **({} if lane is None else {"watch": lane.watch}),
                     )
                     figures = pipeline.run()
                 if progress.is_long:
                     progress.say("making the output whole")
                 about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
-                sink.seal({**about, **figures, **_ran(scorer), "drift": stage.drift(sink.state), "job": identity})
+                told = {"drift": stage.drift(sink.state), "fast_lane": lane and lane.figures(sink.state)}
+                sink.seal({**about, **figures, **_ran(scorer), **told, "job": identity})
             return sink.publish()
 
 
@@ -176,7 +186,7 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
 
 
 def _first_look(
-    job: ScoreJob, sources: list[Source], scorer: Scorer, progress: JobProgress
+    job: ScoreJob, sources: list[Source], scorer: Scorer, lane: JobLane | None, progress: JobProgress
 ) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
@@ -188,6 +198,8 @@ def _first_look(
     require_columns(sources, first, spec)
     nulls = job.on_error == "null"
     names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
+    if lane is not None and lane.options.scored_by:
+        names = replace(names, scored_by=f"{job.prefix}scored_by")
     layout = make_layout(sources, first, names, job.kind, progress.look)
     once = any(source.once for source in sources)
     if layout.rest is not None and not once:
@@ -198,6 +210,7 @@ def _first_look(
         format=make_format(job.kind, layout, labels),
         max_chars=job.reading.max_chars,
         nulls=nulls,
+        auditing=None if lane is None else lane.audited,
     )
     return stage, chain([first] if first else [], peeked) if once else None
 
@@ -255,6 +268,7 @@ def _engine(
         kind=job.kind,
         max_chars=stage.max_chars,
         nulls=stage.nulls,
+        auditing=stage.auditing,
         prove=prove if job.canary else None,
         identity=scorer_identity(scorer),
         text_columns=job.reading.text_columns,
@@ -263,7 +277,7 @@ def _engine(
     return opened(work, inputs, address=job.ray_address, workers=job.scorer.workers)
 
 
-def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str, object]:
+def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer, lane: JobLane | None) -> dict[str, object]:
     """All that the output's bytes depend on: what a resumed job must have in common with the one before."""
     return {
         **scorer_identity(scorer),
@@ -276,6 +290,7 @@ def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer) -> dict[str,
         "part_rows": job.part_rows,
         "shard": job.shard,
         "output": job.kind,
+        **({} if lane is None else lane.identity()),
         "inputs": len(sources),
         **{
             f"input {number}": [redacted(source.name), source.size, source.modified]

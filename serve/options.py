@@ -6,9 +6,10 @@ from typing import Any, TypeVar
 
 from serve.job import ScoreJob
 from serve.journal.shards import parse_shard
+from serve.lane import LaneOptions
 from serve.reading.sources import Reading
-from serve.scorer import ScorerOptions
 from serve.scoring.session import SessionOptions
+from serve.scoring.settings import ScorerOptions
 from serve.scoring.thresholds import parse_thresholds
 from serve.writing.rejects import ErrorBound
 
@@ -26,6 +27,7 @@ def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
         workers=options["workers"],
         batch_tokens=options["batch_tokens"],
         thresholds=_parsed("--threshold", parse_thresholds, options.get("thresholds")) or {},
+        agreement=options.get("agreement"),
     )
 
 
@@ -54,6 +56,13 @@ def reading(options: Mapping[str, Any]) -> Reading:
 
 def score_job(options: Mapping[str, Any]) -> ScoreJob:
     """A whole job. Raises ValueError for an option that cannot be."""
+    lane = LaneOptions(
+        scored_by=options.get("scored_by", True),
+        prove=options.get("prove", False),
+        audit_stop=options.get("audit_stop", False),
+    )
+    if options.get("agreement") is None and (lane.prove or lane.audit_stop):
+        raise ValueError("--prove and --audit-stop are for --agreement")
     return ScoreJob(
         bundle=options["bundle"],
         inputs=options["inputs"],
@@ -76,6 +85,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         metrics_port=options.get("metrics_port"),
         metrics_host=options.get("metrics_host", "127.0.0.1"),
         engine=options.get("engine", "local"),
+        lane=lane,
         ray_address=options.get("ray_address"),
     )
 

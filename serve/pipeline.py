@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -51,6 +51,8 @@ class Pipeline:
     max_errors: ErrorBound
     whole: bool = True
     """Whether the rows are all of a job, of which some must be scored; a share may hold rejected rows alone."""
+    watch: Callable[[State], None] = lambda _: None
+    """Raises where the figures so far are to end the job."""
 
     def run(self) -> dict[str, object]:
         """Every window; returns the figures. Raises ClassifactError where too many rows are rejected."""
@@ -66,6 +68,7 @@ class Pipeline:
                         self.sink.append(scored)
                     self.progress.update(self.sink.state, self.progress.share(scored.number, scored.share))
                     self._check_bound(last=False)
+                    self._watch()
                     # What is begun behind this window is begun anew on resuming.
                     if self.stop.is_set():
                         self._stopped()
@@ -80,6 +83,13 @@ class Pipeline:
             **_costs(before, self.engine.spent()),
             "peak_memory_mb": round(peak_memory() / 1e6, 1),
         }
+
+    def _watch(self) -> None:
+        try:
+            self.watch(self.sink.state)
+        except ClassifactError:
+            self.sink.commit()
+            raise
 
     def _stopped(self) -> None:
         self.sink.commit()

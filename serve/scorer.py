@@ -6,23 +6,26 @@ of one row that may also be bad.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from operator import add
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypedDict, TypeVar, Unpack
+from typing import Literal, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
+from export.cascade.certificate import Bools
 from serve.reading.texts import Texts, read_texts
-from serve.scoring.batching import Encoding, Plan, plan
+from serve.scoring.batching import Encoding, Lane, Plan, plan
 from serve.scoring.decided import decided_names, finite_rows
+from serve.scoring.fast_lane import FastLane
 from serve.scoring.long_text import Prefix
-from serve.scoring.session import CPU, SessionOptions, open_sessions
+from serve.scoring.session import CPU, open_sessions
+from serve.scoring.settings import ScorerOptions, Settings, options_of
 from serve.scoring.tables import rows_of, score_table
 from serve.scoring.thresholds import with_thresholds
 from serve.scoring.workers import Logits, Pending, Workers
@@ -33,30 +36,6 @@ from trainer.contract.system.machine import cpu_count
 T = TypeVar("T")
 # Rows that are planned together by the methods that take any number of texts.
 _WINDOW = 4096
-
-
-class Settings(TypedDict, total=False):
-    """What `Scorer.open` takes beside the bundle; the fields of `ScorerOptions` and `SessionOptions` of these names."""
-
-    precision: str
-    device: str
-    allow_cpu_fallback: bool
-    workers: int | None
-    batch_tokens: int | None
-    thresholds: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScorerOptions:
-    """How a scorer runs."""
-
-    session: SessionOptions = field(default_factory=SessionOptions)
-    workers: int | None = None
-    """Threads, on GPUs of each; None: as many as use the processors, on GPUs two."""
-    batch_tokens: int | None = None
-    """Padded tokens of a batch; None: as the manifest says."""
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Of some labels, in place of the bundle's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +50,8 @@ class RowScore:
     """float32 [C]; None where the row could not be scored."""
     reason: str | None = None
     """Why the row could not be scored, one of the words of a job's side file; None where it was."""
+    scored_by: str | None = None
+    """Where `agreement` was given: "student" or "encoder"."""
 
 
 class Scorer:
@@ -91,6 +72,7 @@ class Scorer:
         # One session for each device: ONNX Runtime's sessions are safe to share, and each holds the weights once.
         sessions = open_sessions(bundle, options.session)
         self.session = sessions[0]
+        self.fast = FastLane.wanted(bundle, options, self.encoder, self.session.precision)
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
         self.threads = options.session.threads
         # A GPU runs one batch at a time; the second thread prepares the next one meanwhile.
@@ -112,10 +94,11 @@ class Scorer:
             unless allow_cpu_fallback.
         workers, batch_tokens: as in `ScorerOptions`.
         thresholds: of some labels, in place of the bundle's; `with_thresholds` says how they decide.
+        agreement: 0.995, say: the bundle's student answers the rows for which that share was proven. 1 or None: none.
         canary: score the bundle's golden rows first, as every job does; GateError where they score differently here.
         Raises InputError for a setting that cannot be.
         """
-        scorer = cls(Bundle.open(Path(path)), _options(**settings))
+        scorer = cls(Bundle.open(Path(path)), options_of(**settings))
         if canary:
             # The check needs a scorer, so it cannot be imported above.
             from serve.operations.check import check, require_passed
@@ -167,7 +150,7 @@ class Scorer:
         """
         rows = [self._checked(row, item) for row, item in enumerate(rows_of(texts, "scores", self._columns))]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
-        logits = self.logits([text for text, _ in rows], pairs)
+        logits = self._logits([text for text, _ in rows], pairs, None, self.fast)
         broken = np.flatnonzero(~finite_rows(logits))
         if len(broken):
             raise ClassifactError(
@@ -207,43 +190,46 @@ class Scorer:
         # Rows that are no number are decoded as zeros and told of.
         scores = labels.decode(np.where(sound[:, None], logits, 0))
         names = decided_names(labels, scores)
-        scored = zip(names, scores.probabilities, sound.tolist(), strict=True)
+        by = [None if self.fast is None else "student" if one else "encoder" for one in pending.plan.by_student]
+        scored = zip(names, scores.probabilities, by, sound.tolist(), strict=True)
         for place, row in enumerate(rows):
             if place in found.bad:
                 yield RowScore(row=row, labels=(), probabilities=None, reason=found.bad[place].reason)
                 continue
-            given, probabilities, good = next(scored)
+            given, probabilities, tier, good = next(scored)
             if good:
-                yield RowScore(row=row, labels=tuple(given), probabilities=probabilities)
+                yield RowScore(row=row, labels=tuple(given), probabilities=probabilities, scored_by=tier)
             else:
                 yield RowScore(row=row, labels=(), probabilities=None, reason="nan_logits")
 
     def logits(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None
     ) -> Logits:
-        """Logits of texts that were read already, float32 [N, C]; batch_tokens: the scorer's where None."""
-        pending = [
-            self.submit(
-                texts[start : start + _WINDOW],
-                None if pairs is None else pairs[start : start + _WINDOW],
-                batch_tokens,
-            )
-            for start in range(0, len(texts), _WINDOW)
-        ]
+        """The encoder's logits of texts that were read already, float32 [N, C]; batch_tokens: the scorer's if None."""
+        return self._logits(texts, pairs, batch_tokens, None)
+
+    def _logits(
+        self, texts: Sequence[str], pairs: Sequence[str] | None, batch_tokens: int | None, fast: FastLane | None
+    ) -> Logits:
+        pending = []
+        for start in range(0, len(texts), _WINDOW):
+            second = None if pairs is None else pairs[start : start + _WINDOW]
+            piece, lane = texts[start : start + _WINDOW], None if fast is None else Lane(fast=fast)
+            window = plan(self._encoding, piece, second, batch_tokens or self.batch_tokens, lane)
+            pending.append(self._workers.submit(window, len(self.labels)))
         none = np.empty((0, len(self.labels)), dtype=np.float32)
         # An error names rows by their place among all texts.
         found = [window.result(partial(add, number * _WINDOW)) for number, window in enumerate(pending)]
         return np.concatenate([none, *found])
 
-    def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None) -> Plan:
-        """A window's batches, not yet scored."""
-        return plan(self._encoding, texts, pairs, batch_tokens or self.batch_tokens)
+    def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None, audited: Bools | None = None) -> Plan:
+        """A window's batches, not yet scored. audited: rows that the encoder answers whatever the student says, [N]."""
+        lane = None if self.fast is None else Lane(fast=self.fast, audited=audited)
+        return plan(self._encoding, texts, pairs, self.batch_tokens, lane)
 
-    def submit(
-        self, texts: Sequence[str], pairs: Sequence[str] | None = None, batch_tokens: int | None = None
-    ) -> Pending:
-        """Hand a window to the workers and return at once."""
-        return self._workers.submit(self.plan(texts, pairs, batch_tokens), len(self.labels))
+    def submit(self, texts: Sequence[str], pairs: Sequence[str] | None = None, audited: Bools | None = None) -> Pending:
+        """Hand a window to the workers and return at once; see `plan`."""
+        return self._workers.submit(self.plan(texts, pairs, audited), len(self.labels))
 
     @property
     def session_seconds(self) -> float:
@@ -267,17 +253,3 @@ class Scorer:
             return self._read(item)
         except BadRow as error:
             raise InputError("a row cannot be scored", where=f"row {row}", found=str(error)) from None
-
-
-def _options(
-    *,
-    precision: str = "auto",
-    device: str = "auto",
-    allow_cpu_fallback: bool = False,
-    workers: int | None = None,
-    batch_tokens: int | None = None,
-    thresholds: Mapping[str, float] | None = None,
-) -> ScorerOptions:
-    """Settings to options. A misspelt one is Python's own TypeError."""
-    session = SessionOptions(precision=precision, device=device, allow_cpu_fallback=allow_cpu_fallback)
-    return ScorerOptions(session=session, workers=workers, batch_tokens=batch_tokens, thresholds=thresholds or {})

@@ -18,6 +18,8 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 # For each part, longest name first: what it may import of ours, and what it may not import of others'.
 HEAVY = {"torch", "transformers", "accelerate", "datasets", "optimum", "onnx"}
+# What a bundle is read with, by export and by serve.
+BUNDLE = ("export.bundle", "export.cascade.certificate", "export.cascade.student")
 TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "trainer.contract": (("trainer.contract",), HEAVY | {"onnxruntime", "click", "pyarrow", "sklearn", "yaml"}),
     # The one file that opens what others wrote, for all three packages: with pyarrow, when it is called.
@@ -27,9 +29,9 @@ TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
         {"accelerate", "datasets", "optimum", "onnx", "onnxruntime", "click"},
     ),
     "trainer": (("trainer",), {"optimum", "onnx", "onnxruntime"}),
-    "export.bundle": (("export.bundle", "trainer.contract"), HEAVY | {"onnxruntime", "click"}),
+    **{part: ((*BUNDLE, "trainer.contract"), HEAVY | {"onnxruntime", "click"}) for part in BUNDLE},
     "export": (("export", "trainer.contract", "trainer.opening"), {"accelerate", "datasets"}),
-    "serve": (("serve", "export.bundle", "trainer.contract", "classifact.own_packages"), HEAVY),
+    "serve": (("serve", *BUNDLE, "trainer.contract", "classifact.own_packages"), HEAVY),
     "classifact": (("classifact", "serve.scorer", "serve.without_pandas"), HEAVY | {"onnxruntime", "numpy", "pyarrow"}),
 }
 

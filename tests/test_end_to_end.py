@@ -13,7 +13,7 @@ from export.pipeline import ExportJob, export
 from serve import Scorer
 from serve.job import ScoreJob
 from serve.job import run as score
-from serve.scorer import ScorerOptions
+from serve.scoring.settings import ScorerOptions
 from tests.trainer import runs
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load

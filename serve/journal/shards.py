@@ -18,6 +18,7 @@ from typing import IO, Any, BinaryIO, cast
 from serve.journal.state import ScoredWindow, State
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
+from serve.scoring.audit import joined
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.drift import merged
@@ -166,6 +167,7 @@ def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "drift": merged([report["drift"] for report in reports]),
         "reasons": _sum(report["reasons"] for report in reports),
         "cell_reasons": _sum(report["cell_reasons"] for report in reports),
+        "fast_lane": joined([report.get("fast_lane") for report in reports], int(sums["rows_scored"])),
     }
 
 

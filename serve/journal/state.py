@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ class ScoredWindow:
     """Cells that are left out, counted by why."""
     seen: dict[str, list[int]] = field(default_factory=dict)
     """Scored rows in bins, by figure (see `Reference.count`); none where the bundle has no reference."""
+    lane: dict[str, list[int]] = field(default_factory=dict)
+    """Rows that the student answered, and what audited rows show (see `FastLane.compare`); none without a student."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,7 @@ class State:
     padded_tokens: int = 0
     batches_halved: int = 0
     seen: dict[str, list[int]] = field(default_factory=dict)
+    lane: dict[str, list[int]] = field(default_factory=dict)
     part: int = 0
     """The part that is being written."""
     part_rows: int = 0
@@ -96,6 +100,7 @@ class State:
             padded_tokens=self.padded_tokens + scored.padded_tokens,
             batches_halved=self.batches_halved + scored.batches_halved,
             seen=_summed(self.seen, scored.seen),
+            lane=_summed(self.lane, scored.lane),
             part_rows=self.part_rows + scored.read,
             rows_bytes=self.rows_bytes + len(scored.rows),
             errors_bytes=self.errors_bytes + len(scored.errors),
@@ -133,8 +138,8 @@ class Target:
 
 def _summed(before: Mapping[str, list[int]], more: Mapping[str, list[int]]) -> dict[str, list[int]]:
     return {
-        name: [a + b for a, b in zip(before.get(name, [0] * len(counts)), counts, strict=True)]
-        for name, counts in more.items()
+        name: [sum(pair) for pair in zip_longest(before.get(name, []), more.get(name, []), fillvalue=0)]
+        for name in {**before, **more}
     }
 
 

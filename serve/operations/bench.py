@@ -21,6 +21,7 @@ _KEPT = (
     "provider",
     "workers",
     "phases",
+    "fast_lane",
 )
 
 

@@ -25,6 +25,10 @@ THRESHOLD = click.option(
 )
 
 
+_TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
+AGREEMENT = click.option("--agreement", type=click.FloatRange(0.5, 1), help=_TOLD)
+
+
 def running(command: F) -> F:
     """Options of every command that opens a session."""
     for option in (
@@ -185,6 +189,7 @@ def check(**options: Any) -> None:
 @BUNDLE
 @click.argument("inputs", nargs=-1, required=True)
 @running
+@AGREEMENT
 @reading
 @click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
@@ -194,9 +199,11 @@ def bench(**options: Any) -> None:
     Also where the time goes; the scores are thrown away.
     """
     from serve.operations.bench import bench as run_bench
+    from serve.scoring.audit import told_lane
 
     result = run_bench(job_of({**options, "out": Path()}))
     print(f"{result['rows_per_second']:,} rows/s, {result['precision']} on {result['provider']}")
+    print("\n".join(told_lane(result)), end="\n" if told_lane(result) else "")
     print(table([["phase", "seconds"], *([name, f"{value:.2f}"] for name, value in result["phases"].items())]))
     print(f"session: {result['session_cpu_seconds']:.2f} s of {result['cpu_seconds']:.2f} s processor time")
     print_result(result)
@@ -206,6 +213,7 @@ def bench(**options: Any) -> None:
 @BUNDLE
 @click.argument("inputs", nargs=-1)
 @running
+@AGREEMENT
 @reading
 @show_errors
 def tune(**options: Any) -> None:

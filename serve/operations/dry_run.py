@@ -8,10 +8,10 @@ import numpy as np
 from export.bundle import Bundle
 from serve.job import ScoreJob
 from serve.journal.output import open_output
-from serve.reading.samples import good_texts
-from serve.reading.sources import Source, find_sources
+from serve.reading.samples import good_texts, rows_of
+from serve.reading.sources import find_sources
 from serve.reading.texts import reading_from
-from serve.reading.windows import Window, read_windows
+from serve.reading.windows import read_windows
 from serve.scorer import Scorer
 from serve.writing.layout import require_columns
 from trainer.contract.system.progress import duration
@@ -36,6 +36,8 @@ class Forecast:
     """None where `rows` is."""
     cost: float | None
     """In the currency of the price; None where no price was given."""
+    coverage: float | None = None
+    """Of the sample, by the student; None without --agreement."""
 
 
 def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
@@ -52,18 +54,20 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     with Scorer(bundle, job.scorer) as scorer:
         plan = scorer.plan(texts, pairs)
         rate = _rate(scorer, texts, pairs)
+    coverage = None if scorer.fast is None else round(float(plan.by_student.mean()), 4)
     cut = plan.encoded.truncation()
-    rows = _rows(sources, window)
+    rows = rows_of(sources, window)
     seconds = rows / rate if rows is not None and rate else None
     return Forecast(
         sampled_rows=len(records),
         rejected_share=round(1 - len(texts) / len(records), 4) if records else 0.0,
         tokens_per_row=round(cut["tokens"] / max(1, cut["rows"]), 1),
         truncated_share=round(cut["rows_cut"] / max(1, cut["rows"]), 4),
-        padding_share=round(1 - cut["tokens"] / max(1, plan.padded_tokens), 4),
+        padding_share=round(1 - plan.tokens / max(1, plan.padded_tokens), 4),
         rows_per_second=round(rate, 1),
         rows=rows,
         seconds=None if seconds is None else round(seconds, 3),
+        coverage=coverage,
         cost=None if seconds is None or price_per_hour is None else round(seconds / 3600 * price_per_hour, 4),
     )
 
@@ -73,7 +77,8 @@ def sentence(found: Forecast) -> str:
     size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"
     takes = "an unknown time" if found.seconds is None else f"about {duration(max(1, found.seconds))}"
     cost = "" if found.cost is None else f", {found.cost:,.2f} at that price"
-    return f"{size} at {found.rows_per_second:,} rows/s: {takes}{cost}"
+    student = "" if found.coverage is None else f", {found.coverage:.1%} of them by the student"
+    return f"{size} at {found.rows_per_second:,} rows/s{student}: {takes}{cost}"
 
 
 def summary(found: Forecast) -> dict[str, object]:
@@ -85,21 +90,11 @@ def _rate(scorer: Scorer, texts: list[str], pairs: list[str] | None) -> float:
     """Rows per second, over random pieces of the sample: what a long job's mixed lengths come to."""
     order = np.random.default_rng(0).permutation(len(texts)).tolist()
     # ONNX Runtime allocates in its first run.
-    scorer.logits(texts[:1], pairs and pairs[:1])
+    scorer.submit(texts[:1], pairs and pairs[:1]).result()
     start, done = time.perf_counter(), 0
     while done < len(texts) and time.perf_counter() - start < _SAMPLE_SECONDS:
         piece = order[done : done + 512]
-        scorer.logits([texts[row] for row in piece], None if pairs is None else [pairs[row] for row in piece])
+        second = None if pairs is None else [pairs[row] for row in piece]
+        scorer.submit([texts[row] for row in piece], second).result()
         done += len(piece)
     return done / (time.perf_counter() - start) if done else 0.0
-
-
-def _rows(sources: list[Source], window: Window | None) -> int | None:
-    """Rows of all inputs: counted where Parquet says it, else from the first window's rows and bytes."""
-    if window is None:
-        return 0
-    if window.share is None or any(source.size is None for source in sources):
-        return None
-    # Rows of one file are taken to be about as long as those of another: reading all would take as long as a job.
-    per_byte = len(window.records) / (window.share * (window.source.size or 1))
-    return round(sum(per_byte * (source.size or 0) for source in sources))

@@ -13,7 +13,8 @@ from serve.options import reading, scorer_options
 from serve.reading.sources import Reading, find_sources
 from serve.reading.texts import read_record, reading_from
 from serve.reading.windows import read_windows
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
+from serve.scoring.settings import ScorerOptions
 from serve.writing.layout import require_columns
 from trainer.contract.errors import BadRow, InputError
 from trainer.contract.explaining.explain import ExplainOptions

@@ -11,8 +11,9 @@ from typing import Any
 import onnxruntime as ort
 
 from export.bundle import MANIFEST, Bundle, instruction_set
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.session import CPU
+from serve.scoring.settings import ScorerOptions
 from trainer.contract.checkpoint import from_json
 from trainer.contract.errors import ArtifactError
 from trainer.contract.system.files import read_json, sha256, write_json
@@ -40,6 +41,9 @@ class Tuned:
     arena: bool
     """Whether ONNX Runtime keeps freed memory for the next batch."""
     tokens_per_second: float
+    """Of the texts, also of those that the student answers."""
+    coverage: float | None = None
+    """The share of the sample that the student answers; None without --agreement."""
 
     def options(self, given: ScorerOptions) -> ScorerOptions:
         """`given` with these settings, but where the user said otherwise."""
@@ -79,6 +83,7 @@ def tune(
             threads=given.session.threads,
             arena=given.session.arena,
             tokens_per_second=_rate(scorer, texts, pairs),
+            coverage=None if scorer.fast is None else round(float(scorer.plan(texts, pairs).by_student.mean()), 4),
         )
     say(_shown(best))
     first = best
@@ -125,6 +130,8 @@ def cache_path(bundle: Bundle, given: ScorerOptions) -> Path | None:
             sha256(bundle.path / MANIFEST),
             given.session.precision,
             given.session.device,
+            # Fewer rows for the encoder make other batches worth their while.
+            *([] if given.agreement is None else [f"agreement {given.agreement:g}"]),
             instruction_set(),
             str(cpu_count()),
             ort.__version__,
@@ -181,9 +188,10 @@ def _wins(turns: list[tuple[Tuned, Tuned]]) -> bool:
 
 def _shown(tuned: Tuned) -> str:
     arena = "with" if tuned.arena else "without"
+    student = "" if tuned.coverage is None else f", {tuned.coverage:.1%} of the rows by the student"
     return (
         f"{tuned.tokens_per_second:>12,.0f} tokens/s: {tuned.workers} workers x {tuned.threads} threads, "
-        f"{tuned.batch_tokens} tokens a batch, {arena} arena"
+        f"{tuned.batch_tokens} tokens a batch, {arena} arena{student}"
     )
 
 

@@ -3,7 +3,7 @@
 from export.bundle import Bundle
 from serve.reading.sources import Reading, Source
 from serve.reading.texts import read_record, read_texts
-from serve.reading.windows import read_windows
+from serve.reading.windows import Window, read_windows
 from serve.writing.layout import require_columns
 from trainer.contract.inputs import InputSpec
 from trainer.contract.text_files.records import Record
@@ -31,3 +31,21 @@ def golden_texts(bundle: Bundle) -> Texts:
     texts = [f"{number} {row.text}" for number in range(16) for row in rows]
     pairs = [row.pair or "" for _ in range(16) for row in rows]
     return texts, pairs if bundle.contract.input.pair is not None else None
+
+
+def rows_of(sources: list[Source], window: Window | None) -> int | None:
+    """Rows of all inputs: counted where Parquet says it, else from the first window's rows and bytes."""
+    if window is None:
+        return 0
+    if window.share is None or any(source.size is None for source in sources):
+        return None
+    # Rows of one file are taken to be about as long as those of another: reading all would take as long as a job.
+    per_byte = len(window.records) / (window.share * (window.source.size or 1))
+    return round(sum(per_byte * (source.size or 0) for source in sources))
+
+
+def rows_of_inputs(sources: list[Source], columns: tuple[str, ...], size: int) -> int | None:
+    """The same, from the first window of so many rows; None where an input can be read only once."""
+    if any(source.once for source in sources):
+        return None
+    return rows_of(sources, next(read_windows(sources, columns, size), None))

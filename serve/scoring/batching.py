@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from export.cascade.certificate import Bools
+from serve.scoring.fast_lane import Answers, FastLane
 from serve.scoring.long_text import MARGIN, Prefix
 from trainer.contract.encoding import Encoded, Ints, TextEncoder, budget_batches
 
@@ -26,6 +28,23 @@ class Plan:
 
     estimated: Ints
     """Tokens of `encoded.cut` that were not counted but estimated, by the length of what was not tokenized, [U]."""
+    answers: Answers | None = None
+    """What the student says of the U texts; None where there is none."""
+    audited: Bools | None = None
+    """Rows that go through both tiers and take the encoder's answer, [N]; None for no row."""
+
+    @property
+    def by_student(self) -> Bools:
+        """Rows that the student answers, [N]."""
+        if self.answers is None:
+            return np.zeros(len(self.source), dtype=np.bool_)
+        taken = self.answers.taken[self.source]
+        return taken if self.audited is None else taken & ~self.audited
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the model is given, of the U texts that it scores."""
+        return sum(int(self.encoded.lengths[batch].sum()) for batch in self.batches)
 
     @property
     def rows_cut(self) -> int:
@@ -73,8 +92,21 @@ class Encoding:
         return replace(encoded, cut=encoded.cut + estimated), estimated
 
 
-def plan(encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, tokens: int) -> Plan:
-    """Encode a window and cut it into batches of at most `tokens` padded tokens (a longer row stands alone)."""
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """Who else answers rows of a window: a student, and which rows audit it, [N]."""
+
+    fast: FastLane
+    audited: Bools | None = None
+
+
+def plan(
+    encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, tokens: int, lane: Lane | None = None
+) -> Plan:
+    """Encode a window and cut it into batches of at most `tokens` padded tokens (a longer row stands alone).
+
+    lane: what spares texts the encoder; None: it scores all.
+    """
     keys: Sequence[object] = texts if pairs is None else list(zip(texts, pairs, strict=True))
     # A dict keeps the order of first appearance, so `first` is ordered as the ids that it hands out.
     ids: dict[object, int] = {}
@@ -83,6 +115,11 @@ def plan(encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, 
     encoded, estimated = encoding.encode(
         [texts[row] for row in first.tolist()], None if pairs is None else [pairs[row] for row in first.tolist()]
     )
-    lengths = encoded.lengths
-    order = np.argsort(-lengths, kind="stable")
-    return Plan(encoded=encoded, batches=budget_batches(lengths, order, tokens), source=source, estimated=estimated)
+    made = Plan(encoded=encoded, batches=[], source=source, estimated=estimated)
+    wanted = np.ones(len(encoded), dtype=np.bool_)
+    if lane is not None:
+        made = replace(made, answers=lane.fast.answer(encoded), audited=lane.audited)
+        # A text that one row of it is audited with, or that the student leaves, is scored once.
+        wanted = np.bincount(source[~made.by_student], minlength=len(encoded)) > 0
+    order = np.argsort(-encoded.lengths, kind="stable")
+    return replace(made, batches=budget_batches(encoded.lengths, order[wanted[order]], tokens))

@@ -26,12 +26,14 @@ from serve.journal.state import ScoredWindow
 from serve.reading.sources import Source
 from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.engine import Spent
+from serve.scoring.fast_lane import Auditing
 from serve.scoring.identity import scorer_identity
 from serve.scoring.phases import Phases
 from serve.scoring.ray_cluster import connected
 from serve.scoring.session import CPU
+from serve.scoring.settings import ScorerOptions
 from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format
 from serve.writing.layout import Layout
@@ -55,6 +57,8 @@ class Work:
     kind: str
     max_chars: int
     nulls: bool
+    auditing: Auditing | None = None
+    """Which rows go through both tiers; None where there is one."""
     prove: Callable[[Scorer], None] | None
     """Raises GateError where a machine does not score as the bundle was proven; None: not asked for."""
     identity: dict[str, object]
@@ -79,7 +83,12 @@ class Work:
             self.prove(scorer)
         output = make_format(self.kind, self.layout, bundle.contract.labels)
         return WindowScorer(
-            scorer=scorer, layout=self.layout, format=output, max_chars=self.max_chars, nulls=self.nulls
+            scorer=scorer,
+            layout=self.layout,
+            format=output,
+            max_chars=self.max_chars,
+            nulls=self.nulls,
+            auditing=self.auditing,
         )
 
 

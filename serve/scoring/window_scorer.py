@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import REFERENCE
+from export.cascade.certificate import Bools
 from serve.journal.state import ScoredWindow, State
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
 from serve.scorer import Scorer
+from serve.scoring.batching import Plan
 from serve.scoring.decided import finite_rows
+from serve.scoring.fast_lane import Auditing
 from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
 from serve.writing.cells import CHANGED, Misfit
@@ -54,6 +57,8 @@ class WindowScorer:
     """A longer text is an error row."""
     nulls: bool = False
     """Whether rejected rows are written too, without scores."""
+    auditing: Auditing | None = None
+    """Which rows go through both tiers; None where there is one."""
 
     def begin(self, window: Window, phases: Phases) -> Begun:
         """Read a window's texts and hand them to the workers."""
@@ -65,7 +70,9 @@ class WindowScorer:
             )
         # The workers begin at once; what the rows look like in the output is found out beside them.
         with phases("tokenize"):
-            pending = self.scorer.submit(found.texts, found.pairs)
+            places = window.start + np.array(found.kept, dtype=np.int64)
+            audited = None if self.auditing is None else self.auditing.rows(window.number, places)
+            pending = self.scorer.submit(found.texts, found.pairs, audited)
         with phases("rows to text"):
             rejected = [
                 Rejected(record=window.records[row], reason=error.reason, detail=error.what)
@@ -91,14 +98,15 @@ class WindowScorer:
             rejected.sort(key=lambda item: item.record.line)
             told = sorted([*rejected, *begun.cells], key=lambda item: item.record.line)
             kept = [row for row, good in zip(begun.kept, sound.tolist(), strict=True) if good]
-            block = self._block(begun.window, kept, logits[sound])
+            block = self._block(begun, kept, logits, sound)
             seen = self._seen(begun.pending, sound, block.scores)
             # By position, so that whoever pastes scores beside the input gets each row's own.
             if self.nulls and rejected:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in told)
-        return replace(_counted(begun, rows, errors, rejected), seen=seen)
+        lane = self._lane(begun.pending.plan, logits, sound)
+        return replace(_counted(begun, rows, errors, rejected), seen=seen, lane=lane)
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -116,6 +124,16 @@ class WindowScorer:
         figures = self.reference.figures(state.seen, self.scorer.labels, labels=labels) if state.seen else {}
         return judged(figures, state.scored, self.reference.rows)
 
+    def _lane(self, plan: Plan, logits: Logits, sound: Bools) -> dict[str, list[int]]:
+        """Rows that the student answered, and what those show that both tiers answered."""
+        fast, answers = self.scorer.fast, plan.answers
+        if fast is None or answers is None:
+            return {}
+        rows = np.flatnonzero(sound & plan.audited) if plan.audited is not None else np.arange(0)
+        texts = plan.source[rows]
+        audit = fast.compare(answers.logits[texts], logits[rows], answers.taken[texts])
+        return {"taken": [int(plan.by_student[sound].sum())], **audit}
+
     def _seen(self, pending: Pending, sound: NDArray[np.bool_], scores: Scores) -> dict[str, list[int]]:
         """The scored rows of a window in the reference's bins."""
         if self.reference is None:
@@ -128,16 +146,20 @@ class WindowScorer:
         """What an error calls a row of the window: its file and line."""
         return lambda row: f"{begun.window.source.name}:{begun.window.records[begun.kept[row]].line}"
 
-    def _block(self, window: Window, kept: Sequence[int], logits: Logits) -> Block:
+    def _block(self, begun: Begun, kept: Sequence[int], logits: Logits, sound: Bools) -> Block:
+        window, plan = begun.window, begun.pending.plan
         table = (
             window.table
             if window.table is None or len(kept) == len(window.records)
             else window.table.take(np.array(kept, dtype=np.int64))
         )
-        scores = self.scorer.labels.decode(logits)
-        records = [window.records[row] for row in kept]
         return Block(
-            records=records, table=table, scores=scores, places=list(range(len(kept))), reasons=[None] * len(kept)
+            records=[window.records[row] for row in kept],
+            table=table,
+            scores=self.scorer.labels.decode(logits[sound]),
+            places=list(range(len(kept))),
+            reasons=[None] * len(kept),
+            by_student=None if plan.answers is None else plan.by_student[sound],
         )
 
     def _fit(self, window: Window, sound: list[Record], kept: set[int]) -> tuple[list[Record], list[Rejected]]:
@@ -203,6 +225,7 @@ def _with_nulls(window: Window, kept: list[int], scored: Block, rejected: list[R
         records=window.records,
         table=window.table,
         scores=scored.scores,
+        by_student=scored.by_student,
         places=places,
         reasons=[reasons.get(record.line) for record in window.records],
     )
@@ -223,7 +246,7 @@ def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected])
         cells=counted(begun.cells),
         distinct=len(plan.encoded),
         rows_cut=plan.rows_cut,
-        tokens=len(plan.encoded.ids),
+        tokens=plan.tokens,
         tokens_cut=plan.tokens_cut,
         tokens_cut_estimated=plan.tokens_cut_estimated,
         padded_tokens=plan.padded_tokens,

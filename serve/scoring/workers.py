@@ -31,12 +31,12 @@ class Pending:
         self._labels = labels
 
     def result(self, name: Callable[[int], object] = int) -> Logits:
-        """Wait, then the logits of the window's rows in their order, float32 [N, C].
+        """Wait, then the logits of the window's rows in their order, float32 [N, C], of the student where it answers.
 
         name: what an error calls a row, by its place in the window. Raises RunError, with the rows of the batch, where
         ONNX Runtime fails. `halved` counts the batches that were cut in two for it.
         """
-        logits, self.halved = np.empty((len(self.plan.encoded), self._labels), dtype=np.float32), 0
+        logits, self.halved = np.zeros((len(self.plan.encoded), self._labels), dtype=np.float32), 0
         for batch, future in zip(self.plan.batches, self._futures, strict=True):
             try:
                 logits[batch], halved = future.result()
@@ -45,7 +45,10 @@ class Pending:
                 failed = batch if error.rows is None else error.rows
                 rows = np.flatnonzero(np.isin(self.plan.source, failed)).tolist()
                 raise error.at([name(row) for row in rows[:_NAMED]], len(rows)) from error
-        return logits[self.plan.source]
+        found = logits[self.plan.source]
+        if self.plan.answers is None:
+            return found
+        return np.where(self.plan.by_student[:, None], self.plan.answers.logits[self.plan.source], found)
 
     def cancel(self) -> None:
         """Take back what no worker has begun."""

@@ -32,6 +32,8 @@ class AddedColumns:
     """How many of the most likely labels are told of each row; None: no columns for them."""
     top: tuple[str, ...] = ()
     """The columns of those labels and of their probabilities."""
+    scored_by: str | None = None
+    """The column that says whether the student or the encoder answered; None: no such column."""
 
     @classmethod
     def of(
@@ -55,7 +57,8 @@ class AddedColumns:
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in order."""
-        return (self.decision, self.confidence, *self.probabilities, *self.top, *([self.error] if self.error else []))
+        last = [name for name in (self.scored_by, self.error) if name is not None]
+        return (self.decision, self.confidence, *self.probabilities, *self.top, *last)
 
 
 @dataclass(frozen=True, kw_only=True)

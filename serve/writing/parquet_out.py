@@ -56,6 +56,8 @@ class ParquetFormat:
         # A null place takes a null.
         places = pa.array(block.places, pa.int64())
         scores = [array.take(places) for array in self._score_arrays(block)]
+        if self._layout.scores.scored_by is not None:
+            scores.append(pa.array(block.tiers, pa.string()))
         if self._layout.scores.error is not None:
             scores.append(pa.array(block.reasons, pa.string()))
         batch = pa.record_batch([*flat, *scores], schema=self._schema)
@@ -67,7 +69,8 @@ class ParquetFormat:
 
     def _score_fields(self, *, final: bool) -> list[pa.Field]:
         multi = self._labels.kind == "multi"
-        name = pa.dictionary(pa.int32(), pa.string()) if final and not multi else pa.string()
+        word = pa.dictionary(pa.int32(), pa.string()) if final else pa.string()
+        name = pa.string() if multi else word
         names = self._layout.scores
         lists = (pa.list_(pa.string()), pa.list_(pa.float32()))
         return [
@@ -75,6 +78,7 @@ class ParquetFormat:
             pa.field(names.confidence, pa.list_(pa.float32()) if multi else pa.float32()),
             *(pa.field(column, pa.float32()) for column in names.probabilities),
             *map(pa.field, names.top, lists),
+            *([pa.field(names.scored_by, word)] if names.scored_by else []),
             *([pa.field(names.error, pa.string())] if names.error else []),
         ]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from export.cascade.certificate import Bools
 from serve.scoring.decided import decided_names, most_likely
 from serve.writing.json_text import cell_text, json_text
 from serve.writing.layout import Layout
@@ -30,6 +31,14 @@ class Block:
     """Each row's place in `scores`; None for a row without scores."""
     reasons: list[str | None]
     """Why a row has no scores; None for a row with scores."""
+    by_student: Bools | None = None
+    """Which of the scored rows the student answered, by place; None where there is none."""
+
+    @property
+    def tiers(self) -> list[str | None]:
+        """What answered each row, in a word; None for a row without scores."""
+        names = [] if self.by_student is None else ["student" if one else "encoder" for one in self.by_student]
+        return [None if place is None else names[place] if names else "encoder" for place in self.places]
 
     def rows(self, columns: tuple[str, ...] | None) -> Iterator[Mapping[str, object]]:
         """Column to value, row by row. columns: those that are written; None for all that a row has."""
@@ -86,8 +95,11 @@ class CsvFormat:
     def encode(self, block: Block) -> bytes:
         """A line a row."""
         scored = self._scored(block)
-        errors = [[reason or ""] if self._layout.scores.error else [] for reason in block.reasons]
         names = self._layout.scores
+        errors = [
+            [*([tier or ""] if names.scored_by else []), *([reason or ""] if names.error else [])]
+            for tier, reason in zip(block.tiers, block.reasons, strict=True)
+        ]
         empty = [""] * (len(names.names) - len(errors[0]) if errors else 0)
         lines = [
             self._line([*map(cell_text, values.values()), *(empty if place is None else scored[place]), *error])
@@ -148,7 +160,7 @@ class JsonFormat:
         top = list(top_texts(self._labels, block.scores, names.top_k)) if names.top else None
         rows = block.rows(None if self._layout.columns is None else self._layout.written)
         lines = []
-        for values, place, reason in zip(rows, block.places, block.reasons, strict=True):
+        for values, place, reason, tier in zip(rows, block.places, block.reasons, block.tiers, strict=True):
             # A row without scores has the columns all the same: null, and not missing.
             scored = {**values, **dict.fromkeys(names.names)}
             if place is not None:
@@ -159,6 +171,8 @@ class JsonFormat:
             if place is not None and top is not None:
                 labels, texts = top[place]
                 scored.update(zip(names.top, (labels, [float(text) for text in texts]), strict=True))
+            if names.scored_by is not None:
+                scored[names.scored_by] = tier
             if names.error is not None:
                 scored[names.error] = reason
             lines.append(json_text(scored) + "\n")

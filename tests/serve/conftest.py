@@ -40,3 +40,21 @@ def three_files(tmp_path: Path) -> Path:
         texts[1] = texts[count // 2] = ""
         write_csv(folder / f"{number}.csv", texts)
     return folder
+
+
+@pytest.fixture(scope="session")
+def lane(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single-label bundle, fp32 alone, whose student takes some rows at agreements 0.8 and 0.9."""
+    pytest.importorskip("torch")
+    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+
+    return lanes.make_lane(single, tmp_path_factory.mktemp("lanes") / "single", bundles.contract())
+
+
+@pytest.fixture(scope="session")
+def multi_lane(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for several labels a row."""
+    pytest.importorskip("torch")
+    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+
+    return lanes.make_lane(single, tmp_path_factory.mktemp("lanes") / "multi", bundles.contract("multi"))

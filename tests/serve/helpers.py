@@ -7,14 +7,18 @@ from typing import Any
 
 from serve.job import ScoreJob, run
 from serve.reading.sources import Reading
-from serve.scorer import ScorerOptions
 from serve.scoring.session import SessionOptions
+from serve.scoring.settings import ScorerOptions
 
 
 def score(bundle: Path, *inputs: Path, out: Path, precision: str = "fp32", **options: Any) -> dict[str, Any]:
     """Run a job in this process and return its report."""
     reading = Reading(**{name: options.pop(name) for name in list(options) if name in Reading.__dataclass_fields__})
-    scorer = ScorerOptions(session=SessionOptions(precision=precision, device="cpu"), workers=options.pop("workers", 2))
+    scorer = ScorerOptions(
+        session=SessionOptions(precision=precision, device="cpu"),
+        workers=options.pop("workers", 2),
+        agreement=options.pop("agreement", None),
+    )
     job = ScoreJob(
         bundle=bundle, inputs=tuple(map(str, inputs)), out=out, scorer=scorer, reading=reading, quiet=True, **options
     )

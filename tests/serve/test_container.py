@@ -10,7 +10,7 @@ import pytest
 import serve.operations.tune
 from export.bundle import Bundle
 from serve.operations.tune import cache_path, cached, tune
-from serve.scorer import ScorerOptions
+from serve.scoring.settings import ScorerOptions
 from tests import container
 from tests.serve import bundles
 from tests.serve.helpers import write_csv

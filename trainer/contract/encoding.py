@@ -185,14 +185,18 @@ class TextEncoder:
         """What the token ids of a text depend on, as text: the tokenizer and the policy."""
         return f"{self._tokenizer.to_str()}\n{self.policy}"
 
+    @cached_property
+    def vocabulary(self) -> int:
+        """One more than the largest token id that a text may become."""
+        return 1 + max(map(int, self._tokenizer.get_vocab().values()))
+
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> Encoded:
         """Texts (and the second texts of pairs) to token ids with special tokens, cut by the policy.
 
         Raises InputError where max_tokens leaves a pair no room for a token of each text.
         """
-        bodies = [_Body.of(self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False))]
-        if pairs is not None:
-            bodies.append(_Body.of(self._tokenizer.encode_batch_fast(list(pairs), add_special_tokens=False)))
+        given = [texts] if pairs is None else [texts, pairs]
+        bodies = [_Body.of(self._tokenizer.encode_batch_fast(list(each), add_special_tokens=False)) for each in given]
         template = self._single if pairs is None else self._pair
         kept = _share(self._room(template), [body.lengths for body in bodies])
         lengths = np.full(len(texts), sum(part.body is None for part in template), dtype=np.int64) + sum(kept)
@@ -208,9 +212,7 @@ class TextEncoder:
                 places = _ragged(cursor, keep)
                 ids[places], types[places] = body.ids[body.places(keep, self.policy.head(keep))], part.type
                 cursor += keep
-        cut = sum(
-            (body.lengths - keep for body, keep in zip(bodies, kept, strict=True)), np.zeros(len(texts), dtype=np.int64)
-        )
+        cut = np.asarray(sum(body.lengths - keep for body, keep in zip(bodies, kept, strict=True)), dtype=np.int64)
         return Encoded(ids=ids, types=types, offsets=offsets, cut=cut)
 
     def _room(self, template: tuple[_Part, ...]) -> int:

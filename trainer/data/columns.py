@@ -3,12 +3,12 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.contract.inputs import row_key
 from trainer.contract.labels import LabelSpace
 
 if TYPE_CHECKING:
@@ -91,15 +91,6 @@ class Columns:
         combinations = self.combinations
         ids = space.ids(combinations[number] for number in chosen.tolist())
         return ids[of]
-
-
-def row_key(text: str, pair: str | None) -> int:
-    """64 bits that tell rows apart by what they say (BLAKE2b); a second text is not the end of the first."""
-    digest = blake2b(text.encode(), digest_size=8)
-    if pair is not None:
-        digest.update(b"\0")
-        digest.update(pair.encode())
-    return int.from_bytes(digest.digest(), "little")
 
 
 def wholes(texts: Sequence[str], pairs: Sequence[str] | None) -> Iterable[str]:

@@ -1,6 +1,6 @@
 """The splits of a run: read or cut once, saved in the run, and the same rows ever after.
 
-splits/  splits.json (the summary)  train.jsonl (ids and places)  validation.jsonl  test.jsonl (whole rows)
+splits/  splits.json (the summary)  train.jsonl (ids, places, some texts)  validation.jsonl  test.jsonl (whole rows)
 splits/rows/  the rows as this run's processes read them, until the run is finished (see `stored.py`)
 """
 
@@ -19,8 +19,10 @@ from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
-from trainer.contract.system.files import atomic_file, atomic_folder, json_bytes, json_line, read_json, write_json
+from trainer.contract.system.files import atomic_folder, json_line, read_json, write_json
 from trainer.contract.system.progress import QUIET, Progress
+from trainer.contract.train_rows import FILE as TRAIN_ROWS
+from trainer.contract.train_rows import save_train_rows
 from trainer.data.columns import wholes
 from trainer.data.files.label_cells import separator_hint
 from trainer.data.files.readers import seen
@@ -234,8 +236,8 @@ def _save(folder: Path, splits: dict[str, StoredRows], summary: dict[str, Any], 
     for name, rows in splits.items():
         if name != "train":
             rows.save(folder / f"{name}.jsonl", space)
-    with atomic_file(folder / "train.jsonl") as file:
-        for number, place in zip(splits["train"].ids.tolist(), splits["train"].places, strict=True):
-            file.write(json_bytes({"id": number, "place": place}) + b"\n")
+    train = splits["train"]
+    about = zip(train.ids.tolist(), train.places, strict=True)
+    save_train_rows(folder / TRAIN_ROWS, about, train.keys, train.texts, train.pairs or ())
     write_json(folder / KNOWN, _known(splits))
     write_json(folder / SUMMARY, summary)

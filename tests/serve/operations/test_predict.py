@@ -12,7 +12,7 @@ from serve import Scorer
 from serve.cli import main
 from serve.operations.check import check
 from serve.operations.dry_run import Forecast, sentence
-from serve.scorer import ScorerOptions
+from serve.scoring.settings import ScorerOptions
 from serve.scoring.thresholds import parse_thresholds, with_thresholds
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, write_csv

@@ -14,8 +14,9 @@ import serve.scorer
 from export.bundle import Bundle
 from serve.cli import main
 from serve.operations.tune import Tuned, cached, tune
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.session import CUDA
+from serve.scoring.settings import ScorerOptions
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv

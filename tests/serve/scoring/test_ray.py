@@ -13,9 +13,10 @@ from serve.job import prove
 from serve.journal.state import ScoredWindow, State
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
+from serve.scoring.settings import ScorerOptions
 from serve.writing.formats import make_format
 from serve.writing.layout import AddedColumns, make_layout
 from tests.serve.bundles import texts

@@ -9,8 +9,9 @@ import pytest
 
 import serve.scorer
 from export.bundle import Bundle
-from serve.scorer import Scorer, ScorerOptions
+from serve.scorer import Scorer
 from serve.scoring.session import CPU, CUDA, Session, SessionOptions, _providers, open_sessions
+from serve.scoring.settings import ScorerOptions
 from tests.serve import bundles
 from trainer.contract.errors import InputError
 

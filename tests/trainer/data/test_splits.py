@@ -10,8 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.sources import balanced, everything, made, recipe, write
+from trainer.contract import train_rows
 from trainer.contract.errors import InputError
+from trainer.contract.inputs import row_key
 from trainer.contract.labels import LabelSpace
+from trainer.contract.train_rows import TrainRows
 from trainer.data.splits import Splits, open_split, prepare
 from trainer.data.splitting.allocation import allocate
 from trainer.data.splitting.tied import units
@@ -66,7 +69,7 @@ def test_moved_files_fit_saved_splits(tmp_path: Path) -> None:
 
 
 def test_saved_splits_open_with_whole_rows(tmp_path: Path) -> None:
-    """Validation and test open from the folder alone, equal to what was made; training rows are ids and places."""
+    """Validation and test open from the folder alone, equal to what was made; training rows are known by their keys."""
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}, "split": {"test": 0.3}})
     test = open_split(tmp_path / "splits", "test", splits.space)
     assert splits.test is not None
@@ -76,7 +79,20 @@ def test_saved_splits_open_with_whole_rows(tmp_path: Path) -> None:
         splits.test.labels.tolist(),
     )
     lines = [json.loads(line) for line in (tmp_path / "splits" / "train.jsonl").read_text().splitlines()]
-    assert lines[0] == {"id": int(splits.train.ids[0]), "place": splits.train.places[0]}
+    first = {"id": int(splits.train.ids[0]), "place": splits.train.places[0], "text": splits.train.texts[0]}
+    assert lines[0] == {**first, "key": f"{int(splits.train.keys[0]):016x}"}
+    kept = TrainRows.open(tmp_path)
+    assert (kept.texts, kept.pairs) == (list(splits.train.texts), None)
+    assert kept.keys == {row_key(text, None) for text in splits.train.texts}
+
+
+def test_a_large_set_keeps_the_texts_of_some_training_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit rows keep their keys alone, and which keep their texts does not depend on their order."""
+    monkeypatch.setattr(train_rows, "KEPT_TEXTS", 10)
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(100))}})
+    kept = TrainRows.open(tmp_path)
+    assert (len(kept.keys), len(kept.texts)) == (len(splits.train), 10)
+    assert {row_key(text, None) for text in kept.texts} == set(sorted(splits.train.keys.tolist())[:10])
 
 
 def test_stages_keep_their_splits_in_folders_within_each_other(tmp_path: Path) -> None:

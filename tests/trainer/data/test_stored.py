@@ -14,9 +14,9 @@ from tests import tiny
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
+from trainer.contract.inputs import row_key
 from trainer.contract.system.progress import QUIET
 from trainer.contract.text_files.records import Record
-from trainer.data.columns import row_key
 from trainer.data.files import readers
 from trainer.data.joined import join_validation
 from trainer.data.splits import drop_stored, prepare

@@ -1,0 +1,67 @@
+"""A certificate in words: what an export prints, what `inspect` prints, and the model card's section."""
+
+from export.cascade.certificate import Cascade, ClassBound, Target
+
+
+def lines(cascade: Cascade) -> list[str]:
+    """A line for each agreement, proven or not, and one for each class that has too few rows."""
+    rows = cascade.targets[0].rows if cascade.targets else 0
+    found = [
+        f"student of {cascade.precision}: {cascade.student_rows:,} rows taught it, {rows:,} that neither model was "
+        f"trained on set its guards; alone it agrees on {cascade.agreement:.4f} of them",
+        f"{'agreement':<10}{'answered':>10}{'proven':>9}{'seen':>7}{'further rows':>24}  metric [95 % interval]",
+    ]
+    for target in cascade.targets:
+        found.append(
+            f"{target.agreement:<10g}{target.coverage:>10.1%}{1 - target.agreement:>9.2%}"
+            f"{target.wrong / target.rows:>7.2%}{_realised(target):>24}  {_effect(target)}"
+        )
+        found += [
+            f"  {named(each)}: {each.rows:,} rows prove no better than {each.bound:.2%}; give more with --unlabelled"
+            for each in target.classes
+            if each.bound > 1 - target.agreement + 1e-12
+        ]
+    found += [f"{agreement:<10}not proven: {why}" for agreement, why in cascade.missing.items()]
+    return found
+
+
+def named(answer: ClassBound) -> str:
+    """Which rows of the encoder a bound is of."""
+    if answer.answer == "not answered":
+        return "rows that are not answered"
+    return f"class {answer.label}" if answer.answer == "given" else f"rows without {answer.label}"
+
+
+def card_section(cascade: Cascade) -> str:
+    """For the model card: a table of the agreements and what the bounds mean."""
+    head = (
+        "\n## The fast lane\n\n"
+        f"A student (`{cascade.file}`) answers most rows without the encoder: `score --agreement 0.995`. Bounds hold "
+        f"together with confidence {cascade.confidence:.0%} for rows drawn as the {cascade.targets[0].rows:,} that set "
+        "its guards, each text counted once; every job audits its own rows beside.\n\n"
+        "| agreement | answered by the student | differs from the encoder, at most | of each class, at most "
+        "| seen on further rows | metric, encoder to both |\n|--:|--:|--:|---|--:|--:|\n"
+    )
+    rows = [
+        f"| {target.agreement:g} | {target.coverage:.1%} | {1 - target.agreement:.2%} "
+        f"| {', '.join(f'{named(each)} {each.bound:.2%}' for each in target.classes)} "
+        f"| {_realised(target)} | {_effect(target)} |"
+        for target in cascade.targets
+    ]
+    missing = [f"Not proven: {agreement} ({why})." for agreement, why in cascade.missing.items()]
+    return head + "\n".join(rows) + "\n" + "".join(f"\n{each}\n" for each in missing)
+
+
+def _realised(target: Target) -> str:
+    found = target.realised
+    return "-" if found is None else f"{found.wrong}/{found.rows:,} [{found.low:.2%}, {found.high:.2%}]"
+
+
+def _effect(target: Target) -> str:
+    found = target.effect
+    if found is None:
+        return "-"
+    return (
+        f"{found.metric} {found.encoder:.4f} to {found.cascade:.4f}, "
+        f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+    )

@@ -1,0 +1,312 @@
+"""The fast lane of scoring: who answers which row, the audit of a job's own rows, and the promises that stay."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.bundle import Bundle
+from serve.journal.output import merge
+from serve.lane import LaneOptions
+from serve.scorer import Scorer
+from serve.scoring.audit import joined, lane_figures, rows_wanted
+from serve.scoring.fast_lane import Auditing
+from serve.scoring.session import Session
+from tests.serve import bundles
+from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
+from trainer.contract.encoding import Batch
+from trainer.contract.errors import ArtifactError, GateError, InputError
+
+REPOSITORY = Path(__file__).parents[3]
+DYING = REPOSITORY / "tests" / "serve" / "journal" / "dying.py"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """600 rows, some repeated, two without text."""
+    texts = bundles.texts(600, seed=9)
+    texts[100:140] = texts[:40]
+    texts[7] = texts[300] = ""
+    return write_csv(tmp_path_factory.mktemp("rows") / "in.csv", texts)
+
+
+def digest(path: Path) -> str:
+    """Of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def assert_alike(found: list[dict[str, str]], expected: list[dict[str, str]]) -> None:
+    """The same rows and answers; confidences but for what other batch mates make of their last digits."""
+    sure = [[float(row.pop("confidence")) for row in rows] for rows in (found, expected)]
+    assert found == expected
+    np.testing.assert_allclose(sure[0], sure[1], atol=1e-5)
+
+
+@contextlib.contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The rows of each batch that reaches a session."""
+    seen: list[int] = []
+    run = Session.run
+
+    def counting(session: Session, batch: Batch) -> np.ndarray:
+        seen.append(len(batch.ids))
+        return run(session, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "run", counting)
+        yield seen
+
+
+def test_the_student_answers_its_rows_and_the_session_never_sees_them(
+    lane: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of the student have its scores, the others the encoder's as without it, and each text is scored once."""
+    plain = score(lane, rows, out=tmp_path / "plain.csv")
+    with counted(monkeypatch) as seen:
+        report = score(lane, rows, out=tmp_path / "out.csv", agreement=0.9, canary=False)
+    before, after = read_csv(tmp_path / "plain.csv"), read_csv(tmp_path / "out.csv")
+    assert plain["fast_lane"] is None
+    by = np.array([row.pop("scored_by") for row in after])
+    assert set(by) == {"student", "encoder"}
+    left = [row for row, tier in zip(after, by, strict=True) if tier == "encoder"]
+    assert_alike(left, [row for row, tier in zip(before, by, strict=True) if tier == "encoder"])
+    assert sum(seen) == len({row["text"] for row in left}) < 0.6 * len(after)
+    found = report["fast_lane"]
+    assert found["rows_by_student"] == (by == "student").sum()
+    assert [row["id"] for row in after] == [row["id"] for row in before]
+    assert report["rows_rejected"] == 2
+    with Scorer.open(lane, device="cpu") as scorer:
+        encoded = scorer.encoder.encode([row["text"] for row in after])
+        student = Bundle.open(lane).manifest.cascade
+        assert student is not None
+        with Scorer.open(lane, device="cpu", agreement=0.9) as fast:
+            assert fast.fast is not None
+            said = fast.labels.decode(fast.fast.student.logits(encoded))
+    names = [scorer.labels.names[number] for number in said.decisions.tolist()]
+    assert all(row["prediction"] == name for row, name, tier in zip(after, names, by, strict=True) if tier == "student")
+
+
+def test_several_labels_and_every_format(multi_lane: Path, rows: Path, tmp_path: Path) -> None:
+    """Multi-label rows go the same way, and each format says by a column which tier answered."""
+    for name in ("out.jsonl", "out.parquet", "out.csv.gz"):
+        report = score(multi_lane, rows, out=tmp_path / name, agreement=0.9, on_error="null", probabilities=True)
+        assert 0.2 < report["fast_lane"]["coverage"] < 0.97
+    found = read_jsonl(tmp_path / "out.jsonl")
+    assert {row["scored_by"] for row in found} == {"student", "encoder", None}
+    assert [row["id"] for row in found if row["scored_by"] is None] == ["7", "300"]
+    import pyarrow.parquet as pq  # noqa: PLC0415 -- only here
+
+    assert pq.read_table(tmp_path / "out.parquet")["scored_by"].to_pylist() == [row["scored_by"] for row in found]
+
+
+def test_the_column_can_be_left_out(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """With --no-scored-by the output has the columns of a job without the student."""
+    score(lane, rows, out=tmp_path / "out.csv", agreement=0.9, lane=LaneOptions(scored_by=False))
+    score(lane, rows, out=tmp_path / "plain.csv")
+    assert (tmp_path / "out.csv").read_text().split("\n")[0] == (tmp_path / "plain.csv").read_text().split("\n")[0]
+
+
+def test_workers_shards_and_kills_give_the_same_bytes(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """One worker or three, three shares, and a job killed at many moments: one digest, one audit."""
+    options = {"agreement": 0.9, "window": 64, "lane": LaneOptions(prove=True)}
+    whole = score(lane, rows, out=tmp_path / "whole.csv", **options)
+    score(lane, rows, out=tmp_path / "three.csv", workers=3, **options)
+    for share in (1, 2, 3):
+        score(lane, rows, out=tmp_path / "shared.csv", shard=(share, 3), **options)
+    merged = merge(tmp_path / "shared.csv")
+    command = [sys.executable, str(DYING), "{moment}", "score", str(lane), str(rows), "--out", "{out}"]
+    command += ["--window", "64", "--agreement", "0.9", "--prove", "--quiet", "--resume"]
+    for moment in (12, 30, 10_000):
+        given = [part.format(moment=moment, out=tmp_path / "killed.csv") for part in command]
+        done = subprocess.run(given, cwd=REPOSITORY, capture_output=True, check=False, text=True)
+    assert done.returncode in (0, 3), done.stderr
+    expected = digest(tmp_path / "whole.csv")
+    assert {digest(tmp_path / name) for name in ("three.csv", "shared.csv", "killed.csv")} == {expected}
+    report = json.loads((tmp_path / "killed.csv.report.json").read_text())
+    assert report["fast_lane"] == merged["fast_lane"] == whole["fast_lane"]
+    assert whole["fast_lane"]["audit"]["rows"] > 100
+
+
+def test_audited_rows_take_the_encoders_answer(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """Where every row is audited the output is the encoder's alone, and the report counts where the student differs."""
+    report = score(lane, rows, out=tmp_path / "out.csv", agreement=0.9, lane=LaneOptions(prove=True))
+    audit = report["fast_lane"]["audit"]
+    assert audit["share"] == 1
+    assert (report["fast_lane"]["rows_by_student"], audit["rows"]) == (0, 598)
+    assert sum(each["rows"] for each in audit["classes"]) == 598
+    assert 0 < audit["differ"] == sum(each["differ"] for each in audit["classes"])
+    score(lane, rows, out=tmp_path / "plain.csv")
+    found = read_csv(tmp_path / "out.csv")
+    assert {row.pop("scored_by") for row in found} == {"encoder"}
+    assert_alike(found, read_csv(tmp_path / "plain.csv"))
+
+
+@pytest.fixture
+def drifted(lane: Path, tmp_path: Path) -> Path:
+    """The bundle with a certificate that its student does not keep: guards wide open, at 0.99."""
+    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+
+    folder = tmp_path / "drifted"
+    shutil.copytree(lane, folder)
+    cascade = Bundle.open(folder).manifest.cascade
+    assert cascade is not None
+    target = cascade.targets[-1]
+    classes = tuple(replace(each, guard=1.0, bound=0.01) for each in target.classes)
+    return lanes.with_cascade(
+        folder, replace(cascade, targets=(replace(target, agreement=0.99, wrong=0, realised=None, classes=classes),))
+    )
+
+
+def test_a_broken_audit_is_exit_code_3_and_the_output_stays(drifted: Path, rows: Path, tmp_path: Path) -> None:
+    """The command ends with 3, says what was seen of which rows, and the output lies in its place with a report."""
+    out = tmp_path / "out.csv"
+    command = [sys.executable, "-m", "serve", "score", str(drifted), str(rows), "--out", str(out), "--agreement"]
+    done = subprocess.run(
+        [*command, "0.99", "--prove", "--quiet"], cwd=REPOSITORY, capture_output=True, check=False, text=True
+    )
+    assert done.returncode == 3, done.stderr
+    assert "broken, more than 1.00% differ" in done.stderr
+    assert len(read_csv(out)) == 598
+    assert json.loads((tmp_path / "out.csv.report.json").read_text())["fast_lane"]["audit"]["verdict"] == "broken"
+
+
+def test_audit_stop_ends_the_job_which_goes_on_without_the_student(drifted: Path, rows: Path, tmp_path: Path) -> None:
+    """--audit-stop ends a job in its middle; --resume --agreement 1 ends it by the encoder alone, in the same file."""
+    options = {"window": 64, "lane": LaneOptions(prove=True, audit_stop=True)}
+    with pytest.raises(GateError, match="otherwise than was proven") as error:
+        score(drifted, rows, out=tmp_path / "out.csv", agreement=0.99, **options)
+    assert "--resume --agreement 1" in str(error.value)
+    with pytest.raises(InputError, match="unfinished job"):
+        score(drifted, rows, out=tmp_path / "out.csv", agreement=1, **options)
+    report = score(drifted, rows, out=tmp_path / "out.csv", agreement=1, resume=True, window=64)
+    assert (report["rows_scored"], report["fast_lane"]["audit"]["verdict"]) == (598, "broken")
+    assert 0 < report["fast_lane"]["audit"]["rows"] < 598
+    assert {row["scored_by"] for row in read_csv(tmp_path / "out.csv")[-100:]} == {"encoder"}
+
+
+def test_another_agreement_is_another_job(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """A job that one agreement began is not gone on with at another, nor one without the student with it."""
+    score(lane, rows, out=tmp_path / "out.csv", agreement=0.9)
+    with pytest.raises(InputError, match="agreement differs"):
+        score(lane, rows, out=tmp_path / "out.csv", agreement=0.8, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"agreement": 0.95}, "agreement 0.95 is not proven"),
+        ({"agreement": 0.9, "thresholds": {"spam": 0.7}}, "the bundle's own thresholds"),
+    ],
+)
+def test_what_was_not_proven_is_refused(lane: Path, options: dict[str, object], said: str) -> None:
+    """An agreement that no rows have shown, and thresholds that were not those of the proof, are errors."""
+    with pytest.raises(InputError, match=said):
+        Scorer.open(lane, device="cpu", **options)  # type: ignore[arg-type]  # Settings of a parameter.
+
+
+def test_bundles_without_a_fitting_student_are_refused(single: Path, lane: Path, tmp_path: Path) -> None:
+    """No student, one of another precision, one of another version: named, with what to do."""
+    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+
+    with pytest.raises(InputError, match="has no student"):
+        Scorer.open(single, device="cpu", agreement=0.9)
+    cascade = Bundle.open(lane).manifest.cascade
+    assert cascade is not None
+    for change, kind, said in (
+        ({"precision": "int8"}, InputError, "against the int8 file"),
+        ({"version": 2}, ArtifactError, "another version"),
+    ):
+        folder = tmp_path / said.replace(" ", "_")
+        shutil.copytree(lane, folder)
+        lanes.with_cascade(folder, replace(cascade, **change))
+        with pytest.raises(kind, match=said):
+            Scorer.open(folder, device="cpu", agreement=0.9)
+
+
+def test_a_changed_student_is_refused_when_the_bundle_is_opened(lane: Path, tmp_path: Path) -> None:
+    """The student's file is hashed in the manifest like any other."""
+    folder = tmp_path / "changed"
+    shutil.copytree(lane, folder)
+    path = folder / "cascade" / "student.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ArtifactError, match="was changed"):
+        Bundle.open(folder)
+
+
+def test_in_python_the_less_careful_of_two_proofs_serves(lane: Path) -> None:
+    """0.85 is served by what was proven for 0.9; rows say who answered; logits stay the encoder's."""
+    texts = bundles.texts(300, seed=4)
+    with Scorer.open(lane, device="cpu", agreement=0.85) as fast, Scorer.open(lane, device="cpu") as plain:
+        assert fast.fast is not None
+        assert fast.fast.target.agreement == 0.9
+        found = list(fast.score_iter(texts))
+        assert fast.logits(texts).tobytes() == plain.logits(texts).tobytes()
+        assert fast.predict(texts) == [row.labels[0] for row in found]
+        alone = [next(fast.score_iter([text])) for text in texts[:20]]
+    assert {row.scored_by for row in found} == {"student", "encoder"}
+    assert [row.scored_by for row in alone] == [row.scored_by for row in found[:20]]
+    assert all(
+        row.probabilities is not None and row.probabilities.tobytes() == each.probabilities.tobytes()  # type: ignore[union-attr]
+        for row, each in zip(alone, found[:20], strict=True)
+        if row.scored_by == "student"
+    )
+
+
+def test_audited_rows_are_a_share_by_place() -> None:
+    """The share is kept over places, whole or cut in windows, and another key or input audits other rows."""
+    audit = Auditing(share=0.02, key=12345)
+    places = np.arange(200_000)
+    chosen = audit.rows(0, places)
+    assert abs(chosen.mean() - 0.02) < 0.002
+    assert chosen.tolist() == np.concatenate([audit.rows(0, part) for part in np.split(places, 50)]).tolist()
+    assert (chosen & audit.rows(1, places)).mean() < 0.001
+    assert (chosen & replace(audit, key=12346).rows(0, places)).mean() < 0.001
+    assert Auditing(share=1.0, key=1).rows(3, places).all()
+
+
+def test_the_audit_says_what_its_rows_show(lane: Path) -> None:
+    """Enough rows without a mistake show the target, few show less by number, many mistakes break it; shares add up."""
+    cascade = Bundle.open(lane).manifest.cascade
+    assert cascade is not None
+    target = replace(cascade.targets[-1], agreement=0.99, wrong=0)
+
+    def told(rows: int, wrong: int) -> dict[str, object]:
+        lane = {"taken": [1000], "all": [rows, wrong], "0": [rows, wrong], "1": [0, 0], "2": [0, 0]}
+        return lane_figures(lane, target, 0.02, 2000)
+
+    assert told(rows_wanted(target), 0)["audit"]["verdict"] == "within"  # type: ignore[index]
+    few = told(50, 0)["audit"]
+    assert few["verdict"] == "not shown"  # type: ignore[index]
+    assert few["high"] > 0.05  # type: ignore[index]
+    assert told(1000, 30)["audit"]["verdict"] == "broken"  # type: ignore[index]
+    assert joined([told(500, 0), told(500, 30)], 4000) == {**told(1000, 30), "rows_by_student": 2000}
+
+
+def test_what_measures_knows_the_student(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """The dry run, `bench` and `tune` tell which share of the rows the student answers, and rates with it."""
+    found = {}
+    for command in ("score", "bench", "tune"):
+        given = [sys.executable, "-m", "serve", command, str(lane), str(rows), "--agreement", "0.9"]
+        given += ["--dry-run", "--out", str(tmp_path / "out.csv")] if command == "score" else []
+        done = subprocess.run(
+            given,
+            cwd=REPOSITORY,
+            capture_output=True,
+            check=True,
+            text=True,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        )
+        found[command] = json.loads(done.stdout.splitlines()[-1])
+        assert "by the student" in done.stdout + done.stderr
+    assert found["score"]["coverage"] == found["tune"]["coverage"]
+    assert 0.2 < found["bench"]["fast_lane"]["coverage"] < 0.97
+    assert not (tmp_path / "out.csv").exists()
