@@ -19,6 +19,9 @@ from trainer.contract.text_files.records import Dialect, read_records
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 COMPRESSIONS = ("none", "gzip", "bzip2", "xz", "zstd")
 
+# A gzip file holds its own name, too.
+_PACKED_NOTHING = 320
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -133,12 +136,25 @@ def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], N
         if out:
             say(f"{given}: {told(out)} (hidden, or of an earlier job, or to be named)")
     sources = [_source(name, reading) for name in names]
-    empty = [source for source in sources if source.size == 0 and source.dialect is not None]
+    empty = [source for source in sources if _is_empty(source)] if len(sources) > 1 else []
     if empty and len(empty) < len(sources):
         # As other tools write a part without rows, not even a header.
         say(f"{told(source.name for source in empty)} (empty)")
-        sources = [source for source in sources if source.size != 0 or source.dialect is None]
+        sources = [source for source in sources if source not in set(empty)]
     return sources if reading.limit is None else _first_rows(sources, reading.limit)
+
+
+def _is_empty(source: Source) -> bool:
+    """Whether a text file holds not a byte."""
+    if source.dialect is None or source.size is None or source.compression is None:
+        return source.dialect is not None and source.size == 0
+    # What packs nothing takes a few bytes all the same.
+    if source.size > _PACKED_NOTHING:
+        return False
+    with contextlib.suppress(*DAMAGE), source.open() as stream:
+        return not stream.read(1)
+    # Damage is told of where the file is read.
+    return source.size == 0
 
 
 def _source(name: str, reading: Reading) -> Source:

@@ -35,6 +35,7 @@ def _zipped(content: bytes) -> bytes:
         (_zipped(ROWS), "ZIP", "as CSV"),
         (b"PAR1\x15" + ROWS, "Parquet", ".parquet"),
         (ROWS.decode().encode("utf-16"), "UTF-16", "utf-16 ("),
+        (ROWS.decode().encode("utf-32"), "UTF-32", "utf-32 ("),
         (ROWS.decode().encode("utf-16-le"), "UTF-16", "utf-16-le"),
         (ROWS.decode().encode("utf-16-be"), "UTF-16", "utf-16-be"),
     ],

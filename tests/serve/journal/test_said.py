@@ -105,7 +105,7 @@ def test_interrupt_says_how_to_go_on(single: Path, tmp_path: Path, monkeypatch: 
     assert result.exit_code == 130
     assert "64 rows are kept: the same command with --resume goes on" in result.stderr
     monkeypatch.undo()
-    monkeypatch.setattr("serve.job.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("serve.operations.progress._LONG_SECONDS", 0.0)
     result = CliRunner().invoke(main, [*command, "--resume"])
     assert result.exit_code == 0, result.output
     assert "going on after 64 rows" in result.stderr

@@ -1,6 +1,8 @@
 """What a folder or a glob is read for, and what in it is no input."""
 
+import bz2
 import gzip
+import lzma
 import os
 from pathlib import Path
 from typing import Any
@@ -129,10 +131,13 @@ def test_empty_files_among_good_ones(single: Path, tmp_path: Path) -> None:
     for name in ("a.csv", "c.csv"):
         write_csv(folder / name, ["win"])
     (folder / "b.csv").touch()
+    for suffix, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)):
+        (folder / f"d.csv.{suffix}").write_bytes(pack(b""))
+    (folder / "e.csv.gz").write_bytes(gzip.compress(b"id,text\n3,prize\n"))
     told: list[str] = []
-    assert _names(folder, folder, told) == ["a.csv", "c.csv"]
-    assert told == ["1 left out: b.csv (empty)"]
-    assert score(single, folder, out=tmp_path / "out.csv")["rows_scored"] == 2
+    assert _names(folder, folder, told) == ["a.csv", "c.csv", "e.csv.gz"]
+    assert told == ["4 left out: b.csv, d.csv.bz2, d.csv.gz, ... (empty)"]
+    assert score(single, folder, out=tmp_path / "out.csv")["rows_scored"] == 3
     with pytest.raises(InputError, match="the file is empty"):
         score(single, folder / "b.csv", out=tmp_path / "none.csv")
 

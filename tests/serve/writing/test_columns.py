@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -198,3 +199,44 @@ def test_odd_types_of_parquet(single: Path, tmp_path: Path, suffix: str) -> None
     for name, (_, expected) in odd.items():
         value = first[name] if suffix == "jsonl" or isinstance(expected, str) else json.loads(first[name])
         assert (value, second[name] or None) == (expected, None), name
+
+
+_TREE = pa.struct({"a": pa.int64(), "b": pa.list_(pa.string())})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wider"),
+    [
+        (pa.array([255], pa.uint8()), pa.array([-1], pa.int8()), pa.int16()),
+        (pa.array([2**32 - 1], pa.uint32()), pa.array([-1], pa.int8()), pa.int64()),
+        (pa.array([2**64 - 1], pa.uint64()), pa.array([-1]), None),
+        (pa.array([2**31 - 1], pa.int32()), pa.array([0.5]), pa.float64()),
+        (pa.array([2**53 + 1]), pa.array([0.5]), None),
+        (pa.array([Decimal("12345678.9")]), pa.array([Decimal("0.123")]), pa.decimal128(11, 3)),
+        (pa.array([Decimal("9" * 30)]), pa.array([Decimal("0." + "9" * 30)]), pa.decimal256(60, 30)),
+        (pa.array([[1]], pa.list_(pa.int8())), pa.array([[2**40]], pa.list_(pa.int64())), pa.list_(pa.int64())),
+        (pa.array([{"a": 1, "b": None}]), pa.array([{"a": None, "b": ["x"]}]), _TREE),
+        (pa.array([{"a": 1}]), pa.array([{"b": 1}]), None),
+        (pa.array([[1]]), pa.array([1]), None),
+        (pa.array([1]), pa.array(["1"]), None),
+    ],
+)
+def test_parts_whose_types_differ(
+    single: Path, tmp_path: Path, one: pa.Array, other: pa.Array, wider: pa.DataType | None
+) -> None:
+    """Parquet parts unite where no value is lost, in either order, at any depth; else the column is named."""
+    for name, values in (("a", one), ("b", other)):
+        pq.write_table(pa.table({"text": ["win"], "x": values}), tmp_path / f"{name}.parquet")
+    inputs = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    if wider is None:
+        with pytest.raises(InputError, match="different types") as error:
+            score(single, *inputs, out=tmp_path / "out.parquet", canary=False)
+        assert "x: " in str(error.value)
+        return
+    for number, given in enumerate((inputs, inputs[::-1])):
+        out = tmp_path / f"{number}.parquet"
+        score(single, *given, out=out, canary=False)
+        found = pq.read_table(out).column("x")
+        # Parquet has its own name for what is in a list.
+        assert str(found.type).replace("element:", "item:") == str(wider)
+        assert found.to_pylist() == [*one.to_pylist(), *other.to_pylist()][:: 1 - 2 * number]

@@ -15,7 +15,7 @@ _STARTS = (
     (b"PK\x03\x04", "a ZIP archive or a workbook", "unpack it; of a workbook save the sheet as CSV"),
     (b"PAR1\x15", "Parquet", "end its name in .parquet, or say that this is its format"),
 )
-_UTF_16 = "name the file's encoding: {0} (--encoding {0} in scoring, `encoding: {0}` in a recipe)"
+_NAME_IT = "name the file's encoding: {0} (--encoding {0} in scoring, `encoding: {0}` in a recipe)"
 _DELIMITERS = ";\t|,"
 _ARRAY = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|\]?\s*$)")
 # Fewer letters are no sign.
@@ -28,10 +28,13 @@ def refuse_other_kind(head: bytes, encoding: str, where: object) -> None:
         # BZh is also how a column may begin; a bzip2 file goes on with a digit and the digits of pi.
         if head.startswith(start) and (kind != "bzip2" or head[4:10] == b"1AY&SY"):
             raise InputError("the file is not text", where=where, found=f"it looks like {kind}", do=remedy)
-    found = _utf_16(head)
+    found = _wide_encoding(head)
     if found and encoding.lower().replace("_", "-").startswith(("utf-8", "utf8", "ascii", "latin", "iso", "cp", "win")):
         raise InputError(
-            f"the file is not {encoding}", where=where, found="it looks like UTF-16", do=_UTF_16.format(found)
+            f"the file is not {encoding}",
+            where=where,
+            found=f"it looks like {found[:6].upper()}",
+            do=_NAME_IT.format(found),
         )
 
 
@@ -60,8 +63,11 @@ def delimiter_hint(columns: Iterable[str], wanted: Iterable[str]) -> str:
     return f"the header is one column: is {marks[0]!r} the delimiter?" if marks else ""
 
 
-def _utf_16(head: bytes) -> str:
-    """The UTF-16 encoding that the bytes look like: by the mark, else by a zero beside every Latin letter."""
+def _wide_encoding(head: bytes) -> str:
+    """The UTF-16 or UTF-32 that the bytes look like: by the mark, else by a zero beside every Latin letter."""
+    # The mark of UTF-32 begins as that of UTF-16 does.
+    if head.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     even, odd = head[0:512:2], head[1:512:2]
