@@ -11,7 +11,7 @@ from export.bundle import REFERENCE, ExportManifest, GraphFile, hash_files, writ
 from export.card import write_card
 from export.cascade.build import CascadeJob, build_cascade
 from export.cascade.certificate import Cascade
-from export.exporters.choose import AUTO, check_family, choose_exporter
+from export.exporters.choose import AUTO, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.proof.measure import Measure, Unlabelled
@@ -106,7 +106,6 @@ def export(job: ExportJob) -> ExportManifest:
     with atomic_folder(job.out) as folder:
         with progress.step("reading the run"):
             source = Source.open(job.run)
-            family = check_family(source.checkpoint.path)
             network = open_network(source.checkpoint.path)
             progress.say(check_golden(source.checkpoint, network))
             others = read_unlabelled(job.rows, source.checkpoint.contract.input) if job.rows else None
@@ -132,7 +131,7 @@ def export(job: ExportJob) -> ExportManifest:
         write_reference(folder / REFERENCE, sample, truth.scores, contract.labels)
         manifest = ExportManifest(
             name=source.name,
-            model_type=family,
+            model_type=str(network.config.model_type),
             contract=contract,
             graphs=graphs,
             files={},

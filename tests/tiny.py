@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,8 @@ def checkpoint(
     words = tokenizer(contract.encoding.max_tokens)
     words.backend_tokenizer.enable_truncation(contract.encoding.max_tokens)
     words.save_pretrained(folder)
+    # As training does where transformers 5 no longer writes it.
+    (folder / "special_tokens_map.json").write_text(json.dumps(words.special_tokens_map), encoding="utf-8")
     made = Checkpoint(path=folder, contract=contract, stage=0, epoch=1.0, step=10, metric="f1", value=0.5)
     made.save()
     return made

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
 from transformers.utils import logging
 
-from trainer.contract.errors import ClassifactError, InputError, nearest
-from trainer.contract.system.files import read_json
+from trainer.contract.errors import ClassifactError, InputError
 from trainer.opening.checkpoint import open_network
 
 # In the order in which `auto` tries them. Each file offers `graph_of(model, scratch)`, and fails to import where
@@ -48,22 +46,6 @@ def choose_exporter(asked: str = AUTO) -> str:
             continue
         return name
     raise ClassifactError("no exporter can be imported", do=_REMEDIES["torch"])
-
-
-def check_family(checkpoint: Path) -> str:
-    """The model family of a checkpoint, as its config.json names it.
-
-    Raises InputError, naming the families that there are, where this transformers has no classifier of it.
-    """
-    family = str(read_json(checkpoint / "config.json").get("model_type"))
-    known = sorted(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
-    if family not in known:
-        raise InputError(
-            f"the installed transformers has no classifier of the family {family!r}",
-            where=checkpoint / "config.json",
-            do=nearest(family, known) or "export in the environment it was trained in (README, 'Two lanes')",
-        )
-    return family
 
 
 def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.ModelProto:

@@ -115,7 +115,7 @@ def test_unknown_family(copy: Path, tmp_path: Path) -> None:
     saved = json.loads((checkpoint / "contract.json").read_text())
     del saved["sha256"]["config.json"]
     (checkpoint / "contract.json").write_text(json.dumps(saved))
-    with pytest.raises(InputError, match="no classifier of the family 'distilbret'") as caught:
+    with pytest.raises(InputError, match="models of the family 'distilbret'") as caught:
         export(ExportJob(run=copy, out=tmp_path / "bundle", timing=False, quiet=True))
     assert "'distilbert'" in caught.value.details["do"]
 

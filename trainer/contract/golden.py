@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.contract.errors import ArtifactError
 from trainer.contract.labels import LabelSpace
+from trainer.contract.lanes import other_lane
 from trainer.contract.system.files import read_json, write_json
 
 FILE = "golden.json"
@@ -80,7 +81,8 @@ class Golden:
             where=where,
             found=f"logits of {len(self.texts)} golden rows differ by up to {difference:.2g}; " + "; ".join(changed),
             expected=f"at most {bound:.2g}",
-            do="install the versions that trained it, or train again with these",
+            do=other_lane(now["transformers"], written_by=self.versions.get("transformers", ""))
+            or "install the versions that trained it, or train again with these",
         )
 
 

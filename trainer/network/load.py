@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.labels import LabelSpace
+from trainer.contract.lanes import other_lane
 from trainer.network.head import fit_head
 from trainer.network.layers import embeddings, encoder_layers
 from trainer.opening.checkpoint import open_network
@@ -24,6 +25,9 @@ from trainer.opening.names import find_folder
 from trainer.opening.network import Filled, fill, head_name, read_weights
 from trainer.opening.tokenizer import open_tokenizer
 from trainer.recipes.recipe import ModelPart
+
+# What transformers 4 had a choice of, and the choice that transformers 5 always takes.
+_GONE = {"position_embedding_type": "absolute"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,20 +113,24 @@ def load_weights(network: PreTrainedModel, checkpoint: Path) -> None:
 
 
 def _ignored(found: ModelConfig, unknown: list[str]) -> str:
-    """The line that says which keys are left out. Raises InputError where a newer version may have meant them."""
+    """The line that says which keys are left out. Raises InputError where a newer version may have meant them, or this
+    one no longer does what they ask for.
+    """
     here = transformers.__version__
+    lost = [key for key in unknown if key in _GONE and found.settings[key] != _GONE[key]]
     try:
         newer = bool(found.written_by) and Version(found.written_by) > Version(here)
     except InvalidVersion:
         newer = True
-    if newer:
+    if newer or lost:
         raise InputError(
             "the model's config.json holds keys that this version of transformers ignores: it would compute another"
             " function",
             where=found.path,
-            found=f"{', '.join(unknown)}; written by transformers {found.written_by}",
+            found=f"{', '.join(lost or unknown)}; written by transformers {found.written_by or '(not said)'}",
             expected=f"keys that transformers {here} knows for the family {found.family!r}",
-            do="install the version of transformers that wrote it, or use a copy that an earlier one wrote",
+            do=other_lane(here, written_by="4" if lost else found.written_by)
+            or "install the version of transformers that wrote it, or use a copy that an earlier one wrote",
         )
     return f"config.json holds keys that no {found.family} network reads, left out: {', '.join(unknown)}"
 

@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from trainer.contract.errors import InputError, nearest
+from trainer.contract.lanes import other_lane
 from trainer.contract.system.files import read_json
 
 # Families with a head that reads more than text: page layouts, mark-up, tables, bytes, proteins.
@@ -98,18 +99,18 @@ class ModelConfig:
         content = read_json(path)
         if not isinstance(content, dict) or not isinstance(content.get("model_type"), str):
             raise InputError("config.json names no model_type", where=path, do="use the folder of a transformers model")
-        family = content["model_type"]
-        _check_family(family, path)
+        family, written_by = content["model_type"], content.get("transformers_version")
+        written_by = written_by if isinstance(written_by, str) else ""
+        _check_family(family, path, written_by)
         refuse_keys({key: value for key, value in content.items() if key not in _LABEL_MAPS}, path, family)
         left_out = {*_OURS, *_REFUSED, *_METADATA}
         settings = {key: value for key, value in content.items() if key not in left_out}
-        written_by = content.get("transformers_version")
         return cls(
             path=path,
             family=family,
             settings=settings,
             labels=_labels(content.get("id2label")),
-            written_by=written_by if isinstance(written_by, str) else "",
+            written_by=written_by,
         )
 
     def build(self, label_settings: dict[str, Any], *, skip: frozenset[str] = frozenset()) -> tuple[Any, list[str]]:
@@ -176,7 +177,7 @@ def _walk(content: Any, *, deep: bool = False) -> Iterator[tuple[str, Any, bool]
             yield from _walk(value, deep=True)
 
 
-def _check_family(family: str, path: Path) -> None:
+def _check_family(family: str, path: Path, written_by: str) -> None:
     known = [name for name in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES if name not in _NOT_TEXT]
     # A configuration that holds others is of several modalities.
     if family in known and not getattr(CONFIG_MAPPING[family], "sub_configs", {}):
@@ -185,7 +186,8 @@ def _check_family(family: str, path: Path) -> None:
         f"models of the family {family!r} cannot classify text here",
         where=path,
         expected="a family with a head for text classification, such as bert, roberta, deberta-v2 or modernbert",
-        do=nearest(family, known)
+        do=other_lane(transformers.__version__, written_by=written_by, family=family)
+        or nearest(family, known)
         or f"choose another encoder, or a version of transformers that knows it (here: {transformers.__version__})",
     )
 

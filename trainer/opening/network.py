@@ -59,6 +59,8 @@ def read_weights(folder: Path) -> Weights:
 def fill(family: str, config: Any, weights: Weights) -> Filled:
     """The network of a configuration with these weights. Weights that are not given are drawn with torch's seed."""
     transformers.logging.set_verbosity_error()
+    # transformers 5 shows bars while it reads and writes weights, whatever --quiet says.
+    transformers.logging.disable_progress_bar()
     network, report = network_class(family).from_pretrained(
         None,
         config=config,

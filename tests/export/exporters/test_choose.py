@@ -1,42 +1,23 @@
 """Which exporter writes a graph, and that all that are at hand write the same classifier."""
 
 import importlib
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from transformers import CONFIG_MAPPING
 
 from export import cli
 from export.exporters import choose
-from export.exporters.choose import EXPORTERS, check_family, choose_exporter, export_graph
-from export.passes import apply_passes
-from export.proof.reference import torch_logits
-from export.proof.runtime import open_session, run_batches
+from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
 from tests import tiny
-from tests.export.passes.graphs import FAMILIES, FAMILIES_5
-from tests.export.runs import contract, texts
+from tests.export.passes.graphs import ALL, USABLE, from_torch
+from tests.export.runs import contract
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.opening.checkpoint import open_network
 
 # transformers' DeBERTa and torch's own compiler use torch.jit, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
 # The proofs of the passes run on every family in every test run; here three stand for the rest.
 QUICK = {"bert", "roberta", "modernbert"}
-ALL = {**FAMILIES, **{name: changes for name, changes in FAMILIES_5.items() if name in CONFIG_MAPPING}}
-
-
-def usable() -> list[str]:
-    """The exporters that this environment can import."""
-    found = []
-    for name in EXPORTERS:
-        try:
-            found.append(choose_exporter(name))
-        except ClassifactError:
-            continue
-    return found
 
 
 def test_the_command_offers_the_exporters_that_there_are() -> None:
@@ -46,27 +27,24 @@ def test_the_command_offers_the_exporters_that_there_are() -> None:
 
 def test_torch_can_always_export() -> None:
     """The last exporter needs nothing but what training needs."""
-    assert "torch" in usable()
+    assert "torch" in USABLE
 
 
-@pytest.mark.parametrize("exporter", usable())
+@pytest.mark.parametrize("exporter", USABLE)
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in ALL]
 )
 def test_every_exporter_writes_the_same_classifier(family: str, exporter: str, tmp_path: Path) -> None:
     """As exported and after every exact pass, logits are torch's on padded batches of many sizes."""
-    changes = {"initializer_range": 0.1, "spread": 1.0, **ALL[family]}
-    made = tiny.checkpoint(tmp_path / "checkpoint", contract(max_tokens=512), family, **changes)
-    encoder = made.encoder()
-    encoded = encoder.encode(texts(60, 560))
-    batches = [encoder.pad(encoded, rows) for rows in np.array_split(np.random.default_rng(0).permutation(60), 9)]
-    expected = np.concatenate(torch_logits(open_network(made.path), batches, lambda _rows: None))
-    graph = export_graph(made.path, tmp_path, exporter)
-    assert [output.name for output in graph.graph.output] == ["logits"]
-    for each in (graph, None):
-        rewritten, applied = (each, ()) if each is not None else apply_passes(graph, 512)
-        found = np.concatenate(run_batches(open_session(rewritten.SerializeToString()), batches))
-        assert np.abs(found - expected).max() < 1e-5, applied
+    made = tiny.checkpoint(
+        tmp_path / "checkpoint",
+        contract(max_tokens=512),
+        family,
+        **{"initializer_range": 0.1, "spread": 1.0, **ALL[family]},
+    )
+    exported, rewritten, applied = from_torch(made, exporter, tmp_path)
+    assert exported < 1e-5
+    assert rewritten < 1e-5, applied
 
 
 def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +81,3 @@ def test_a_network_that_an_exporter_cannot_write_is_an_error_of_ours(
         export_graph(made.path, tmp_path, "torch")
     assert "aten::fancy" in str(caught.value)
     assert "optimum, transformers, torch" in str(caught.value)
-
-
-def test_a_family_that_this_lane_lacks_is_named(tmp_path: Path) -> None:
-    """A checkpoint of a family that the installed transformers has no classifier of is refused by name."""
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "berty"}), encoding="utf-8")
-    with pytest.raises(InputError, match="'berty'"):
-        check_family(tmp_path)

@@ -2,16 +2,25 @@
 
 import functools
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+import pytest
+from transformers import CONFIG_MAPPING
 
-from export.exporters.choose import export_graph
+from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
+from export.passes import apply_passes
+from export.proof.reference import torch_logits
+from export.proof.runtime import open_session, run_batches
 from tests import tiny
-from tests.export.runs import contract
+from tests.export.runs import contract, texts
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import ClassifactError
+from trainer.opening.checkpoint import open_network
 
 # What makes each family's tiny model the real thing: disentangled attention, local and global attention, and so on.
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -43,19 +52,54 @@ FAMILIES_5: dict[str, dict[str, Any]] = {
     "jina_embeddings_v3": {},
     "ultrabert": {},
 }
+# Those of both that this lane has.
+ALL = {**FAMILIES, **{name: changes for name, changes in FAMILIES_5.items() if name in CONFIG_MAPPING}}
+
+
+def usable() -> tuple[str, ...]:
+    """The exporters that this environment can import."""
+    found = []
+    for name in EXPORTERS:
+        try:
+            found.append(choose_exporter(name))
+        except ClassifactError:
+            continue
+    return tuple(found)
+
+
+USABLE = usable()
+# The quickest of them: transformers' own takes five seconds for a tiny model.
+QUICKEST = USABLE[0] if USABLE[0] != "transformers" else "torch"
+
+
+def cases(families: Iterable[str], quick: str = "bert") -> list[Any]:
+    """Each family with each exporter, as parameters (family, exporter).
+
+    In quick tests are the quickest exporter's graphs of every family, and every exporter's of the family `quick`.
+    """
+    return [
+        pytest.param(
+            family,
+            exporter,
+            id=f"{family}-{exporter}",
+            marks=[] if exporter == QUICKEST or family == quick else pytest.mark.slow,
+        )
+        for family in families
+        for exporter in USABLE
+    ]
 
 
 @functools.cache
-def exported(family: str, **changes: Any) -> bytes:
+def exported(family: str, exporter: str = QUICKEST, **changes: Any) -> bytes:
     """The graph of a tiny random model, serialized."""
     with tempfile.TemporaryDirectory() as folder:
         made = tiny.checkpoint(
             Path(folder) / "checkpoint",
             contract(max_tokens=512),
             family,
-            **{"initializer_range": 0.3, "spread": 1.0, **FAMILIES[family], **changes},
+            **{"initializer_range": 0.3, "spread": 1.0, **ALL[family], **changes},
         )
-        return export_graph(made.path, Path(folder)).SerializeToString()
+        return export_graph(made.path, Path(folder), exporter).SerializeToString()
 
 
 def largest_difference(before: bytes, after: onnx.ModelProto) -> float:
@@ -80,9 +124,30 @@ def largest_difference(before: bytes, after: onnx.ModelProto) -> float:
                 session.run(None, {entry.name: given[entry.name] for entry in session.get_inputs()})[0]
                 for session in (first, second)
             )
+            assert np.isfinite(got).all(), (rows, tokens)
             worst = max(worst, float(np.abs(expected - got).max()))
             found.append(expected)
     return worst / max(1.0, float(np.concatenate(found).std()))
+
+
+def from_torch(made: Checkpoint, exporter: str, scratch: Path) -> tuple[float, float, tuple[str, ...]]:
+    """How far an exporter's graph of a checkpoint, as exported and after every pass, is from torch's logits on padded
+    batches of many sizes; and the passes that changed it.
+    """
+    encoder = made.encoder()
+    encoded = encoder.encode(texts(60, 560))
+    batches = [encoder.pad(encoded, rows) for rows in np.array_split(np.random.default_rng(0).permutation(60), 9)]
+    expected = np.concatenate(torch_logits(open_network(made.path), batches, lambda _rows: None))
+    graph = export_graph(made.path, scratch, exporter)
+    if [output.name for output in graph.graph.output] != ["logits"]:
+        raise ValueError("the graph has other outputs than logits")
+    found, applied = [], ()
+    for rewrite in (False, True):
+        if rewrite:
+            graph, applied = apply_passes(graph, 512)
+        logits = np.concatenate(run_batches(open_session(graph.SerializeToString()), batches))
+        found.append(float(np.abs(logits - expected).max()))
+    return found[0], found[1], applied
 
 
 def load(graph: bytes) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ from export.passes import apply_passes
 from export.passes.editing import Graph
 from export.passes.first_token import first_token
 from export.passes.probe import probe
-from tests.export.passes.graphs import exported, largest_difference, load
+from tests.export.passes.graphs import cases, exported, largest_difference, load
 
 # transformers' DeBERTa and torch's own compiler use torch.jit, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:Deprec
 BEFORE = ["inline_branches", "drop_idle", "fold_shapes", "first_token"]
 
 
-@pytest.mark.parametrize("family", ["bert", "deberta-v2", "albert", "mpnet", "modernbert"])
-def test_exact_and_applied(family: str) -> None:
+@pytest.mark.parametrize(("family", "exporter"), cases(["bert", "deberta-v2", "albert", "mpnet", "modernbert"]))
+def test_exact_and_applied(family: str, exporter: str) -> None:
     """Logits stay within 1e-5 of the exported graph's, padded or not, and the pass found the last layer."""
-    model, applied = apply_passes(load(exported(family)), 512, BEFORE)
+    model, applied = apply_passes(load(exported(family, exporter)), 512, BEFORE)
     assert "first_token" in applied
-    assert largest_difference(exported(family), model) < 1e-5
+    assert largest_difference(exported(family, exporter), model) < 1e-5
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta-v2", "electra"])

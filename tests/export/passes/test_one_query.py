@@ -8,15 +8,15 @@ from export.passes import apply_passes
 from export.passes.editing import Graph
 from export.passes.one_query import one_query
 from export.passes.probe import probe
-from tests.export.passes.graphs import FAMILIES, exported, largest_difference, load
+from tests.export.passes.graphs import FAMILIES, cases, exported, largest_difference, load
 
 SERVED = ["bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert", "mpnet"]
 BEFORE = ["drop_idle", "fold_shapes", "first_token"]
 
 
-def with_biases(family: str) -> bytes:
+def with_biases(family: str, exporter: str) -> bytes:
     """An exported graph whose biases are random instead of the zeros that a new network has."""
-    model, _ = apply_passes(load(exported(family)), 512, ["drop_idle"])
+    model, _ = apply_passes(load(exported(family, exporter)), 512, ["drop_idle"])
     generator = np.random.default_rng(1)
     for node in model.graph.node:
         for place, name in enumerate(node.input):
@@ -30,18 +30,18 @@ def with_biases(family: str) -> bytes:
 
 
 # Graphs that no bias was added to, as they are exported.
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in SERVED])
-def test_every_pass_is_exact_where_this_one_does_not_serve(family: str) -> None:
+@pytest.mark.parametrize(("family", "exporter"), cases(family for family in FAMILIES if family not in SERVED))
+def test_every_pass_is_exact_where_this_one_does_not_serve(family: str, exporter: str) -> None:
     """After all passes the other families' logits are within 1e-5 of the exported graph's, padded or not."""
-    model, applied = apply_passes(load(exported(family)), 512)
+    model, applied = apply_passes(load(exported(family, exporter)), 512)
     assert "one_query" not in applied
-    assert largest_difference(exported(family), model) < 1e-5
+    assert largest_difference(exported(family, exporter), model) < 1e-5
 
 
-@pytest.mark.parametrize("family", SERVED)
-def test_exact_and_applied(family: str) -> None:
+@pytest.mark.parametrize(("family", "exporter"), cases(SERVED))
+def test_exact_and_applied(family: str, exporter: str) -> None:
     """Logits stay within 1e-5, biases of keys and values included, and the last layer's two products are gone."""
-    before = with_biases(family)
+    before = with_biases(family, exporter)
     first, _ = apply_passes(load(before), 512, BEFORE)
     model, applied = apply_passes(load(before), 512)
     assert applied[-1] == "one_query"
