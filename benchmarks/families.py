@@ -4,8 +4,7 @@
     .venv-5/bin/python benchmarks/families.py FOLDER
 
 Each family is a tiny random model. An exporter writes it if logits are torch's within 1e-5 on 60 texts of 1 to 512
-tokens, as exported and after every pass; the number is that of the passes that found something. A lane reads a
-checkpoint of the other if it computes the golden logits in it. What is done stays in FOLDER; the table is printed of
+tokens, as exported and after every pass. A lane reads a checkpoint of the other if it computes the golden logits in it. What is done stays in FOLDER; the table is printed of
 what both lanes have done so far.
 """
 
@@ -45,16 +44,6 @@ MORE: dict[str, dict[str, Any]] = {
     "luke": {"max_position_embeddings": 514, "pad_token_id": 1, "entity_vocab_size": 10, "entity_emb_size": 16},
     "megatron-bert": {},
     "mobilebert": {"embedding_size": 32, "true_hidden_size": 32, "intra_bottleneck_size": 32},
-    "nystromformer": {"segment_means_seq_len": 32, "num_landmarks": 8},
-    "rembert": {"input_embedding_size": 16, "output_embedding_size": 16},
-    "roberta-prelayernorm": {"max_position_embeddings": 514, "pad_token_id": 1},
-    "roc_bert": {"enable_pronunciation": False, "enable_shape": False},
-    "roformer": {"embedding_size": 32, "rotary_value": False},
-    "squeezebert": {"embedding_size": 32},
-    "xlm": {"emb_dim": 32, "n_layers": 2, "n_heads": 4},
-    "xlm-roberta-xl": {"max_position_embeddings": 514, "pad_token_id": 1},
-    "xlnet": {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 64},
-    "xmod": {"max_position_embeddings": 514, "pad_token_id": 1, "languages": ["en_XX"], "default_language": "en_XX"},
 }
 TESTED = {**FAMILIES, **FAMILIES_5}
 SIZES = {**TESTED, **MORE}
@@ -72,12 +61,12 @@ def main() -> None:
     for family in SIZES:
         done = own / f"{family}.json"
         if family in CONFIG_MAPPING and not done.exists():
-            done.write_text(json.dumps(write(own / family, family), indent=1), encoding="utf-8")
+            done.write_text(json.dumps(write(own / family, family), indent=1, allow_nan=False), encoding="utf-8")
             print(f"{LANE} {family}: {done.read_text(encoding='utf-8')}", file=sys.stderr, flush=True)
     for other in folder.iterdir():
         if other != own:
             found = {path.parent.name: read(path) for path in sorted(other.glob("*/checkpoint"))}
-            (own / "reads").write_text(json.dumps(found, indent=1), encoding="utf-8")
+            (own / "reads").write_text(json.dumps(found, indent=1, allow_nan=False), encoding="utf-8")
     print(table(folder))
 
 
@@ -141,7 +130,7 @@ def _cell(path: Path, exporter: str) -> str:
     found = json.loads(path.read_text(encoding="utf-8"))[exporter]
     if "error" in found:
         return "cannot"
-    return str(len(found["passes"])) if max(found["exported"], found["rewritten"]) < BOUND else "**wrong**"
+    return "yes" if max(found["exported"], found["rewritten"]) < BOUND else "**another function**"
 
 
 def _reads(path: Path, family: str) -> str:
