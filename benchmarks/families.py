@@ -4,8 +4,8 @@
     .venv-5/bin/python benchmarks/families.py FOLDER
 
 Each family is a tiny random model. An exporter writes it if logits are torch's within 1e-5 on 60 texts of 1 to 512
-tokens, as exported and after every pass. A lane reads a checkpoint of the other if it computes the golden logits in it. What is done stays in FOLDER; the table is printed of
-what both lanes have done so far.
+tokens, as exported and after every pass. A lane reads a checkpoint of the other if it computes the golden logits in it.
+What is done stays in FOLDER; the table is printed of what both lanes have done so far.
 """
 
 import argparse
