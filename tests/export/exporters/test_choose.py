@@ -16,8 +16,8 @@ from trainer.contract.errors import ClassifactError, InputError
 
 # transformers' DeBERTa and torch's own compiler use torch.jit, which torch has deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
-# The proofs of the passes run on every family in every test run; here three stand for the rest.
-QUICK = {"bert", "roberta", "modernbert"}
+# The proofs of the passes run on every family in every test run; here two stand for the rest.
+QUICK = {"bert", "modernbert"}
 
 
 def test_the_command_offers_the_exporters_that_there_are() -> None:

@@ -267,6 +267,8 @@ def test_the_name_holds_what_states_depend_on(job: tuple[PrefixJob, list[str]]) 
     assert len({name, *others}) == 4
 
 
+# Two processes train as one in tests/trainer/processes, and one process so in this file.
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(folder: Path) -> None:
     """Launched on two processes, the frozen layers' states are computed in shares, and losses are one process's."""
     settings = ("model.dropout=0.0", "stages.1.epochs=1")

@@ -19,6 +19,7 @@ from accelerate.state import AcceleratorState
 
 from tests.trainer import runs
 from trainer.contract.errors import ClassifactError
+from trainer.evaluate import MeasureJob, measure
 from trainer.processes.launch import LaunchJob, launch
 from trainer.processes.start import check_world, fitting_precision
 from trainer.recipes.file import load
@@ -100,6 +101,8 @@ def test_processes_that_do_not_see_each_other_are_refused(monkeypatch: pytest.Mo
     assert "two_cpu_processes.yaml" in str(error.value)
 
 
+# In this process, and later in a run, it is tests/trainer/run_folder/test_kills.py.
+@pytest.mark.slow
 def test_a_full_disk_loses_no_checkpoint(recipe: Path, one: Path, tmp_path: Path) -> None:
     """Where no file can grow past 60 kB, a run ends with an error of ours, and one saved before can still go on from
     it.
@@ -194,19 +197,14 @@ def test_a_gpu_without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [{"including_emulation": False}]
 
 
-def test_figures_are_of_fp32_under_a_launch_too(one: Path, tmp_path: Path) -> None:
+def test_figures_are_of_fp32_under_a_launch_too(one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`evaluate` under a launch config that asks for bf16 gives the digits of one that nobody launched."""
     found = []
     for precision in ("no", "bf16"):
         run = tmp_path / precision
         shutil.copytree(one, run)
-        subprocess.run(
-            [sys.executable, "-m", "trainer", "evaluate", str(run)],
-            cwd=runs.ROOT,
-            env={**os.environ, "ACCELERATE_MIXED_PRECISION": precision},
-            capture_output=True,
-            check=True,
-        )
+        with launched_in(precision, monkeypatch):
+            measure(MeasureJob(run=run))
         found.append((run / "test_predictions.jsonl").read_bytes())
     assert found[0] == found[1]
 
