@@ -25,6 +25,7 @@ from trainer.contract.system.files import read_json, sha256, write_json
 from trainer.contract.system.machine import cpu_flags
 
 SCHEMA = 2
+VALIDATION, SYNTHETIC = "validation", "synthetic"
 MANIFEST, GOLDEN, REFERENCE = "manifest.json", "golden.jsonl", "reference.json"
 Precision = Literal["fp32", "int8", "fp16"]
 # The most that a golden logit may move on another machine, as a share of the largest: a fifth of what halving does.
@@ -125,13 +126,16 @@ class ExportManifest:
     """Files that no gate has passed, and why; nothing scores with them."""
     cascade: Cascade | None = None
     """The student that answers most rows without the encoder, and what was proven of it; None where there is none."""
+    measured_on: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of weights and contract; bundles of earlier versions do not say."""
+    golden: str = VALIDATION
+    """Where golden rows are from: "validation" rows, or "synthetic" ones of made-up words."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenRow:
-    """One validation row: its token ids [T], torch's fp32 logits [C], and those of each ONNX file by precision.
-
-    The last tell a machine that computes otherwise from what quantizing costs everywhere.
+    """A row's token ids [T], torch's fp32 logits [C], and those of each ONNX file by precision: these tell a machine
+    that computes otherwise from what quantizing costs everywhere.
     """
 
     text: str

@@ -3,19 +3,24 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
+from export.card_figures import limits, metadata, tested, texts
 from export.cascade.telling import card_section
 from export.proof.parity import measured_rows, shown
 from trainer.contract.inputs import InputSpec
 
 _TEMPLATE = """---
-library_name: transformers
-pipeline_tag: text-classification
-tags: [text-classification, onnx, {model_type}]
+{metadata}
 ---
 
 # {name}
 
 A {kind} text classifier ({model_type}), exported by Classifact. It decides between {count} labels: {labels}.
+
+## What it is for
+
+Sorting texts like the rows that it was measured on into these labels, where a wrong label now and then does no harm, or
+a person looks at it. It was measured on no other kind of text, language or time. Where a decision touches somebody's
+rights, it is no ground by itself.
 
 ## What goes in
 
@@ -29,8 +34,20 @@ Each file was compared with the torch model in fp32 on {rows}, of all lengths{wh
 |---|--:|--:|--:|--:|--:|
 {table}
 
-torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}{tested}
+torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}
 {cascade}
+## How good it is
+
+{tested}
+
+## Limits found
+
+{limits}
+
+## Which texts leave the house
+
+{texts}
+
 ## How to use it
 
 ```sh
@@ -58,6 +75,9 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
     space = manifest.contract.labels
     parity = next(iter(manifest.graphs.values())).parity
     text = _TEMPLATE.format(
+        metadata=metadata(manifest),
+        limits=limits(manifest),
+        texts=texts(manifest),
         name=manifest.name,
         model_type=manifest.model_type,
         kind="single-label" if space.kind == "single" else "multi-label",
@@ -71,8 +91,8 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         table="\n".join(_row(graph) for graph in manifest.graphs.values()),
         which=_which(manifest),
         constant=_constant(manifest),
-        tested=_tested(manifest),
         cascade="" if manifest.cascade is None else card_section(manifest.cascade),
+        tested=tested(manifest),
     )
     path.write_text(text, encoding="utf-8")
 
@@ -94,14 +114,6 @@ def _constant(manifest: ExportManifest) -> str:
     if found["value"] is None or found["metric"] == "loss":
         return f"The label shares alone have a loss of {found['loss']:.4f}. "
     return f"One answer for all rows: {found['metric']} {found['value']:.4f}. "
-
-
-def _tested(manifest: ExportManifest) -> str:
-    if not manifest.test_metrics:
-        return "It was not evaluated on test rows before it was exported."
-    known = manifest.test_metrics.get("also_in_train", {}).get("rows", 0)
-    told = f" {known:,} of the test rows also stand in the training rows." if known else ""
-    return f"Figures on test rows are in `manifest.json` under `test_metrics`.{told}"
 
 
 def _input(manifest: ExportManifest) -> str:

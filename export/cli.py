@@ -104,6 +104,13 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     default=True,
     help="Race the graphs on this machine, to keep what is faster and say by how much.",
 )
+@click.option(
+    "--golden",
+    default="validation",
+    show_default=True,
+    type=click.Choice(("validation", "synthetic")),
+    help="Golden rows: texts of validation rows, or made-up words, so that no row's text leaves with the bundle.",
+)
 @click.option("--prove", is_flag=True, help="Fail where the drop's 95 % interval reaches above --max-drop.")
 @click.option("--anyway", is_flag=True, help="Export a model that has learnt nothing too.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.bundle import REFERENCE, ExportManifest, GraphFile, hash_files, write_manifest
+from export.bundle import REFERENCE, VALIDATION, ExportManifest, GraphFile, hash_files, write_manifest
 from export.card import write_card
+from export.card_figures import without_texts
 from export.cascade.build import CascadeJob, build_cascade
 from export.cascade.certificate import Cascade
 from export.exporters.choose import AUTO, choose_exporter
@@ -18,9 +19,11 @@ from export.proof.measure import Measure, Unlabelled
 from export.proof.parity import Bounds, Truth, nothing_learnt
 from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
+from export.proof.synthetic import synthetic_golden
 from export.trained_run import BATCH_TOKENS, Sample, Source
 from export.unlabelled import MOST_ROWS, UnlabelledRows, read_unlabelled
 from trainer.contract.figures.constant import Constant
+from trainer.contract.figures.stamped import measured_on
 from trainer.contract.system.files import atomic_folder, read_json, write_json
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
@@ -79,6 +82,8 @@ class ExportJob:
     """Whether to make a student that answers most rows without the encoder, with its certificate."""
     unlabelled: tuple[Path, ...] = ()
     """Files of rows without labels that teach it and prove it."""
+    golden: str = VALIDATION
+    """Where golden rows are from: "validation", or "synthetic" (made-up words, so that no row's text is shipped)."""
 
     def graph_job(self) -> GraphJob:
         """What files to make. int8's probabilities may move: its decisions and its metric count."""
@@ -125,6 +130,7 @@ def export(job: ExportJob) -> ExportManifest:
             progress=progress,
             timing=job.timing,
             unlabelled=None if others is None else _unlabelled(others, source, network, progress),
+            made_golden=None if job.golden == VALIDATION else synthetic_golden(network, source.checkpoint, progress),
         )
         graphs = write_graphs(graph_job, source, measure, folder)
         _write_config(source, folder)
@@ -139,7 +145,9 @@ def export(job: ExportJob) -> ExportManifest:
             exporter=graph_job.exporter,
             versions=_versions(),
             training=source.training,
-            test_metrics=source.test_metrics,
+            test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
+            measured_on=measured_on(source.checkpoint),
+            golden=job.golden,
             constant={**asdict(constant), "beaten": learnt},
             unproven={packing.FILE: packing.NOTE} if job.packing else {},
             cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,

@@ -15,7 +15,7 @@ from export.fp16.convert import Half, extreme, to_half
 from export.int8.choose import Int8Search
 from export.passes.choose import Optimized, RowLimits, choose_settings, optimize
 from export.passes.graph_file import move_graph, opset, save_graph
-from export.proof.golden import GoldenRows, GoldenScores
+from export.proof.golden import GoldenScores
 from export.proof.measure import Measure, Variant
 from export.proof.parity import Bounds, gate
 from export.proof.runtime import release_memory
@@ -86,8 +86,7 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
         (folder / "onnx").mkdir()
         if job.packing:
             save_graph(graphs.packed(), folder / packing.FILE)
-        golden = GoldenRows.of(measure.sample, measure.truth)
-        golden.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
+        measure.golden_rows.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
         return {
             precision: replace(
                 _entry(precision, each, folder / FILES[precision], speeds.get(precision)),

@@ -9,7 +9,6 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from export.bundle import GOLDEN_CAP, GoldenBounds
-from export.proof.parity import Truth
 from export.proof.runtime import Logits, run_batches
 from export.trained_run import BATCH_TOKENS, Sample, spread
 from trainer.contract.encoding import Ints, budget_batches
@@ -47,11 +46,11 @@ class GoldenRows:
     """The padded tokens of a batch of `serve check`."""
 
     @classmethod
-    def of(cls, sample: Sample, truth: Truth) -> "GoldenRows":
-        """Choose them from the rows that parity is measured on."""
-        rows = golden_rows(sample, truth.scores, truth.space)
+    def of(cls, sample: Sample, logits: Logits, space: LabelSpace) -> "GoldenRows":
+        """Choose them from rows with torch's logits [N, C]."""
+        rows = golden_rows(sample, space.decode(logits), space)
         chosen = Sample.of(sample.rows.take(rows), sample.encoder, at_most=len(rows))
-        return cls(sample=chosen, logits=truth.logits[rows], space=truth.space)
+        return cls(sample=chosen, logits=logits[rows], space=space)
 
     def score(self, session: ort.InferenceSession, precision: str) -> GoldenScores:
         """Score the rows as `serve check` does, and in other batches, which says how far rounding moves this file."""

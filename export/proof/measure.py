@@ -54,6 +54,13 @@ class Measure:
     timing: bool = True
     """Whether graphs are raced at all."""
     unlabelled: Unlabelled | None = None
+    made_golden: GoldenRows | None = None
+    """Golden rows that are not validation rows."""
+
+    @property
+    def golden_rows(self) -> GoldenRows:
+        """What `serve check` compares a machine by."""
+        return self.made_golden or GoldenRows.of(self.sample, self.truth.logits, self.truth.space)
 
     def logits(self, variant: Variant, sample: Sample | None = None) -> Logits:
         """A file's logits in row order, [N, C], of the sample where no other is given."""
@@ -74,7 +81,7 @@ class Measure:
     def golden(self, variant: Variant, precision: str) -> GoldenScores:
         """What a file makes of the golden rows, batched as `serve check` batches them."""
         session = open_session(variant.path, variant.disabled_optimizers)
-        return GoldenRows.of(self.sample, self.truth).score(session, precision)
+        return self.golden_rows.score(session, precision)
 
     def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = ROUNDS) -> Race:
         """Graphs side by side, on the same rows: a few of all lengths where no others are given."""

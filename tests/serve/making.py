@@ -66,7 +66,7 @@ def _golden(checkpoint: Checkpoint, given: Contract) -> GoldenRows:
         ids=np.arange(200), texts=found, pairs=pairs, labels=scores.decisions.astype(np.int64), places=found
     )
     truth = Truth(logits=logits, scores=scores, labels=rows.labels, space=given.labels, metric="accuracy")
-    return replace(GoldenRows.of(Sample.of(rows, encoder), truth), tokens=BATCH_TOKENS)
+    return replace(GoldenRows.of(Sample.of(rows, encoder), truth.logits, truth.space), tokens=BATCH_TOKENS)
 
 
 def _export(checkpoint: Path, path: Path) -> None:
