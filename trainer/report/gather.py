@@ -16,6 +16,7 @@ from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 from trainer.report.outside import read_lines, read_manifest, read_scores
 from trainer.report.rows import SeenRows
+from trainer.review.files import FOLDER
 from trainer.run_folder.folder import RECIPE
 
 
@@ -63,8 +64,8 @@ class Evidence:
     """decisions.json."""
     search: dict[str, Any] | None
     """sweep.json."""
-    suspects: Path | None
-    """The Parquet file of label suspects."""
+    suspects: dict[str, Any] | None
+    """suspects.json; the rows are beside it."""
     bundle: Path | None
     """Where it lies."""
     manifest: dict[str, Any] | None
@@ -124,15 +125,24 @@ def gather(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
         validation=_split_figures(run, "validation", checkpoint),
         decisions=_figures(run / "decisions.json", checkpoint),
         search=read_json(run / "sweep.json") if (run / "sweep.json").is_file() else None,
-        suspects=_file(run / "review" / "suspects.parquet"),
+        suspects=_suspects(run),
         bundle=bundle,
         manifest=None if bundle is None else read_manifest(bundle, hashes),
         scores=None if scores is None else read_scores(scores, bundle),
     )
 
 
-def _file(path: Path) -> Path | None:
-    return path if path.is_file() else None
+def _suspects(run: Path) -> dict[str, Any] | None:
+    """What `suspects` found. Raises ArtifactError where it looked at other rows than those of the run."""
+    path = run / FOLDER / "suspects.json"
+    if not path.is_file():
+        return None
+    found, fingerprint = read_json(path), read_json(run / "splits" / "splits.json").get("fingerprint")
+    if fingerprint not in found["fingerprints"]:
+        raise ArtifactError(
+            "the label suspects are of other rows", where=path, do=f"look again: classifact suspects {run}"
+        )
+    return dict(found)
 
 
 def _figures(path: Path, checkpoint: Checkpoint, *, decided: bool = True) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from trainer.report.gather import Evidence
 from trainer.report.sections.figures import missing
 from trainer.report.sections.texts import hidden, row_cells, row_heads, short_place
 from trainer.report.words import plural
+from trainer.review.files import FOLDER
 
 SUSPECTS = 200
 _WEIGHTS = "The words with the largest weights, in log-odds"
@@ -66,40 +67,46 @@ def mismatches(evidence: Evidence) -> Section:
 
 
 def suspects(evidence: Evidence) -> Section:
-    """Labels that may be wrong."""
-    title = "Labels that may be wrong"
-    if evidence.suspects is None:
-        what = "The labels were not checked."
-        return Section(
-            key="suspects", title=title, blocks=[Missing(what=what, command=f"classifact suspects {evidence.run}")]
-        )
-    table = pq.ParquetFile(evidence.suspects)
-    total = table.metadata.num_rows
-    told = Paragraph(
-        f"{plural(total, 'label')} may be wrong, by confident learning; all are in review/suspects.csv of the run."
+    """Labels of training rows that may be wrong."""
+    found, title = evidence.suspects, "Labels that may be wrong"
+    if found is None:
+        missed = Missing(what="The labels were not checked.", command=f"classifact suspects {evidence.run}")
+        return Section(key="suspects", title=title, blocks=[missed])
+    files = " and ".join(f"{found['folder']}/{name}" for name in found["files"])
+    told = (
+        f"{plural(found['suspects'], 'label')} of {found['rows']:,} training rows may be wrong, by {found['models']}, "
+        "which "
+        f"give {found['agreement']:.1%} of the labels as they stand. All are in {files} of the run."
     )
+    blocks: list[Block] = [Paragraph(told.replace("%", " %"))]
     if not evidence.texts:
-        return Section(key="suspects", title=title, blocks=[told, hidden()])
-    rows = next(iter(table.iter_batches(batch_size=SUSPECTS)), None)
-    cells = [] if rows is None else [_suspect(row) for row in rows.to_pylist()]
-    heads = ["text", "label", "suggested", "score", "where"]
-    return Section(
-        key="suspects",
-        title=title,
-        blocks=[told, Table(caption="The likeliest first", heads=heads, rows=cells, stack=True)],
-    )
+        blocks.append(hidden())
+    elif found["suspects"]:
+        rows = [_suspect(row) for row in _first(evidence)]
+        heads = ["text", "label", "likelier", "believed", "where"]
+        blocks.append(Table(caption="The least believed first", heads=heads, rows=rows, stack=True))
+    terms = {
+        "confident learning": "Models that did not learn from a row say how likely its label is. A label that they "
+        "believe "
+        "much less than they do on average, while another is likely, may be wrong (Northcutt et al. 2021).",
+        "believed": "The probability of the label that the row carries.",
+    }
+    return Section(key="suspects", title=title, blocks=[*blocks, Terms(terms=terms)])
 
 
-def _suspect(row: dict[str, Any]) -> list[Any]:
-    given, suggested = row.get("label", row.get("labels")), row.get("suggestion", row.get("suggestions"))
-    score = row.get("score")
-    return [
-        Strange(str(row["text"]), TEXT),
-        _names(given),
-        _names(suggested),
-        number(score),
-        Strange(short_place(f"{row.get('file')}:{row.get('line')}"), 80),
-    ]
+def _first(evidence: Evidence) -> list[dict[str, Any]]:
+    """The first SUSPECTS rows. Of a thousand labels' probabilities none is read."""
+    file = pq.ParquetFile(evidence.run / FOLDER / "suspects.parquet")
+    names = ("text", "label", "labels", "suggestion", "suggestions", "self_confidence", "file", "line")
+    columns = [name for name in names if name in file.schema_arrow.names]
+    batch = next(file.iter_batches(batch_size=SUSPECTS, columns=columns), None)
+    return [] if batch is None else list(batch.to_pylist())
+
+
+def _suspect(row: dict[str, Any]) -> list[Cell]:
+    labels, likelier = (_names(row.get(name, row.get(f"{name}s"))) for name in ("label", "suggestion"))
+    where = Strange(short_place(f"{row.get('file')}:{row.get('line')}"), 80)
+    return [Strange(str(row["text"]), TEXT), labels, likelier, number(row.get("self_confidence")), where]
 
 
 def _names(value: Any) -> Names:

@@ -1,0 +1,89 @@
+"""The page in a real browser: quiet, without a request, readable at two widths and in two colour schemes."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.report.made import Made, make_run
+from trainer.contract.system.files import write_json
+from trainer.report.job import ReportJob, report
+
+SCRIPT = Path(__file__).with_name("look.mjs")
+# npm install --ignore-scripts --no-save playwright-core axe-core; apt-get install chromium
+MODULES = Path(os.environ.get("CLASSIFACT_NODE_MODULES", Path(__file__).parents[3] / "node_modules"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NEEDED = [MODULES / "playwright-core", MODULES / "axe-core"]
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: apt-get install chromium"),
+    pytest.mark.skipif(
+        not all(path.is_dir() for path in NEEDED), reason="npm install --no-save playwright-core axe-core was not run"
+    ),
+]
+
+
+def look(page: Path) -> dict[str, Any]:
+    """What is wrong with a page."""
+    shots = os.environ.get("CLASSIFACT_SHOTS", "")
+    command = ["node", str(SCRIPT), str(MODULES), str(CHROMIUM), str(page), shots and f"{shots}/{page.parent.name}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+def assert_right(found: dict[str, Any]) -> None:
+    """Nothing is said on the console, asked for, too wide, on top of another thing, or hard to reach."""
+    for name in ("console", "requests", "wide", "overlaps", "axe"):
+        assert found[name] == [], name
+    assert len(set(found["title"])) == 1
+
+
+def test_a_page_of_two_labels(tmp_path: Path) -> None:
+    """With hostile rows, explained rows and every section that a run fills; sorting works, the script row does not."""
+    texts = [f"win a prize {row}" for row in range(80)]
+    texts[:4] = ["<script>document.title='owned'</script>", "a \u202eb\u2066 c", "word " * 20_000, "x" * 100_000]
+    made = make_run(tmp_path / "two", Made(texts=texts, wrong=0.6))
+    found = look(Path(report(ReportJob(run=made, examples=2))["report"]))
+    assert_right(found)
+    assert found["title"][0] == "made <b>bold</b>: report"
+    assert found["sorted"] is True
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_a_page_of_many_long_labels(tmp_path: Path, kind: str) -> None:
+    """Forty labels of a hundred characters without a gap stay within the page."""
+    names = tuple(f"{number}{'x' * 100}" for number in range(40))
+    made = make_run(tmp_path / kind, Made(names=names, kind=kind, texts=["text"] * 200, wrong=0.5))
+    write_json(made / "sweep.json", sweep())
+    assert_right(look(Path(report(ReportJob(run=made, examples=0))["report"])))
+
+
+def sweep() -> dict[str, Any]:
+    """What a search leaves."""
+    trial = {
+        "state": "complete",
+        "values": {},
+        "deviation": None,
+        "epochs": 3,
+        "seconds": 1.0,
+        "error": None,
+        "folder": "t",
+    }
+    key = "stages.0.optimizer.learning_rate"
+    trials = [{**trial, "number": number, "value": 0.5 + number / 20, "settings": {key: 1e-5}} for number in range(8)]
+    states = {"complete": 8, "pruned": 0, "fail": 0}
+    return {
+        "metric": "f1",
+        "direction": "maximize",
+        "sampler": "tpe",
+        "pruner": "none",
+        "states": states,
+        "best": trials[-1],
+        "importances": {key: 1.0},
+        "trials": trials,
+    }
