@@ -225,7 +225,8 @@ def test_planted_errors_in_real_rows(tmp_path: Path, source: str) -> None:
     )
     train(TrainJob(recipe=load(recipe), out=tmp_path / "run", quiet=True))
     find_suspects(SuspectsJob(run=tmp_path / "run", quiet=True))
-    trained = {json.loads(line)["id"] for line in (tmp_path / "run" / "splits" / "train.jsonl").open()}
+    lines = (tmp_path / "run" / "splits" / "train.jsonl").read_text().splitlines()
+    trained = {json.loads(line)["id"] for line in lines}
     found = {row["id"] for row in suspects(tmp_path / "run")}
     recall, precision = len(found & turned) / len(trained & turned), len(found & turned) / len(found)
     print(f"\n{source}: {len(found)} suspects, {recall:.3f} of the planted errors, {precision:.3f} of them planted")
