@@ -19,7 +19,7 @@ COMMANDS = {
     "decide": ("trainer.cli:decide", "Fit how RUN decides, on its validation rows."),
     "evaluate": ("trainer.cli:evaluate", "Measure the best checkpoint of RUN."),
     "suspects": ("trainer.cli:suspects", "Find training rows of RUN whose label is likely wrong."),
-    "report": ("trainer.cli:report", "Write RUN/report.html, one page to decide by."),
+    "report": ("trainer.cli:report", "Write RUN/report.html: one page to decide by."),
     "export": ("export.cli:export_command", "Turn RUN into a bundle, with proof."),
     "inspect": ("export.cli:inspect_command", "Check BUNDLE and print what it holds."),
     "score": ("serve.cli:score", "Score every row of INPUTS into one file."),

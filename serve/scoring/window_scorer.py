@@ -119,9 +119,10 @@ class WindowScorer:
         """What the report says of the rows scored so far; None without a reference."""
         if self.reference is None:
             return None
-        # Under other thresholds than the reference's, labels tell of those.
-        labels = not self.scorer.thresholds
-        figures = self.reference.figures(state.seen, self.scorer.labels, labels=labels) if state.seen else {}
+        # Other thresholds than the reference's give other labels, and a student is not as sure as its encoder.
+        without = {"labels", "abstaining"} if self.scorer.thresholds else set()
+        without |= {"confidences", "abstaining"} if self.scorer.fast is not None else set()
+        figures = self.reference.figures(state.seen, self.scorer.labels, without) if state.seen else {}
         return judged(figures, state.scored, self.reference.rows)
 
     def _lane(self, plan: Plan, logits: Logits, sound: Bools) -> dict[str, list[int]]:

@@ -1,6 +1,6 @@
 """The validation rows' distribution that a bundle keeps (reference.json), and what scored rows are counted in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,10 @@ class Reference:
             "abstaining": [int((~scores.answered).sum())],
         }
 
-    def figures(self, counts: Mapping[str, Sequence[int]], space: LabelSpace, *, labels: bool) -> dict[str, Figure]:
-        """What is compared, by name. labels: whether rows were decided as the reference's were."""
+    def figures(
+        self, counts: Mapping[str, Sequence[int]], space: LabelSpace, without: Collection[str] = ()
+    ) -> dict[str, Figure]:
+        """What is compared, by name. without: figures that would tell of how the rows were decided, not of the rows."""
         abstained = None if space.abstain is None else self.abstained
         rates = {"unknown words": self.unknown_rows, "truncation": self.rows_cut, "abstaining": abstained}
         names = {
@@ -134,7 +136,7 @@ class Reference:
                 if rate is not None
             },
         }
-        return {name: figure for name, figure in found.items() if labels or name not in ("labels", "abstaining")}
+        return {name: figure for name, figure in found.items() if name not in without}
 
 
 def unknown_tokens(encoded: Encoded, unknown_id: int | None) -> NDArray[np.int64]:
