@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from export.bundle import REFERENCE, Bundle
 from serve.cli import main
 from serve.journal.output import merge
+from serve.journal.state import State
 from serve.scorer import Scorer
 from serve.scoring.window_scorer import WindowScorer
 from tests.serve import bundles
@@ -146,6 +148,24 @@ def test_abstaining_is_compared_where_the_bundle_abstains(single: Path, alike: P
     assert found["found"] == ["abstaining"]
     bundles.reseal(bundle, given)
     assert "abstaining" not in score(bundle, alike, out=tmp_path / "all.csv")["drift"]["figures"]
+
+
+def test_confidences_of_a_student_are_not_compared(bundle: Path) -> None:
+    """A cascade's student is not as sure as the encoder that the reference is of, which is no drift."""
+    opened = Bundle.open(bundle)
+    texts = bundles.texts(120, seed=7)
+    with Scorer.open(bundle, precision="fp32") as scorer:
+        encoded, scores = scorer.encoder.encode(texts), scorer.scores(texts)
+    seen = Reference.open(bundle / REFERENCE, opened.contract.labels).count(encoded, np.arange(120), scores, None)
+    names = []
+    for fast in (None, object()):
+        stand_in: Any = SimpleNamespace(bundle=opened, labels=opened.contract.labels, thresholds={}, fast=fast)
+        nothing: Any = None
+        stage = WindowScorer(scorer=stand_in, layout=nothing, format=nothing, max_chars=1)
+        found = stage.drift(State(seen=seen, scored=120))
+        assert found is not None
+        names.append(set(found["figures"]))
+    assert names[0] - names[1] == {"confidences"}
 
 
 def test_a_bundle_without_reference_says_so(single: Path, alike: Path, tmp_path: Path) -> None:
