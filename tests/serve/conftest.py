@@ -1,33 +1,48 @@
 """Bundles that are made once."""
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.serve import bundles
 from tests.serve.helpers import write_csv
+from trainer.contract.system.locks import hold
 
 
-def _make(folder: Path, name: str, **options: object) -> Path:
-    return bundles.make(folder / name, bundles.contract(**options))
+def _make(factory: pytest.TempPathFactory, name: str, **options: object) -> Path:
+    """A bundle that the first worker makes for all: none changes what a test did not copy."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "bundles"
+    folder.mkdir(exist_ok=True)
+    with hold(folder / "lock", wait=True):
+        # Left half-made by a failure, it is made again, so that each worker shows why.
+        made = folder / f"{name}.made"
+        if not made.exists():
+            for rest in (folder / name, folder / f"{name}-checkpoint"):
+                shutil.rmtree(rest, ignore_errors=True)
+            bundles.make(folder / name, bundles.contract(**options))
+            made.touch()
+    return folder / name
 
 
 @pytest.fixture(scope="session")
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A single-label bundle with fp32 and int8."""
-    return _make(tmp_path_factory.mktemp("bundles"), "single")
+    return _make(tmp_path_factory, "single")
 
 
 @pytest.fixture(scope="session")
 def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A multi-label bundle."""
-    return _make(tmp_path_factory.mktemp("bundles"), "multi", kind="multi")
+    return _make(tmp_path_factory, "multi", kind="multi")
 
 
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle for sentence pairs from the columns `text` and `second`."""
-    return _make(tmp_path_factory.mktemp("bundles"), "pair", pair="second")
+    return _make(tmp_path_factory, "pair", pair="second")
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_death_at_every_object(
     single: Path, rows: Path, store: Any, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
     """A job that ends before or after each of its objects is put, and is resumed, leaves what one that was not does."""
-    options: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 60, "canary": False}
+    options: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 96, "canary": False}
     score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
     expected = _objects(store, f"{URL}.csv")
     moments = 0
@@ -83,8 +83,8 @@ def test_death_at_every_object(
         if not died:
             break
         moments += 1
-    # A note, four parts, three of them with errors, a note after each, the report, and the note taken away.
-    assert moments == 1 + 4 + 3 + 4 + 1 + 1
+    # A note, three parts, two of them with errors, a note after each, the report, and the note taken away.
+    assert moments == 1 + 3 + 2 + 3 + 1 + 1
 
 
 def _die_at(moment: int, monkeypatch: pytest.MonkeyPatch, *, done: bool) -> list[bool]:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from serve.cli import main
 from serve.journal.state import ScoredWindow
 from serve.scoring.window_scorer import WindowScorer
 from serve.writing.rejects import ErrorBound
@@ -61,6 +63,12 @@ def _dying(moment: int, command: list[str]) -> int:
     return done.returncode
 
 
+def _undisturbed(command: list[str]) -> None:
+    """Run a command to its end in this process, which spares the start of one."""
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+
+
 def _moments(command: list[str], out: Path) -> int:
     """How often a whole job touches the disk: the first moment that it outlives."""
     low, high = 1, 512
@@ -91,12 +99,12 @@ def test_death_at_every_touch_of_the_disk(
     out = tmp_path / name
     command = _command(single, rows, out, *more)
     total = _moments(command, out)
-    assert _dying(10_000, command) == 0
+    _undisturbed(command)
     expected = _digest(out)
     _remove(out)
     for moment in range(1, total):
         assert _dying(moment, command) == KILLED
-        assert _dying(10_000, [*command, "--resume"]) == 0
+        _undisturbed([*command, "--resume"])
         assert _digest(out) == expected, f"moment {moment} of {total}"
         assert not list(tmp_path.glob(".*"))
         _remove(out)
@@ -107,15 +115,12 @@ def test_repeated_death(single: Path, rows: Path, tmp_path: Path, name: str, mor
     """A job that dies again and again, each time a little later, ends with the bytes of one that never died."""
     out = tmp_path / name
     command = _command(single, rows, out, *more)
-    assert _dying(10_000, command) == 0
+    _undisturbed(command)
     expected = _digest(out)
     _remove(out)
-    deaths = 0
-    for moment in (9, 21, 10_000):
-        if _dying(moment, [*command, "--resume"]) == 0:
-            break
-        deaths += 1
-    assert deaths == 2
+    for moment in (9, 21):
+        assert _dying(moment, [*command, "--resume"]) == KILLED
+    _undisturbed([*command, "--resume"])
     assert _digest(out) == expected
 
 
@@ -155,9 +160,20 @@ def test_resume_of_nothing_and_of_everything(single: Path, rows: Path, tmp_path:
 
 
 @pytest.fixture
-def interrupted(single: Path, rows: Path, tmp_path: Path) -> Path:
+def interrupted(single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job that was stopped half way."""
-    assert _dying(20, _command(single, rows, tmp_path / "out.csv", "--precision", "fp32")) == KILLED
+    end, ended = WindowScorer.end, [0]
+
+    def stopped(*arguments: Any) -> ScoredWindow:
+        ended[0] += 1
+        if ended[0] == 3:
+            raise KeyboardInterrupt
+        return end(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowScorer, "end", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            score(single, rows, out=tmp_path / "out.csv", window=32)
     return tmp_path / "out.csv"
 
 
