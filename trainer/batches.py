@@ -33,6 +33,7 @@ def plan_epoch(lengths: Ints, rows: int, key: tuple[int, int, int]) -> list[Ints
     pools = [order[start : start + POOL * rows] for start in range(0, len(order), POOL * rows)]
     by_length = np.concatenate([pool[np.argsort(lengths[pool], kind="stable")] for pool in pools])
     batches = [by_length[start : start + rows] for start in range(0, len(by_length), rows)]
+    # Within a pool batches run from short rows to long ones: in that order lengths would be learnt in waves.
     return [batches[place] for place in generator.permutation(len(batches))]
 
 

@@ -71,6 +71,7 @@ def fit(job: Fit, position: Position) -> Position:
     """
     stage, lengths = job.stage, job.train.encoded.lengths
     batches = math.ceil(len(lengths) / stage.batch.rows)
+    # Steps of earlier stages: the learning rate is a function of the step within this stage.
     before = position.step - position.epoch * batches - position.batch
     job.run.track.start(stage.epochs * batches, position.step - before)
     losses: list[float] = []
@@ -91,15 +92,18 @@ def fit(job: Fit, position: Position) -> Position:
             }
             values = {"loss": result.loss, "learning_rate": rate, "gradient_norm": result.norm}
             job.run.track.step(place, values, result.tokens)
+            # After the first epoch it is the evaluations that say so.
             if position.epoch == 0:
                 losses.append(result.loss)
                 warn_early(job, losses, number + 1, batches)
             last = number + 1 == batches
             due = last or (stage.evaluate_every is not None and (position.step - before) % stage.evaluate_every == 0)
+            # Before the evaluation: it writes a checkpoint, from the plain network.
             if due or result.stop:
                 gather_weights(job)
             if due:
                 position = evaluate(job, position, place)
+            # The end of an epoch is saved as the start of the next one: a resume has no empty epoch to go through.
             if last:
                 position = replace(position, epoch=position.epoch + 1, batch=0)
                 position = replace(position, stage_done=position.stage_done or position.epoch == stage.epochs)
@@ -137,6 +141,7 @@ def step(job: Fit, batch: Ints, position: Position) -> tuple[int, StepResult]:
                     found=f"{tokens} tokens in a micro-batch",
                     do="lower stages.batch.tokens or input.max_tokens, and run again with --resume",
                 ) from error
+            # Gradients of the micro-batches that did fit would count twice.
             job.trained.optimizer.zero_grad(set_to_none=True)
             if job.run.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -160,6 +165,7 @@ def attempt(job: Fit, batch: Ints, position: Position, tokens: int) -> StepResul
             # Gradients are averaged over processes: hence the factor.
             job.trained.backward(loss * (processes / normaliser))
         total += loss.detach()
+    # One exchange for both: a stop that only one process heard of must stop all of them after the same step.
     sums = torch.stack(
         [total.double(), torch.tensor(float(job.run.stop.received), device=total.device, dtype=torch.float64)]
     )
@@ -179,6 +185,7 @@ def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
     device = job.run.accelerator.device
     logits = job.trained.network(**job.predictor.feed(job.train, micro.rows)).logits
     loss = job.loss.total(logits, torch.from_numpy(job.train.rows.labels[micro.rows]).to(device))
+    # Not skipped: its backward pass is what the other processes wait for.
     return loss if micro.counted else loss * 0.0
 
 

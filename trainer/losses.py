@@ -30,6 +30,7 @@ class Loss:
 
     def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss of each row, [B], or for multi-label of each row's labels, [B, C]."""
+        # In half precision the sum over a batch would lose the small losses of rows that are learnt already.
         logits = logits.float()
         weights = None if self._weights is None else self._weights.to(logits.device)
         if not self._multi:

@@ -36,6 +36,7 @@ def learning_rate(part: OptimizerPart, step: int, steps: int) -> float:
     """
     warmup = round(part.warmup * steps) if part.warmup < 1 else int(part.warmup)
     if step < warmup:
+        # From one share up, not from 0: a step at rate 0 would be a step lost.
         return part.learning_rate * (step + 1) / (warmup + 1)
     done = (step - warmup) / max(1, steps - warmup)
     factors = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}

@@ -83,7 +83,7 @@ class Predictor:
         batches = budget_batches(lengths, share, self.tokens)
         found = [self.network(**self.feed(data, rows)).logits.float() for rows in batches]
         if is_sharded(self.accelerator):
-            # Each forward takes all processes: those with fewer batches go along until the others are done.
+            # Every process must take part in each forward: one with fewer batches repeats a row until all are done.
             count = torch.tensor([len(batches)], device=self.accelerator.device)
             for _ in range(int(self.accelerator.gather(count).max()) - len(batches)):
                 self.network(**self.feed(data, share[-1:]))

@@ -67,6 +67,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                 if not position.stage_done:
                     position = _run_stage(run, splits[number], position, shares)
                 shares = _loss(job.recipe.stages[number], splits[number]).constant()
+    # Stored rows and the cache go only when metrics.json is there: until then a resume needs them.
     done = finish(job.out, accelerator, steps=position.step, refit=job.refit, splits=splits[-1])
     if accelerator.is_main_process:
         drop_stored(job.out / "splits")
@@ -114,6 +115,7 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
     stage, network, number = run.recipe.stages[position.stage], run.classifier.network, position.stage
     resumed = position.batch > 0 or position.epoch > 0
     if number > 0 and not resumed:
+        # From the best checkpoint, not the last weights: early stopping ends a stage some epochs after its best.
         load_weights(network, run.keeper.ranked(number - 1)[0].path)
     loss = _loss(stage, splits)
     if not resumed and run.recipe.model.head_bias == "shares":
@@ -123,7 +125,7 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
         train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {train.cut(run.encoder.policy)}")
-    # Before the frozen layers run, and before anything wraps the network.
+    # The saved weights come first: frozen layers run with them, and nothing wraps the network yet.
     training = run.keeper.load_resume(network) if resumed else None
     learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
     if is_sharded(run.accelerator):

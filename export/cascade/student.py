@@ -19,7 +19,7 @@ from trainer.contract.system.files import json_bytes
 
 Floats = NDArray[np.float32]
 FILE = "cascade/student.safetensors"
-# A file's tensors in any other order of bytes, or of another kind, are none of ours.
+# We write no other types and no other order of bytes.
 _KINDS: dict[str, Any] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 _NAMES = ("pieces", "pairs", "bias", "output", "output_bias")
 _HEADER_BYTES = 4096
@@ -163,7 +163,7 @@ def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
         raise _unfit(path, f"{type(error).__name__}: {error}", "a safetensors header of our kinds") from None
     place, tensors = 8 + size, {}
     for name, kind, shape, (start, stop) in sorted(entries, key=lambda entry: entry[3]):
-        # No gaps and no overlaps: bytes that belong to nobody, or to two, were not written by us.
+        # Tensors fill the file without gaps or overlaps: anything else was not written by us.
         if (8 + size + start, stop - start) != (place, math.prod(shape) * kind.itemsize) or 8 + size + stop > len(data):
             raise _unfit(path, f"{name} at {start} to {stop}", f"{math.prod(shape)} numbers from {place - 8 - size} on")
         tensors[name] = np.frombuffer(data, kind, math.prod(shape), place).reshape(shape)

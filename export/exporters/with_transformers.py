@@ -19,6 +19,6 @@ def graph_of(model: Any, scratch: Path) -> onnx.ModelProto:  # noqa: ARG001 -- a
     model.set_attn_implementation("eager")
     exported = OnnxExporter().export(model, example_inputs(model), config=OnnxConfig(dynamic=True, opset_version=OPSET))
     graph: onnx.ModelProto = onnx_ir.to_proto(exported.program)
-    # It notes a shape for every tensor; ONNX Runtime's dynamic quantization stops at them.
+    # This exporter writes a shape for every tensor, and ONNX Runtime's dynamic quantization fails on them.
     del graph.graph.value_info[:]
     return graph

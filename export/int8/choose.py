@@ -49,6 +49,7 @@ class Int8Search:
         """
         base = Int8.for_this_machine()
         channel = self._try(replace(base, per_channel=True), "per_channel")
+        # Per channel first: it is closer to torch, and where it passes, the other way is tried for speed alone.
         passes = not failures(channel.parity, self.bounds)
         if passes and not self._is_worth(base, channel):
             return channel
@@ -76,6 +77,7 @@ class Int8Search:
         """Keep the products that cause the most loss in float: one, two, four and so on, up to half of them."""
         worst = self._by_sensitivity(failed)
         count = 1
+        # Doubling tries few files. With more than half of the products in float, a file is hardly int8.
         while count <= len(worst) // 2:
             with self.measure.progress.step(f"repairing int8: {count} of {len(worst)} products stay in float"):
                 trial = self._try(replace(failed.how, keep=tuple(worst[:count])), "repaired")

@@ -119,6 +119,7 @@ class Truth:
 
     def _drop(self, scores: Scores) -> Interval:
         """torch's metric minus the file's, turned so that positive is worse, on the same resampled rows."""
+        # Paired: both files meet the same resampled rows, so what the rows vary by does not widen the interval.
         sign = -1 if self.metric in metrics.LOWER_IS_BETTER else 1
         torch, file = (
             resampled([self.metric], each, self.labels, self.space)[self.metric] for each in (self.scores, scores)

@@ -24,6 +24,7 @@ Logits = NDArray[np.float32]
 def open_session(graph: Path | bytes, disabled_optimizers: Iterable[str] = ()) -> ort.InferenceSession:
     """A CPU session on a file or on a serialized graph, with the named optimizers of ONNX Runtime switched off."""
     options = ort.SessionOptions()
+    # Threads score batches side by side instead: products of small batches gain little from being split.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     # Errors alone: ONNX Runtime warns about harmless clean-ups of the graphs that it is given.
     options.log_severity_level = 3

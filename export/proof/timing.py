@@ -51,6 +51,7 @@ def race(runners: Mapping[str, Callable[[], object]], *, rows: int, rounds: int)
         # Each round starts with another, so that none always runs on a cool processor.
         order = np.roll(np.arange(len(runners)), number)
         for place in order.tolist():
+            # The processor's time decides: a turn during which another program ran is long on the clock alone.
             started, worked = time.perf_counter(), time.process_time()
             list(runners.values())[place]()
             seconds[number, place] = time.perf_counter() - started

@@ -138,7 +138,7 @@ def _is_number(text: str) -> bool:
 
 
 def _moments(column: _Column, form: str | None) -> dict[int, float]:
-    """The cells as times, or nothing where some are none: then the column is something else."""
+    """The cells as times; nothing if one is not a time, since the column then holds something else."""
     reader = TimeReader(column.name, form)
     try:
         return {place: reader.read(value) for place, value in column.cells.items()}

@@ -194,7 +194,7 @@ def _facts(
 
 
 def _labelled_rows(gathered: Gathered, rows: list[Row], space: LabelSpace) -> tuple[Gathered, list[Row]]:
-    """Without rows whose labels are none: they are a finding already, and all other checks go on."""
+    """Leave out rows whose labels cannot be read: they are a finding already, and the other checks go on."""
     names, given, kept, start = set(space.names), dict[str, RowsRead](), list[Row](), 0
     for name, part in gathered.given.items():
         good = [row for row in rows[start : start + part.rows] if names.issuperset(row.labels)]

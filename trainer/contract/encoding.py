@@ -18,7 +18,7 @@ from tokenizers import Encoding, Tokenizer
 from trainer.contract.errors import ArtifactError, InputError
 
 Ints = NDArray[np.int64]
-# Any text serves that gives at least one token; a vocabulary may know one script alone.
+# Any text will do that gives at least one token. A vocabulary may know only one of these scripts.
 _PROBE = "a 1 я 的 م"
 
 

@@ -118,7 +118,7 @@ def kept_columns(recipe: Recipe, data: DataPart) -> tuple[str, ...]:
 
 
 def _refuse_shared(given: dict[str, RowsRead], name: str) -> None:
-    """A pattern for training files that takes the test file along is a leak that no figure shows."""
+    """Raise InputError if a pattern for training files also matches an evaluation file: no figure shows that leak."""
     for other, read in given.items():
         shared = sorted(set(read.read) & set(given[name].read))
         if other != name and shared:

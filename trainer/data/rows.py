@@ -100,7 +100,9 @@ class RowsRead:
     """What read the labels, and the spellings that are none."""
 
     def refuse(self) -> None:
-        """Raise InputError where records are no rows or labels are none: training rows are repaired, not skipped."""
+        """Raise InputError if a record cannot be read as a row or a label is unknown: training rows are repaired, not
+        skipped.
+        """
         if self.problems:
             first = self.problems.shown
             shown = "; ".join(f"{problem.place}: {problem.what}" for problem in first[:SHOWN])

@@ -211,7 +211,7 @@ def _unknown(config: Any, settings: dict[str, Any]) -> list[str]:
     # Settings of text generation stand in many folders, and no classifier reads them.
     known = {*config.attribute_map, *vars(type(config)()), *vars(transformers.GenerationConfig())}
     for kind in type(config).__mro__:
-        # Each class of the line takes keys of its own and hands on the rest.
+        # Each class that this one inherits from takes its own keys and passes the rest on.
         known.update(inspect.signature(kind).parameters)
     doubtful = [key for key in settings if key in vars(config) and key not in known]
     if not doubtful:

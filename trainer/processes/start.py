@@ -38,7 +38,7 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
             cpu=cpu_only,
             log_with=list(recipe.tracking) or None,
             project_config=folders,
-            # Gradients lie where they are exchanged: one copy of them less in every process.
+            # Gradients are views of the buffers that are exchanged: each process holds one copy less.
             kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
     except ValueError as error:

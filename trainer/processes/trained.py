@@ -23,6 +23,7 @@ class Trained:
 
     def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
         """Around forward and backward: gradients are exchanged once, with a step's last micro-batch."""
+        # Not `accumulate`: it counts micro-batches, of which processes may have different numbers.
         return nullcontext() if last else self.accelerator.no_sync(self.network)
 
     def backward(self, loss: torch.Tensor) -> None:

@@ -49,7 +49,7 @@ def tracking(accelerator: Accelerator, recipe: Recipe, out: Path) -> Iterator[No
     try:
         yield
     finally:
-        # However the run ended: the next one in this process (a search's) must not be written into this one's record.
+        # Also after an error: a search's next run in this process must not go into this run's record.
         with redirect_stdout(sys.stderr):
             for tracker in accelerator.trackers:
                 tracker.finish()

@@ -30,7 +30,7 @@ from trainer.recipes.sweep_part import Dimension, SweepPart
 from trainer.run_folder.folder import locked
 
 DATABASE = "trials.db"
-# Held for what only one process may do at a time.
+# The lock for what only one process may do at a time.
 LOCK = ".trials.lock"
 NAME = "sweep"
 

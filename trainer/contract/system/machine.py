@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
-# Locks and the memory of a process: absent on Windows alone.
+# Locks and a process's memory: only Windows lacks this module.
 _NEEDED = ("fcntl", "resource")
 # Read when torch, pyarrow and BLAS libraries are loaded, and by tokenizers' Rayon.
 _POOLS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")

@@ -48,7 +48,7 @@ class Lines:
         line = self._returned.popleft() if self._returned else self._read_line()
         if not line:
             raise StopIteration
-        # In front of a quote or a brace it is no part of a cell either: files were joined.
+        # A mark before a quote or a brace comes from files that were joined: it is not part of a cell either.
         if not self.taken and line.startswith(BYTE_ORDER_MARK) and (self.start == 1 or line[1:2] in ('"', "{")):
             line = line[1:]
         self.taken.append(line)

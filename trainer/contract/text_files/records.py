@@ -118,7 +118,7 @@ def _read_csv(lines: Lines, dialect: Dialect, where: object) -> Iterator[Record]
         except StopIteration:
             return
         except (csv.Error, TooLongError) as error:
-            # A quote that opens and never closes takes the lines after it along: only its own line is broken.
+            # A quote that never closes swallows the lines after it, though only its own line is broken.
             lines.give_back()
             reader = _csv_reader(lines, dialect)
             yield _broken(lines, "too_long" if isinstance(error, TooLongError) else "broken_csv", _plain(error))
