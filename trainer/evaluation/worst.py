@@ -36,7 +36,7 @@ def worst_slices(
     """At most RULES parts of the tree's rows, disjoint, that are worse than all rows of the first half; those that are
     so least by chance come first. groups: rows of one group lie in one half.
     """
-    first, second = _halves(groups, seed)
+    first, second = halves(groups, seed)
     wrong = measured.wrong
     enough = min(wrong[first].sum(), wrong[second].sum()) >= _LEAST_WRONG
     found = []
@@ -73,7 +73,7 @@ def _disjoint(nodes: Iterable[tuple[str, Bools]], wrong: Bools, first: Bools) ->
             yield rule, rows
 
 
-def _halves(groups: Ints, seed: int) -> tuple[Bools, Bools]:
+def halves(groups: Ints, seed: int) -> tuple[Bools, Bools]:
     """Two halves of the groups, drawn at random."""
     size = int(groups.max(initial=-1)) + 1
     chosen = np.random.default_rng(seed).permutation(size) < (size + 1) // 2

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests import tiny
 from tests.trainer.sources import SHARED, made
+from trainer.contract.system.files import read_json
 from trainer.data.splits import Splits, prepare
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
@@ -128,3 +130,5 @@ def test_a_recipe_runs_from_its_files_to_test_figures(name: str, tmp_path: Path)
     assert found["rows"] == 60
     assert 0 <= found["metrics"][recipe.select.metric] <= 1
     assert found["baselines"]["bag_of_words"]["missing"] is None
+    schema = read_json(RECIPES.parents[1] / "trainer" / "split_metrics.schema.json")
+    Draft202012Validator(schema).validate(read_json(tmp_path / "run" / "test_metrics.json"))

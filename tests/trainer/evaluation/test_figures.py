@@ -7,6 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, hamming_l
 from tests.trainer.evaluation.cases import KINDS, measured, with_positive
 from trainer.contract.labels import LabelSpace
 from trainer.evaluation.figures import ECE, headline, names, resampled
+from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Measured
 
 
@@ -75,3 +76,17 @@ def test_intervals_of_groups_are_wider_where_groups_err_together() -> None:
 
     assert width(groups) > 3 * width(None)
     assert width(np.arange(600)) == pytest.approx(width(None))
+
+
+def test_rows_without_a_group_stand_for_themselves() -> None:
+    """Equal cells are a group, empty ones none: of five rows with two equal and two empty cells four groups are left,
+    and each metric has an interval by them; without a column there are no figures by group.
+    """
+    groups = Groups.by("author", ["jo", "", "jo", "", "ann"], 5)
+    assert groups.of.tolist() == [0, 1, 0, 2, 3]
+    case = measured("binary", rows=5)
+    found = groups.figures(case)
+    assert found is not None
+    assert (found["column"], found["groups"], found["largest"]) == ("author", 4, 2)
+    assert found["intervals"].keys() == {*names(case.space), ECE}
+    assert Groups.by(None, None, 5).figures(case) is None

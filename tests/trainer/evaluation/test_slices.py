@@ -11,7 +11,7 @@ from trainer.evaluation.measured import Bools, Measured
 from trainer.evaluation.slices import VALUES, adjusted_ps, figures_of_slices, slices
 from trainer.evaluation.traits import Traits
 from trainer.evaluation.worse import holm, worse
-from trainer.evaluation.worst import worst_slices
+from trainer.evaluation.worst import halves, worst_slices
 
 ROWS = 600
 
@@ -149,6 +149,8 @@ def test_the_tree_finds_a_planted_slice_on_rows_that_it_has_not_seen() -> None:
     assert "more than 1" in worst["rule"]
     assert worst["rows"] + worst["found_rows"] == pytest.approx(planted.sum(), abs=25)
     assert found["found_on"] + found["checked_on"] == 2000
+    _, second = halves(np.arange(2000), 0)
+    assert worst["p"] == worse(worst["wrong"], worst["rows"], int(case.wrong[second].sum()), int(second.sum()))
 
 
 def test_the_tree_is_not_believed_where_errors_are_chance() -> None:
