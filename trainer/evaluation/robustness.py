@@ -16,7 +16,7 @@ from trainer.evaluation.changes import Change, changes
 from trainer.evaluation.measured import Bools
 
 # Rows drawn for a kind of change; fewer where they are long, so that a kind costs about so many tokens at most.
-SAMPLE = 300
+SAMPLE = 200
 _TOKENS = 20_000
 _LEAST = 50
 _FLIPPED = 5
