@@ -96,4 +96,4 @@ def test_golden_rows(bundle: Path) -> None:
 
 def test_instruction_set_is_named() -> None:
     """This machine's instruction set is one that has a name."""
-    assert instruction_set() in {"AVX512_VNNI", "AVX_VNNI", "AVX512", "AVX2", "X86_64", "NEON"}
+    assert instruction_set() in {"AVX512_VNNI", "AVX_VNNI", "AVX512", "AVX2", "X86_64", "NEON", "NEON_DOT", "NEON_I8MM"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from export.bundle import instruction_set
 from trainer.contract.errors import InputError
 from trainer.contract.system import machine
 from trainer.contract.system.locks import hold
@@ -185,6 +186,45 @@ def test_bf16_needs_instructions(
     assert machine.cpu_has_bf16() is expected
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     assert not machine.cpu_has_bf16(), "the old name counts where the new one is not set"
+
+
+# The words of ARM kernels for Cortex-A72 (Raspberry Pi 4), Neoverse N1 (Graviton 2) and V1 (Graviton 3). What they call
+# asimd is NEON, asimddp its dot products.
+_N1 = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp ssbs"
+ARM = {
+    "NEON": "fp asimd evtstrm crc32 cpuid",
+    "NEON_DOT": _N1,
+    "NEON_I8MM": f"{_N1} jscvt fcma sha3 sm3 sm4 sha512 sve asimdfhm dit paca pacg svei8mm svebf16 i8mm bf16 dgh rng",
+}
+_CPU = """processor\t: {number}
+BogoMIPS\t: 243.75
+Features\t: {features}
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x1
+CPU part\t: 0xd0c
+CPU revision\t: 1
+"""
+
+
+@pytest.mark.parametrize("machine_name", ["aarch64", "arm64"])
+@pytest.mark.parametrize("expected", ARM)
+def test_instructions_of_arm(fake: Path, monkeypatch: pytest.MonkeyPatch, expected: str, machine_name: str) -> None:
+    """The kernel's words, in a block for each processor, decide the instruction set, and the newest alone has bf16."""
+    text = "\n".join(_CPU.format(number=number, features=ARM[expected]) for number in range(4))
+    put(fake, {"proc/cpuinfo": text})
+    monkeypatch.setattr("platform.machine", lambda: machine_name)
+    assert instruction_set() == expected
+    assert machine.cpu_has_bf16() is (expected == "NEON_I8MM")
+
+
+def test_arm_with_only_the_vectors_forms_is_not_taken_for_more(fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words that contain another word (svei8mm, svebf16) are not that word, and where nothing is told there is NEON."""
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    put(fake, {"proc/cpuinfo": _CPU.format(number=0, features="fp asimd asimddp sve svei8mm svebf16")})
+    assert (instruction_set(), machine.cpu_has_bf16()) == ("NEON_DOT", False)
+    (fake / "proc" / "cpuinfo").unlink()
+    assert (instruction_set(), machine.cpu_has_bf16()) == ("NEON", False)
 
 
 WITHOUT = "import sys; sys.modules['fcntl'] = sys.modules['resource'] = None\n"

@@ -98,7 +98,13 @@ def test_reduced_range(graph: onnx.ModelProto, tmp_path: Path) -> None:
         assert max(int(np.abs(weight.astype(np.int64)).max()) for weight in weights if weight.size) == largest
 
 
-@pytest.mark.parametrize(("instructions", "reduced"), [("AVX512_VNNI", False), ("NEON", False), ("AVX2", True)])
+@pytest.mark.parametrize(
+    ("instructions", "reduced"),
+    [
+        *(("AVX512_VNNI", False), ("AVX_VNNI", False), ("AVX512", True), ("AVX2", True), ("X86_64", True)),
+        *(("NEON", False), ("NEON_DOT", False), ("NEON_I8MM", False)),
+    ],
+)
 def test_reduced_range_follows_the_machine(instructions: str, reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reduced range is for processors whose products saturate."""
     monkeypatch.setattr("export.int8.quantize.instruction_set", lambda: instructions)
