@@ -15,7 +15,7 @@ from trainer.opening.golden import logits_in_fp32
 from trainer.report.rows import SeenRow
 
 # Perturbed texts of a row: a page needs the order of a few words, not two digits of each.
-SAMPLES = 300
+SAMPLES = 200
 # Labels of a row that are explained, where it may have several.
 LABELS = 2
 

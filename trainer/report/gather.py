@@ -1,6 +1,7 @@
 """Everything that is known of a run, read from its files; each may be missing, none may be of another checkpoint."""
 
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,16 @@ class Evidence:
     """`examples.Example`."""
     texts: bool = True
     """Whether the page shows texts of rows."""
+
+    def typed(self, command: str, *, again: bool = False) -> str:
+        """A command with RUN, BUNDLE and MADE (a bundle that is yet to be made) as a shell reads them: who copies it
+        gets what stands there, whatever the folders are called. again: the names of second ones.
+        """
+        bundle = Path("bundles") / self.run.resolve().name
+        places = {"RUN": self.run, "BUNDLE": self.bundle or bundle, "MADE": bundle}
+        end = "-again" if again else ""
+        words = [f"{places[word]}{end}" if word in places else word for word in command.split()]
+        return " ".join(word if word in ("&&", "NEW.csv") else shlex.quote(word) for word in words)
 
     @property
     def space(self) -> LabelSpace:

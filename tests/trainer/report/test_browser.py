@@ -54,6 +54,19 @@ def test_a_page_of_two_labels(tmp_path: Path) -> None:
     assert found["sorted"] is True
 
 
+def test_the_look_finds_faults(tmp_path: Path) -> None:
+    """A page that says something, asks for a picture, is too wide, lays text over text and is pale is found out."""
+    bad = tmp_path / "bad.html"
+    bad.write_text(
+        '<!doctype html><html lang="en"><head><title>t</title></head><body><main><section><h2>x</h2>'
+        '<p style="position:absolute;top:0;left:0">over</p><div style="width:2000px;color:#aaa">wide</div>'
+        '<img src="http://127.0.0.1:9/x.png"></section></main><script>console.log("hi")</script></body></html>',
+        "utf-8",
+    )
+    found = look(bad)
+    assert all(found[name] for name in ("console", "requests", "wide", "overlaps", "axe"))
+
+
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_a_page_of_many_long_labels(tmp_path: Path, kind: str) -> None:
     """Forty labels of a hundred characters without a gap stay within the page."""

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -302,6 +304,16 @@ def test_what_is_missing_is_named_with_its_command(fresh: Path) -> None:
     assert found["verdict"] == "use with care"
     for command in (f"classifact evaluate {fresh}", f"classifact decide {fresh}", "classifact export", "--scores"):
         assert command in text
+
+
+def test_commands_are_quoted(tmp_path: Path) -> None:
+    """A folder whose name is a command of its own is one word of the commands that the page shows."""
+    made = make_run(tmp_path / "my run; touch owned", Made())
+    _, text = page_of(made)
+    commands = [unescape(found) for found in re.findall(r"<pre tabindex=\"0\"><code>(.*?)</code>", text, re.DOTALL)]
+    told = [command for command in commands if "owned" in command and "classifact" in command]
+    assert len(told) >= 4
+    assert all("touch" not in shlex.split(command) for command in told)
 
 
 def test_a_bundle_of_other_weights_is_refused(fresh: Path, bundle: Path) -> None:

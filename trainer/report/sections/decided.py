@@ -28,7 +28,7 @@ _CHARTS, _THRESHOLDS = 4, 100
 
 def decide_command(evidence: Evidence, what: str) -> Missing:
     """What fits decisions."""
-    return Missing(what=what, command=f"classifact decide {evidence.run}")
+    return Missing(what=what, command=evidence.typed("classifact decide RUN"))
 
 
 def decided(evidence: Evidence) -> Section:

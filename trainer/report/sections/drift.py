@@ -26,10 +26,9 @@ _BINS = 40
 def drift(evidence: Evidence) -> Section:
     """What `score` found."""
     found, title = evidence.scores, "Drift"
-    run, bundle = evidence.run, evidence.bundle or f"bundles/{evidence.run.name}"
     if found is None:
-        command = f"classifact report {run} --bundle {bundle} --scores scored.csv.report.json"
-        command = f"classifact score {bundle} NEW.csv --out scored.csv && {command}"
+        then = "classifact report RUN --bundle BUNDLE --scores scored.csv.report.json"
+        command = evidence.typed(f"classifact score BUNDLE NEW.csv --out scored.csv && {then}")
         return Section(key="drift", title=title, blocks=[Missing(what="No scored file was given.", command=command)])
     scored = f"{plural(found['rows_scored'], 'row was', 'rows were')} scored in {found['precision']}"
     blocks: list[Block] = [Paragraph(f"{scored}; {plural(int(found.get('rows_rejected', 0)), 'row')} could not be.")]

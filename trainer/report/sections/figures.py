@@ -45,7 +45,7 @@ def measured(evidence: Evidence) -> Section:
 
 def missing(evidence: Evidence, what: str) -> Missing:
     """What `evaluate` makes."""
-    return Missing(what=what, command=f"classifact evaluate {evidence.run}")
+    return Missing(what=what, command=evidence.typed("classifact evaluate RUN"))
 
 
 def _all(figures: dict[str, Any], others: list[dict[str, Any]]) -> Table:

@@ -106,7 +106,7 @@ def _lint(evidence: Evidence) -> list[Block]:
         return [
             Missing(
                 what=f"The rows were not looked at: {evidence.unread}.",
-                command=f"classifact lint {evidence.run}/recipe.yaml",
+                command=evidence.typed("cd RUN && classifact lint recipe.yaml"),
             )
         ]
     if not evidence.findings:

@@ -8,13 +8,13 @@ from trainer.report.words import plural
 
 def reproduce(evidence: Evidence) -> Section:
     """Commands and versions."""
-    run, bundle = evidence.run, evidence.bundle
-    lines = [f"classifact train {run}/recipe.yaml --out {run}-again", f"classifact evaluate {run}-again"]
-    if evidence.decisions is not None:
-        lines.insert(1, f"classifact decide {run}-again")
-    if bundle is not None:
-        lines.append(f"classifact export {run}-again --out {bundle}-again")
-    lines.append(f"classifact report {run}-again" + (f" --bundle {bundle}-again" if bundle is not None else ""))
+    decide = ["classifact decide RUN"] if evidence.decisions is not None else []
+    export = ["classifact export RUN --out BUNDLE"] if evidence.bundle is not None else []
+    told = "classifact report RUN" + (" --bundle BUNDLE" if export else "")
+    train = f"cp {evidence.typed('RUN')}/recipe.yaml again.yaml && " + evidence.typed(
+        "classifact train again.yaml --out RUN", again=True
+    )
+    lines = [train, *(evidence.typed(line, again=True) for line in [*decide, "classifact evaluate RUN", *export, told])]
     blocks: list[Block] = [
         Paragraph(
             "The recipe in the run is resolved: it names every setting, the base model's hash and the seed. "

@@ -70,7 +70,7 @@ def suspects(evidence: Evidence) -> Section:
     """Labels of training rows that may be wrong."""
     found, title = evidence.suspects, "Labels that may be wrong"
     if found is None:
-        missed = Missing(what="The labels were not checked.", command=f"classifact suspects {evidence.run}")
+        missed = Missing(what="The labels were not checked.", command=evidence.typed("classifact suspects RUN"))
         return Section(key="suspects", title=title, blocks=[missed])
     files = " and ".join(f"{found['folder']}/{name}" for name in found["files"])
     told = (
@@ -123,7 +123,7 @@ def explained(evidence: Evidence) -> Section:
         return Section(
             key="explained",
             title=title,
-            blocks=[Missing(what=what, command=f"classifact report {evidence.run} --examples 4")],
+            blocks=[Missing(what=what, command=evidence.typed("classifact report RUN --examples 4"))],
         )
     blocks: list[Block] = [
         Paragraph(

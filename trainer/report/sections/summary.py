@@ -20,7 +20,7 @@ def summary(evidence: Evidence) -> Section:
     blocks: list[Block] = [Verdict(word=word, why=why, name=name, figure=value, rows=rows)]
     if evidence.test is None:
         what = "The test rows were not measured. Figures of rows that chose the checkpoint flatter it."
-        blocks.append(Missing(what=what, command=f"classifact evaluate {evidence.run}"))
+        blocks.append(Missing(what=what, command=evidence.typed("classifact evaluate RUN")))
     if figures is not None:
         blocks.append(_against(figures, metric, value))
     blocks.append(_rules(found))
@@ -33,8 +33,7 @@ def summary(evidence: Evidence) -> Section:
 
 def bundle_command(evidence: Evidence) -> str:
     """What makes a bundle and a page that holds it."""
-    run = evidence.run
-    return f"classifact export {run} --out bundles/{run.name} && classifact report {run} --bundle bundles/{run.name}"
+    return evidence.typed("classifact export RUN --out MADE && classifact report RUN --bundle MADE")
 
 
 def ranged(figure: dict[str, Any] | None) -> Range:
