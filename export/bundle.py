@@ -118,6 +118,8 @@ class ExportManifest:
     versions: dict[str, str]
     training: dict[str, Any] = field(default_factory=dict)
     test_metrics: dict[str, Any] | None = None
+    decisions: dict[str, Any] | None = None
+    """How the contract's decisions were chosen, and what was shown of them; None where nothing was decided."""
     constant: dict[str, Any] | None = None
     """What the best answer that does not look at the text is worth, and whether the model beats it."""
     exporter: str = "optimum"
@@ -214,8 +216,8 @@ class Bundle:
         try:
             row = from_json(GoldenRow, json.loads(line), where)
         except (ValueError, RecursionError) as error:
-            found = str(error)[:200]
-            raise ArtifactError("a golden row is not JSON", where=where, found=found, do="export again") from None
+            told = str(error)[:200]
+            raise ArtifactError("a golden row is not JSON", where=where, found=told, do="export again") from None
         wanted = {"torch": row.logits, **{name: row.files.get(name, ()) for name in self.manifest.graphs}}
         for name, logits in wanted.items():
             if len(logits) != len(self.contract.labels):
@@ -266,19 +268,17 @@ def _require_unchanged(folder: Path, name: str, expected: str) -> None:
     """
     file = folder / name
     if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
-        tampered = "do not use this folder: it was tampered with"
-        raise ArtifactError("a file name leads out of its folder", where=folder, found=repr(name), do=tampered)
+        do = "do not use this folder: it was tampered with"
+        raise ArtifactError("a file name leads out of its folder", where=folder, found=repr(name), do=do)
     if not file.is_file():
-        again = "copy the whole folder again, or export again"
-        raise ArtifactError("a file of the bundle is missing", where=file, do=again)
-    found = sha256(file)
-    if found == expected:
+        raise ArtifactError("a file of the bundle is missing", where=file, do="copy the folder, or export, again")
+    if (found := sha256(file)) == expected:
         return
-    outside = not file.resolve().is_relative_to(folder.resolve())
+    inside = file.resolve().is_relative_to(folder.resolve())
     raise ArtifactError(
         "a file of the bundle was changed",
         where=file,
-        found="a link to another file" if outside else f"sha256 {found[:16]}...",
+        found=f"sha256 {found[:16]}..." if inside else "a link to another file",
         expected=f"sha256 {expected[:16]}...",
         do="copy the folder again, or export again; a changed file is never scored with",
     )

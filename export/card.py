@@ -34,7 +34,7 @@ Each file was compared with the torch model in fp32 on {rows}, of all lengths{wh
 |---|--:|--:|--:|--:|--:|
 {table}
 
-torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}
+torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}{decided}
 {cascade}
 ## How good it is
 
@@ -93,6 +93,7 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         constant=_constant(manifest),
         cascade="" if manifest.cascade is None else card_section(manifest.cascade),
         tested=tested(manifest),
+        decided=_decided(manifest),
     )
     path.write_text(text, encoding="utf-8")
 
@@ -114,6 +115,17 @@ def _constant(manifest: ExportManifest) -> str:
     if found["value"] is None or found["metric"] == "loss":
         return f"The label shares alone have a loss of {found['loss']:.4f}. "
     return f"One answer for all rows: {found['metric']} {found['value']:.4f}. "
+
+
+def _decided(manifest: ExportManifest) -> str:
+    """What was shown of rows that are not answered, and of labels."""
+    found = manifest.decisions or {}
+    promises = [found["abstain"]["said"]] if found.get("abstain") else []
+    promises += [each["said"] for each in found.get("promises", [])]
+    if not promises:
+        return ""
+    told = f"Shown on validation rows that chose nothing: {'; '.join(promises)}. {found['chose_checkpoint']['said']}"
+    return f"\n\n{told} It holds for rows drawn as those were, and for torch's logits."
 
 
 def _input(manifest: ExportManifest) -> str:

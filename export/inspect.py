@@ -112,6 +112,12 @@ def describe(manifest: ExportManifest) -> str:
     contract, policy = manifest.contract, manifest.contract.encoding
     columns = " + ".join([*contract.input.text, *([] if contract.input.pair is None else [contract.input.pair])])
     decided = f", thresholds {list(contract.labels.thresholds)}" if contract.labels.thresholds else ""
+    if contract.labels.costs:
+        decided = ", decided by costs"
+    if contract.labels.abstain is not None:
+        promise = (manifest.decisions or {}).get("abstain") or {}
+        decided += f", not answered below a confidence of {contract.labels.abstain.below:.4f}"
+        decided += f": {promise['said']}" if "said" in promise else ""
     lines = [
         f"{manifest.name}: {manifest.model_type}, {contract.labels.kind}-label",
         f"labels: {', '.join(contract.labels.names)} (temperature {contract.labels.temperature:g}{decided})",

@@ -148,6 +148,7 @@ def export(job: ExportJob) -> ExportManifest:
             test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
             measured_on=measured_on(source.checkpoint),
             golden=job.golden,
+            decisions=source.decisions,
             constant={**asdict(constant), "beaten": learnt},
             unproven={packing.FILE: packing.NOTE} if job.packing else {},
             cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.unlabelled import UnlabelledRows
-from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.checkpoint import DECISIONS, Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.stamped import read_figures
@@ -25,20 +25,23 @@ _STAYING = ("curves", "mismatches", "predictions")
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A training run as export reads it. training holds the run's own figures, and test_metrics those that go along."""
+    """A training run as export reads it. training holds the run's own figures; test_metrics and decisions those that go
+    along.
+    """
 
     name: str
     checkpoint: Checkpoint
     validation: LabelledRows
     training: dict[str, Any]
     test_metrics: dict[str, Any] | None
+    decisions: dict[str, Any] | None = None
 
     @classmethod
     def open(cls, run: Path) -> "Source":
         """Read a run and check its best checkpoint.
 
         Raises InputError where there is no run, ArtifactError where a file of it is missing or damaged, or the
-        validation rows are too few to prove anything with, or its test figures are of other weights.
+        validation rows are too few to prove anything with, or its test figures or decisions are of other weights.
         """
         if not run.is_dir():
             raise InputError(
@@ -55,13 +58,14 @@ class Source:
                 expected=f"at least {LEAST_ROWS}",
                 do="train again with a larger validation split",
             )
-        tested = run / "test_metrics.json"
+        tested, decided = run / "test_metrics.json", run / DECISIONS
         return cls(
             name=run.resolve().name,
             checkpoint=checkpoint,
             validation=validation,
             training=read_json(run / "splits" / "splits.json"),
             test_metrics=_travelling(read_figures(tested, checkpoint)) if tested.is_file() else None,
+            decisions=_without_curves(decided, checkpoint) if decided.is_file() else None,
         )
 
 
@@ -75,6 +79,11 @@ def _travelling(figures: dict[str, Any]) -> dict[str, Any]:
         taken["slices"] = slices | {"found": [part for part in slices["found"] if not part["column"]]}
         del taken["worst_slices"]
     return taken
+
+
+def _without_curves(path: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    found = read_figures(path, checkpoint, do="decide again (`classifact decide RUN`), or move the file away")
+    return {name: value for name, value in found.items() if name not in ("curves", "estimate")}
 
 
 @dataclass(frozen=True, kw_only=True)

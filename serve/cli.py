@@ -11,6 +11,7 @@ from serve.operations.cli import (
     AGREEMENT,
     BUNDLE,
     HELP,
+    NO_ABSTAIN,
     THRESHOLD,
     GroupedCommand,
     bench,
@@ -50,6 +51,7 @@ def main() -> None:
 @reading
 @AGREEMENT
 @THRESHOLD
+@NO_ABSTAIN
 @click.option("--probabilities", is_flag=True, help="Also a column p_NAME for each label, by what scored the row.")
 @click.option(
     "--top-k",
@@ -135,7 +137,8 @@ def score(**options: Any) -> None:
     # Where the rows themselves are on standard output, nothing else may be.
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
-        print(f"{report['rows_scored']:,} rows scored into {report['out']}{rejected}, {rate}")
+        left = f", {report['rows_abstained']:,} of them not answered" if report["abstain"] else ""
+        print(f"{report['rows_scored']:,} rows scored into {report['out']}{left}{rejected}, {rate}")
         print("\n".join([*told_lane(report), drift.sentence(report)]))
         print_result(drift.short(report))
     if beside is not None:

@@ -153,7 +153,12 @@ def run(job: ScoreJob) -> dict[str, Any]:
 
 
 def _ran(scorer: Scorer) -> dict[str, object]:
-    """How the rows were scored, for the report. thresholds: those that were given in place of the bundle's."""
+    """How the rows were scored, for the report.
+
+    thresholds: those that were given in place of the bundle's. abstain: the rule by which rows were left unanswered.
+    no_abstain: whether the bundle has one that was not to be followed.
+    """
+    rule = scorer.labels.abstain
     return {
         "bundle": {
             "name": scorer.bundle.manifest.name,
@@ -162,6 +167,8 @@ def _ran(scorer: Scorer) -> dict[str, object]:
         "precision": scorer.session.precision,
         "provider": scorer.session.provider,
         "thresholds": scorer.thresholds,
+        "abstain": None if rule is None else asdict(rule),
+        "no_abstain": not scorer.abstain,
     }
 
 
@@ -192,7 +199,7 @@ def _first_look(
 
     What can be read again is, so that the figures hold all of the reading.
     """
-    spec, labels = scorer.bundle.contract.input, scorer.bundle.contract.labels
+    spec, labels = scorer.bundle.contract.input, scorer.labels
     peeked = read_windows(sources, spec.columns, job.reading.window)
     first = next(peeked, None)
     require_columns(sources, first, spec)

@@ -22,6 +22,7 @@ GROUPS = {
         "out_format",
         "keep",
         "thresholds",
+        "no_abstain",
         "probabilities",
         "top_k",
         "scored_by",

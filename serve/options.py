@@ -28,6 +28,7 @@ def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
         batch_tokens=options["batch_tokens"],
         thresholds=_parsed("--threshold", parse_thresholds, options.get("thresholds")) or {},
         agreement=options.get("agreement"),
+        abstain=not options.get("no_abstain", False),
     )
 
 

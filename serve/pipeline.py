@@ -115,6 +115,7 @@ def _counts(state: State) -> dict[str, object]:
         "status": "done with rejects" if state.rejected or state.cells else "done",
         "rows_read": state.read,
         "rows_scored": state.scored,
+        "rows_abstained": state.abstained,
         "rows_rejected": state.rejected,
         "reasons": state.reasons,
         "cells_left_out": sum(state.cells.values()),

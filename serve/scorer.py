@@ -21,7 +21,7 @@ from export.bundle import Bundle
 from export.cascade.certificate import Bools
 from serve.reading.texts import Texts, read_texts
 from serve.scoring.batching import Encoding, Lane, Plan, plan
-from serve.scoring.decided import decided_names, finite_rows
+from serve.scoring.decided import ABSTAINED, decided_names, finite_rows
 from serve.scoring.fast_lane import FastLane
 from serve.scoring.long_text import Prefix
 from serve.scoring.session import CPU, open_sessions
@@ -45,11 +45,15 @@ class RowScore:
     row: object
     """As it was given."""
     labels: tuple[str, ...]
-    """Of single-label one name, of multi-label any number; none where the row could not be scored."""
+    """Of single-label one name, of multi-label any number; none where the row has no answer."""
     probabilities: NDArray[np.float32] | None
     """float32 [C]; None where the row could not be scored."""
     reason: str | None = None
-    """Why the row could not be scored, one of the words of a job's side file; None where it was."""
+    """Why the row has no answer: "abstained" where it is not sure enough, which leaves its probabilities, else one of
+    the words of a job's side file; None where it has one.
+    """
+    confidence: float | None = None
+    """How sure the decision is (`Scores.confidence`), also where it is not given; None without scores."""
     scored_by: str | None = None
     """Where `agreement` was given: "student" or "encoder"."""
 
@@ -64,7 +68,9 @@ class Scorer:
     def __init__(self, bundle: Bundle, options: ScorerOptions) -> None:
         self.bundle = bundle
         self.thresholds = dict(options.thresholds)
-        self.labels = with_thresholds(bundle.contract.labels, self.thresholds)
+        self.abstain = options.abstain
+        labels = with_thresholds(bundle.contract.labels, self.thresholds)
+        self.labels = labels if options.abstain else replace(labels, abstain=None)
         self.encoder = bundle.encoder()
         prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
         # A long text costs as much to tokenize as to score, and truncation drops most of its tokens.
@@ -95,6 +101,7 @@ class Scorer:
         workers, batch_tokens: as in `ScorerOptions`.
         thresholds: of some labels, in place of the bundle's; `with_thresholds` says how they decide.
         agreement: 0.995, say: the bundle's student answers the rows for which that share was proven. 1 or None: none.
+        abstain: False to answer every row, also those that the bundle would leave unanswered.
         canary: score the bundle's golden rows first, as every job does; GateError where they score differently here.
         Raises InputError for a setting that cannot be.
         """
@@ -122,10 +129,15 @@ class Scorer:
         """Stop the workers. A closed scorer scores no more."""
         self._workers.close()
 
-    def predict(self, texts: Iterable[object]) -> list[str] | list[list[str]]:
-        """The label of each text (single-label), or its list of labels (multi-label)."""
-        names = decided_names(self.labels, self.scores(rows_of(texts, "predict", self._columns)))
-        return [name for (name,) in names] if self.labels.kind == "single" else list(names)
+    def predict(self, texts: Iterable[object]) -> list[str | None] | list[list[str] | None]:
+        """The label of each text (single-label), or its list of labels (multi-label); None where the bundle's rule
+        leaves a text unanswered.
+        """
+        scores = self.scores(rows_of(texts, "predict", self._columns))
+        named = zip(decided_names(self.labels, scores), scores.answered.tolist(), strict=True)
+        if self.labels.kind == "single":
+            return [names[0] if answered else None for names, answered in named]
+        return [names if answered else None for names, answered in named]
 
     def predict_proba(self, texts: Iterable[object]) -> NDArray[np.float32]:
         """Probabilities, float32 [N, C], columns in the order of the bundle's labels."""
@@ -189,16 +201,18 @@ class Scorer:
         labels = self.labels
         # Rows that are no number are decoded as zeros and told of.
         scores = labels.decode(np.where(sound[:, None], logits, 0))
-        names = decided_names(labels, scores)
         by = [None if self.fast is None else "student" if one else "encoder" for one in pending.plan.by_student]
-        scored = zip(names, scores.probabilities, by, sound.tolist(), strict=True)
+        told = (decided_names(labels, scores), scores.answered.tolist(), scores.confidence.tolist(), by)
+        scored = zip(*told, scores.probabilities, sound.tolist(), strict=True)
         for place, row in enumerate(rows):
             if place in found.bad:
                 yield RowScore(row=row, labels=(), probabilities=None, reason=found.bad[place].reason)
                 continue
-            given, probabilities, tier, good = next(scored)
+            given, answered, sure, tier, probabilities, good = next(scored)
             if good:
-                yield RowScore(row=row, labels=tuple(given), probabilities=probabilities, scored_by=tier)
+                reason = None if answered else ABSTAINED
+                known = {"reason": reason, "confidence": sure, "scored_by": tier}
+                yield RowScore(row=row, labels=tuple(given), probabilities=probabilities, **known)
             else:
                 yield RowScore(row=row, labels=(), probabilities=None, reason="nan_logits")
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.checkpoint import DECISIONS, Checkpoint
 from trainer.contract.figures.metrics import compute, shown
 from trainer.contract.figures.selective import Shown
 from trainer.contract.figures.stamped import measured_on, write_figures
@@ -25,7 +25,7 @@ from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
 from trainer.run_folder.folder import LOCK, RECIPE, locked
 
-FILE = "decisions.json"
+FILE = DECISIONS
 SCHEMA = 1
 
 

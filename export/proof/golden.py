@@ -102,7 +102,8 @@ def golden_rows(sample: Sample, scores: Scores, space: LabelSpace) -> Ints:
     """Which rows become golden, ascending: some of all lengths, and for each label those nearest to its decision.
 
     Rows that are decided clearly look right on a machine that halves every logit. Of each label the nearest rows on
-    both sides of its decision are taken, at least one of each; so many labels make more golden rows. Equal texts are
+    both sides of its decision are taken, at least one of each; so many labels make more golden rows. Where rows may be
+    left unanswered, so are those nearest to that. Equal texts are
     taken once: a scorer computes them once, and int8 scores depend on which rows share a batch.
     """
     pairs = sample.rows.pairs or [""] * len(sample)
@@ -118,6 +119,11 @@ def golden_rows(sample: Sample, scores: Scores, space: LabelSpace) -> Ints:
         for side in (rows[given[rows, label]], rows[~given[rows, label]])
         for row in side[np.argsort(distance[side, label], kind="stable")][:count].tolist()
     }
+    if space.abstain is not None:
+        # A machine may leave other rows unanswered, though it decides them alike.
+        unsure = np.abs(scores.confidence - space.abstain.below)
+        for side in (rows[scores.answered[rows]], rows[~scores.answered[rows]]):
+            near.update(side[np.argsort(unsure[side], kind="stable")][: NEAR_ROWS // 4].tolist())
     of_all_lengths = rows[spread(sample.encoded.lengths[rows], max(NEAR_ROWS, GOLDEN_ROWS - len(near)))]
     return np.union1d(of_all_lengths, np.array(sorted(near), dtype=np.int64))
 
@@ -125,7 +131,8 @@ def golden_rows(sample: Sample, scores: Scores, space: LabelSpace) -> Ints:
 def decided(scores: Scores, space: LabelSpace) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which labels each row is given, and how far it is from the other answer for each label, both [N, C].
 
-    In units of the logarithm of probability over threshold; for multi-label, of the odds over those of the threshold.
+    In units of the logarithm of probability over threshold; for multi-label, of the odds over those of the threshold;
+    of expected costs, where those decide.
     """
     tiny = np.finfo(np.float64).tiny
     probabilities = scores.probabilities.astype(np.float64)
@@ -134,6 +141,8 @@ def decided(scores: Scores, space: LabelSpace) -> tuple[NDArray[np.bool_], NDArr
         odds = np.log(probabilities + tiny) - np.log(1 - probabilities + tiny)
         return scores.decisions.astype(np.bool_), np.abs(odds - np.log(limits) + np.log1p(-limits))
     weighed = np.log(probabilities + tiny) - np.log(np.array(space.thresholds or (1.0,) * len(space)))
+    if space.costs is not None:
+        weighed = -probabilities @ np.array(space.costs)
     ordered = np.sort(weighed, axis=1)
     best_other = np.where(weighed == ordered[:, -1:], ordered[:, -2:-1], ordered[:, -1:])
     return scores.decisions[:, None] == np.arange(len(space)), np.abs(weighed - best_other)

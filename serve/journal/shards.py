@@ -30,6 +30,7 @@ _HEAD = 2**64 - 1
 _SUMS = (
     "rows_read",
     "rows_scored",
+    "rows_abstained",
     "rows_rejected",
     "cells_left_out",
     "rows_cut",

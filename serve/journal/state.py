@@ -35,6 +35,8 @@ class ScoredWindow:
     padded_tokens: int
     tokens_cut_estimated: int = 0
     batches_halved: int = 0
+    abstained: int = 0
+    """Scored rows that are not answered."""
     reasons: dict[str, int] = field(default_factory=dict)
     """Rows that are not scored, counted by why."""
     cells: dict[str, int] = field(default_factory=dict)
@@ -63,6 +65,7 @@ class State:
     tokens_cut_estimated: int = 0
     padded_tokens: int = 0
     batches_halved: int = 0
+    abstained: int = 0
     seen: dict[str, list[int]] = field(default_factory=dict)
     lane: dict[str, list[int]] = field(default_factory=dict)
     part: int = 0
@@ -99,6 +102,7 @@ class State:
             tokens_cut_estimated=self.tokens_cut_estimated + scored.tokens_cut_estimated,
             padded_tokens=self.padded_tokens + scored.padded_tokens,
             batches_halved=self.batches_halved + scored.batches_halved,
+            abstained=self.abstained + scored.abstained,
             seen=_summed(self.seen, scored.seen),
             lane=_summed(self.lane, scored.lane),
             part_rows=self.part_rows + scored.read,

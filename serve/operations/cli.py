@@ -23,6 +23,9 @@ THRESHOLD = click.option(
     multiple=True,
     help="In place of the bundle's; more than once for several labels.",
 )
+NO_ABSTAIN = click.option(
+    "--no-abstain", is_flag=True, help="Answer every row, also those that the bundle leaves unanswered."
+)
 
 
 _TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
@@ -99,6 +102,7 @@ class GroupedCommand(InGroups, click.Command):
     help="To classify; more than once for several. See above for pairs.",
 )
 @THRESHOLD
+@NO_ABSTAIN
 @click.option("--top-k", type=click.IntRange(1), help="Tell only so many labels. Default: all.")
 @click.option("--explain", "explained", is_flag=True, help="Also the words that the given labels rest on.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON line.")
@@ -116,7 +120,7 @@ def predict(**options: Any) -> None:
 
     with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
         found = run_predict(scorer, options["texts"], options["top_k"], explained=options["explained"])
-        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds}
+        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds, "no_abstain": not scorer.abstain}
     for each in () if options["as_json"] else found:
         print("\n".join(each.lines()))
     print_result({"predictions": [each.values() for each in found], **ran})

@@ -8,7 +8,7 @@ from serve.operations.explain import explain
 from serve.operations.explain_page import Explained, label_lines
 from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer
-from serve.scoring.decided import decided_names, most_likely
+from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from trainer.contract.errors import InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
 from trainer.contract.system.files import json_line
@@ -27,9 +27,11 @@ class Prediction:
     text: str
     """As it was typed."""
     labels: list[str]
-    """Those that it is given: of single-label one."""
+    """Those that it is given: of single-label one; none where it is not answered."""
     probabilities: dict[str, float]
     """Of each label, most likely first; or of the first few."""
+    abstained: str | None = None
+    """Why it is not answered, in words; None where it is."""
     explanation: Explanation | None = None
     """Which words the given labels rest on; None where that was not asked for."""
 
@@ -44,6 +46,7 @@ class Prediction:
                 f"  {'*' if name in self.labels else ' '} {spelled:<{width}} {self.probabilities[name]:8.2%}"
                 for spelled, name in shown
             ),
+            *([f"    {self.abstained}"] if self.abstained else []),
             *self._words(),
         ]
 
@@ -57,6 +60,8 @@ class Prediction:
     def values(self) -> dict[str, object]:
         """For programs."""
         found: dict[str, object] = {"text": self.text, "labels": self.labels, "probabilities": self.probabilities}
+        if self.abstained is not None:
+            found["reason"] = ABSTAINED
         if self.explanation is not None:
             found["explanation"] = explanation_values(Explained(name="", explanation=self.explanation))
         return found
@@ -81,9 +86,16 @@ def predict(
             labels=given,
             # As files spell them: the shortest number that reads back as the same float32.
             probabilities={names[label]: float(str(chances[label])) for label in best},
+            abstained=None if answered else _said(scorer, sure),
         )
-        for text, given, best, chances in zip(
-            texts, decided_names(scorer.labels, scores), order, scores.probabilities, strict=True
+        for text, given, best, chances, answered, sure in zip(
+            texts,
+            decided_names(scorer.labels, scores),
+            order,
+            scores.probabilities,
+            scores.answered.tolist(),
+            scores.confidence.tolist(),
+            strict=True,
         )
     ]
     if not explained:
@@ -91,6 +103,11 @@ def predict(
     return [
         replace(each, explanation=explain(scorer, row, ExplainOptions())) for each, row in zip(found, rows, strict=True)
     ]
+
+
+def _said(scorer: Scorer, confidence: float) -> str:
+    rule = scorer.labels.abstain
+    return f"not answered: {confidence:.2%} sure, and {0 if rule is None else rule.below:.2%} is needed"
 
 
 def record_of(text: str, columns: Sequence[str]) -> dict[str, object]:

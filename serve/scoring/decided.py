@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from trainer.contract.labels import LabelSpace, Scores
 
+# The reason of a row that is scored and not answered: its confidence is too small.
+ABSTAINED = "abstained"
+
 
 def finite_rows(logits: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which rows of logits [N, C] are numbers, bool [N]: fp16 may overflow, and such a row has no label."""
@@ -22,9 +25,13 @@ def most_likely(probabilities: NDArray[np.float32], top_k: int | None) -> NDArra
 
 
 def decided_names(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
-    """The names of each row's labels: one for single-label, any number for multi-label."""
-    if labels.kind == "single":
-        yield from ([labels.names[row]] for row in scores.decisions.tolist())
-    else:
-        for row in scores.decisions.tolist():
+    """The names of each row's labels: one for single-label, any number for multi-label, none of a row that is not
+    answered.
+    """
+    for row, answered in zip(scores.decisions.tolist(), scores.answered.tolist(), strict=True):
+        if not answered:
+            yield []
+        elif labels.kind == "single":
+            yield [labels.names[row]]
+        else:
             yield [name for name, given in zip(labels.names, row, strict=True) if given]

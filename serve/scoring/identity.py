@@ -16,6 +16,8 @@ def scorer_identity(scorer: Scorer) -> dict[str, object]:
         "batch_tokens": scorer.batch_tokens,
         "threads": scorer.threads,
         "thresholds": scorer.thresholds,
+        # Only where it is said, so that earlier jobs go on.
+        **({} if scorer.abstain else {"abstain": False}),
         "onnxruntime": ort.__version__,
         "instruction_set": instruction_set(),
     }

@@ -16,6 +16,7 @@ class Settings(TypedDict, total=False):
     workers: int | None
     batch_tokens: int | None
     thresholds: Mapping[str, float]
+    abstain: bool
     agreement: float | None
 
 
@@ -30,6 +31,8 @@ class ScorerOptions:
     """Padded tokens of a batch; None: as the manifest says."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Of some labels, in place of the bundle's."""
+    abstain: bool = True
+    """Whether rows that are not sure enough are left unanswered, where the bundle says so."""
     agreement: float | None = None
     """The proven share of rows that are answered as by the encoder, which the student may then spare; None: no row."""
 

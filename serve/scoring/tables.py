@@ -75,7 +75,7 @@ def score_table(
         _require_sound(scored)
     columns = _score_columns(scorer, scored, names)
     if reasons is not None:
-        columns[reasons] = ("text", [row.reason for row in scored])
+        columns[reasons] = ("text", [row.reason if row.probabilities is None else None for row in scored])
     with_columns: T = _ADDING[name_of_library](table, columns)
     return with_columns
 
@@ -98,7 +98,7 @@ def _values(table: Any, name: str, name_of_library: str) -> list[object]:
 
 
 def _require_sound(scored: Sequence["RowScore"]) -> None:
-    bad = [place for place, row in enumerate(scored) if row.reason is not None]
+    bad = [place for place, row in enumerate(scored) if row.probabilities is None]
     if bad:
         raise InputError(
             "rows of the table cannot be scored",
@@ -119,8 +119,10 @@ def _score_columns(scorer: "Scorer", scored: Sequence["RowScore"], names: Any) -
     def confidence(row: "RowScore") -> Any:
         if row.probabilities is None:
             return None
+        if not multi:
+            return row.confidence
         found = [float(row.probabilities[number[name]]) for name in row.labels]
-        return found if multi else found[0]
+        return None if row.reason is not None else found
 
     columns: dict[str, tuple[str, list[Any]]] = {
         names.decision: ("texts" if multi else "text", [decision(row) for row in scored]),
@@ -129,6 +131,8 @@ def _score_columns(scorer: "Scorer", scored: Sequence["RowScore"], names: Any) -
     for place, name in enumerate(names.probabilities):
         given = (None if row.probabilities is None else float(row.probabilities[place]) for row in scored)
         columns[name] = ("float", list(given))
+    if names.reason is not None:
+        columns[names.reason] = ("text", [None if row.probabilities is None else row.reason for row in scored])
     return columns
 
 

@@ -1,10 +1,10 @@
-"""Thresholds that a user gives in place of the bundle's."""
+"""What a user says of decisions in place of the bundle: thresholds, and that every row is answered."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from trainer.contract.errors import InputError
-from trainer.contract.labels import LabelSpace
+from trainer.contract.labels import Abstain, LabelSpace
 
 # Of a label that has none: what multi-label decides by.
 _USUAL = 0.5
@@ -14,8 +14,9 @@ def with_thresholds(labels: LabelSpace, given: Mapping[str, float]) -> LabelSpac
     """The labels with some thresholds changed; the others keep the bundle's, or 0.5 where it has none.
 
     Of two labels of which one is given, the other's becomes 1 minus it, so that `{"spam": 0.7}` means what it says:
-    spam where its probability reaches 0.7. `LabelSpace` says how thresholds decide. Raises InputError for a label that
-    is none, with the nearest name, and for a threshold that is not between 0 and 1.
+    spam where its probability reaches 0.7. `LabelSpace` says how thresholds decide. Thresholds stand in place of costs,
+    and a rule to abstain stays without what was shown of it. Raises InputError for a label that is none, with the
+    nearest name, and for a threshold that is not between 0 and 1.
     """
     if not given:
         return labels
@@ -29,7 +30,9 @@ def with_thresholds(labels: LabelSpace, given: Mapping[str, float]) -> LabelSpac
     if labels.kind == "single" and len(labels) == 2 and len(given) == 1:
         (name,) = given
         thresholds[1 - labels.id(name)] = 1 - given[name]
-    return replace(labels, thresholds=tuple(thresholds))
+    # What was shown of the bundle's thresholds was not shown of others.
+    abstain = None if labels.abstain is None else Abstain(below=labels.abstain.below)
+    return replace(labels, thresholds=tuple(thresholds), costs=None, abstain=abstain)
 
 
 def parse_thresholds(texts: tuple[str, ...]) -> dict[str, float]:

@@ -105,8 +105,8 @@ class WindowScorer:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in told)
-        lane = self._lane(begun.pending.plan, logits, sound)
-        return replace(_counted(begun, rows, errors, rejected), seen=seen, lane=lane)
+        lane, left = self._lane(begun.pending.plan, logits, sound), int((~block.scores.answered).sum())
+        return replace(_counted(begun, rows, errors, rejected), seen=seen, lane=lane, abstained=left)
 
     @cached_property
     def reference(self) -> Reference | None:

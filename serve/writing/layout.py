@@ -32,6 +32,8 @@ class AddedColumns:
     """How many of the most likely labels are told of each row; None: no columns for them."""
     top: tuple[str, ...] = ()
     """The columns of those labels and of their probabilities."""
+    reason: str | None = None
+    """The column that says `abstained` of a row that is not answered; None where the bundle answers every row."""
     scored_by: str | None = None
     """The column that says whether the student or the encoder answered; None: no such column."""
 
@@ -42,7 +44,8 @@ class AddedColumns:
         """`prediction` and `confidence`, in the plural for multi-label; on request `p_NAME`, and `top_labels` with
         `top_confidences`.
 
-        nulls: rows that could not be scored are written too, and `error` holds the reason of each.
+        labels: as they decide here. nulls: rows that could not be scored are written too, and `error` holds the reason
+        of each.
         """
         plural = "s" if labels.kind == "multi" else ""
         return cls(
@@ -52,12 +55,13 @@ class AddedColumns:
             error=f"{prefix}error" if nulls else None,
             top_k=top_k,
             top=() if top_k is None else (f"{prefix}top_labels", f"{prefix}top_confidences"),
+            reason=None if labels.abstain is None else f"{prefix}reason",
         )
 
     @property
     def names(self) -> tuple[str, ...]:
         """All of them, in order."""
-        last = [name for name in (self.scored_by, self.error) if name is not None]
+        last = [name for name in (self.reason, self.scored_by, self.error) if name is not None]
         return (self.decision, self.confidence, *self.probabilities, *self.top, *last)
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from serve.reading.arrow_types import without_dictionaries
-from serve.scoring.decided import decided_names, most_likely
+from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from serve.writing.json_text import cell_text
 from serve.writing.layout import Layout
 from serve.writing.text_out import Block, decided_probabilities
@@ -78,18 +78,22 @@ class ParquetFormat:
             pa.field(names.confidence, pa.list_(pa.float32()) if multi else pa.float32()),
             *(pa.field(column, pa.float32()) for column in names.probabilities),
             *map(pa.field, names.top, lists),
+            *([pa.field(names.reason, pa.string())] if names.reason else []),
             *([pa.field(names.scored_by, word)] if names.scored_by else []),
             *([pa.field(names.error, pa.string())] if names.error else []),
         ]
 
     def _score_arrays(self, block: Block) -> list[pa.Array]:
-        scores, decisions = block.scores, list(decided_names(self._labels, block.scores))
+        scores = block.scores
+        named = zip(decided_names(self._labels, scores), scores.answered.tolist(), strict=True)
+        decisions = [names if answered else None for names, answered in named]
         if self._labels.kind == "multi":
-            given: list[Any] = [row[chosen] for row, chosen in zip(scores.probabilities, scores.decisions, strict=True)]
+            chosen = zip(scores.probabilities, scores.decisions, scores.answered.tolist(), strict=True)
+            given: list[Any] = [row[labels] if answered else None for row, labels, answered in chosen]
             arrays = [pa.array(decisions, pa.list_(pa.string())), pa.array(given, pa.list_(pa.float32()))]
         else:
             arrays = [
-                pa.array([names[0] for names in decisions], pa.string()),
+                pa.array([names and names[0] for names in decisions], pa.string()),
                 pa.array(decided_probabilities(scores), pa.float32()),
             ]
         if self._layout.scores.probabilities:
@@ -99,6 +103,8 @@ class ParquetFormat:
             names = [[self._labels.names[label] for label in row] for row in best.tolist()]
             found = list(np.take_along_axis(scores.probabilities, best, axis=1))
             arrays += [pa.array(names, pa.list_(pa.string())), pa.array(found, pa.list_(pa.float32()))]
+        if self._layout.scores.reason:
+            arrays.append(pa.array([None if given else ABSTAINED for given in scores.answered.tolist()], pa.string()))
         return arrays
 
     def _arrow_kind(self, column: str) -> pa.DataType:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.cascade.certificate import Bools
-from serve.scoring.decided import decided_names, most_likely
+from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from serve.writing.json_text import cell_text, json_text
 from serve.writing.layout import Layout
 from trainer.contract.labels import LabelSpace, Scores
@@ -115,14 +115,19 @@ class CsvFormat:
         # Whole columns at once: NumPy spells a thousand numbers in the time of a few calls.
         decisions = decided_names(self._labels, block.scores)
         confidences = decided_texts(self._labels, block.scores)
+        answered = block.scores.answered.tolist()
         many = self._labels.kind == "multi"
-        fields = [self._cells(*row, many=many) for row in zip(decisions, confidences, strict=True)]
+        fields = [
+            self._cells(*row, many=many and given) for *row, given in zip(decisions, confidences, answered, strict=True)
+        ]
         if self._layout.scores.probabilities:
             given = probability_texts(block.scores.probabilities).tolist()
             fields = [[*row, *texts] for row, texts in zip(fields, given, strict=True)]
         if self._layout.scores.top:
             top = top_texts(self._labels, block.scores, self._layout.scores.top_k)
             fields = [[*row, *self._cells(*found, many=True)] for row, found in zip(fields, top, strict=True)]
+        if self._layout.scores.reason:
+            fields = [[*row, "" if given else ABSTAINED] for row, given in zip(fields, answered, strict=True)]
         return fields
 
     def _cells(self, names: list[str], texts: list[str], *, many: bool) -> list[str]:
@@ -158,14 +163,21 @@ class JsonFormat:
         confidences = [[float(text) for text in texts] for texts in decided_texts(self._labels, block.scores)]
         given = probability_texts(block.scores.probabilities) if names.probabilities else None
         top = list(top_texts(self._labels, block.scores, names.top_k)) if names.top else None
+        answered = block.scores.answered.tolist()
         rows = block.rows(None if self._layout.columns is None else self._layout.written)
         lines = []
         for values, place, reason, tier in zip(rows, block.places, block.reasons, block.tiers, strict=True):
             # A row without scores has the columns all the same: null, and not missing.
             scored = {**values, **dict.fromkeys(names.names)}
             if place is not None:
-                scored[names.decision] = decisions[place] if multi else decisions[place][0]
-                scored[names.confidence] = confidences[place] if multi else confidences[place][0]
+                # What a row that is not answered has no labels for stays null; its confidence tells how far it is from
+                # being one.
+                if answered[place]:
+                    scored[names.decision] = decisions[place] if multi else decisions[place][0]
+                elif names.reason is not None:
+                    scored[names.reason] = ABSTAINED
+                if answered[place] or not multi:
+                    scored[names.confidence] = confidences[place] if multi else confidences[place][0]
             if place is not None and given is not None:
                 scored.update(zip(names.probabilities, map(float, given[place]), strict=True))
             if place is not None and top is not None:
@@ -183,14 +195,17 @@ class JsonFormat:
 
 
 def decided_texts(labels: LabelSpace, scores: Scores) -> Iterator[list[str]]:
-    """The probabilities of each row's labels, as text, in the order of `decided_names`."""
+    """The probabilities of each row's labels, as text, in the order of `decided_names`; of a single-label row that is
+    not answered, of the label that it would have.
+    """
     if labels.kind == "single":
         # [N, 1], so that each row is a list here too.
         chosen = decided_probabilities(scores)[:, None]
         yield from probability_texts(chosen).tolist()
     else:
         texts = probability_texts(scores.probabilities)
-        yield from (texts[row][given].tolist() for row, given in enumerate(scores.decisions))
+        given = scores.decisions.astype(np.bool_) & scores.answered[:, None]
+        yield from (texts[row][chosen].tolist() for row, chosen in enumerate(given))
 
 
 def top_texts(labels: LabelSpace, scores: Scores, top_k: int | None) -> Iterator[tuple[list[str], list[str]]]:

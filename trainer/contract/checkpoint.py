@@ -18,6 +18,8 @@ from trainer.contract.system.files import inside, read_json, sha256, write_json
 
 T = TypeVar("T")
 SCHEMA = 1
+# In a run: what `classifact decide` chose, on which rows, and what was shown (trainer/decisions.schema.json).
+DECISIONS = "decisions.json"
 FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
