@@ -164,7 +164,7 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 
     result = measure(MeasureJob(run=run, split=split, tokens=tokens), Progress(quiet=quiet))
     click.echo(table(result))
-    told = ("split", "checkpoint", "rows", "metrics", "intervals", "constant", "also_in_train")
+    told = ("split", "checkpoint", "rows", "metrics", "intervals", "constant", "also_in_train", "decisions")
     click.echo(json_line({"run": str(run), **{name: result[name] for name in told}}))
 
 

@@ -9,6 +9,7 @@ from trainer.contract.checkpoint import DECISIONS, Checkpoint
 from trainer.contract.figures.metrics import compute, shown
 from trainer.contract.figures.selective import Shown
 from trainer.contract.figures.stamped import measured_on, write_figures
+from trainer.contract.figures.tables import table
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import read_json
@@ -116,13 +117,12 @@ def told(result: dict[str, Any]) -> str:
     lines.append(
         f"validation, {'each row decided by what others chose' if result['estimate']['folds'] else 'tested rows'}:"
     )
+    cells = [["metric", "before", "after", "gain", "95 % interval"]]
     for name, figure in result["estimate"]["metrics"].items():
-        lines.append(
-            f"  {name:<18}{shown(figure['before'])} to {shown(figure['after']):<10}"
-            f"gain {shown(figure['gain']['value'])} (95 % interval {shown(figure['gain']['low'])} to "
-            f"{shown(figure['gain']['high'])})"
-        )
-    return "\n".join(lines)
+        gain = figure["gain"]
+        values = [shown(value) for value in (figure["before"], figure["after"], gain["value"])]
+        cells.append([name, *values, f"{shown(gain['low'])} to {shown(gain['high'])}"])
+    return "\n".join([*lines, table(cells, indent="  ")])
 
 
 def _logits(checkpoint: Checkpoint, rows: LabelledRows) -> Any:

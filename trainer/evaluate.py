@@ -1,6 +1,7 @@
 """Measure a split with the best checkpoint of a run: every metric with an interval, each class, each prediction."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import patch_environment
+from numpy.typing import NDArray
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Encoded
@@ -18,8 +20,9 @@ from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import atomic_file, json_line, sha256
 from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.splits import open_split
+from trainer.deciding.gains import what_was_gained
 from trainer.evaluation.collect import LEAST_SECONDS, OPENED, Subject, collect
-from trainer.evaluation.robustness import Ask, Probe
+from trainer.evaluation.robustness import Probe
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
@@ -57,12 +60,13 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
     recipe = load(job.run / RECIPE)
-    ask = _asker(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)
+    read = _reader(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)
     encoder = checkpoint.encoder()
     encoded = encoder.encode(rows.texts, rows.pairs)
     with progress.step("scoring", len(rows), least=LEAST_SECONDS) as tick:
-        scores = ask(rows, encoded)
+        logits = read(rows, encoded)
         tick(len(rows))
+    scores = space.decode(logits)
     seconds = time.perf_counter() - started
     predictions = job.run / f"{job.split}_predictions.jsonl"
     _write_predictions(predictions, rows, scores, space)
@@ -72,7 +76,7 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
         scores=scores,
         encoder=encoder,
         input=checkpoint.contract.input,
-        score=ask,
+        score=lambda rows, encoded: space.decode(read(rows, encoded)),
         seed=recipe.seed,
     )
     subject = Subject(
@@ -89,13 +93,16 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
         "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
         "mismatches": write_mismatches(job.run, job.split, rows, scores, space),
         **collect(subject),
+        "decisions": what_was_gained(logits, rows.labels, space),
     }
     write_figures(job.run / f"{job.split}_metrics.json", result, checkpoint)
     return result
 
 
-def _asker(checkpoint: Checkpoint, classifier: Classifier, tokens: int) -> Ask:
-    """What the checkpoint makes of encoded rows, in fp32. tokens: padded, of a batch."""
+def _reader(
+    checkpoint: Checkpoint, classifier: Classifier, tokens: int
+) -> Callable[[LabelledRows, Encoded], NDArray[np.float32]]:
+    """What gives the checkpoint's logits [N, C] of encoded rows, in fp32. tokens: padded, of a batch."""
     # Whatever launch this may be part of.
     with patch_environment(ACCELERATE_MIXED_PRECISION="no"):
         accelerator = Accelerator()
@@ -106,11 +113,7 @@ def _asker(checkpoint: Checkpoint, classifier: Classifier, tokens: int) -> Ask:
         accelerator=accelerator,
         tokens=tokens,
     )
-
-    def ask(rows: LabelledRows, encoded: Encoded) -> Scores:
-        return checkpoint.contract.labels.decode(predictor.logits(EncodedRows(rows=rows, encoded=encoded)))
-
-    return ask
+    return lambda rows, encoded: predictor.logits(EncodedRows(rows=rows, encoded=encoded))
 
 
 def _record_opening(run: Path, checkpoint: Checkpoint) -> None:
@@ -125,6 +128,7 @@ def _record_opening(run: Path, checkpoint: Checkpoint) -> None:
 
 def _write_predictions(path: Path, rows: LabelledRows, scores: Scores, space: LabelSpace) -> None:
     """One JSON object a row: where it is from, its labels, what was decided, and every probability."""
+    answered = scores.answered.tolist()
     decided = LabelledRows(
         ids=rows.ids, texts=rows.texts, pairs=rows.pairs, labels=np.asarray(scores.decisions), places=rows.places
     )
@@ -135,10 +139,11 @@ def _write_predictions(path: Path, rows: LabelledRows, scores: Scores, space: La
         rows.label_names(space),
         decided.label_names(space),
         scores.probabilities.tolist(),
+        answered,
         strict=True,
     )
     with atomic_file(path) as file:
-        for number, place, text, true, found, probabilities in columns:
+        for number, place, text, true, found, probabilities, is_answered in columns:
             line = {
                 "id": number,
                 "place": place,
@@ -146,6 +151,7 @@ def _write_predictions(path: Path, rows: LabelledRows, scores: Scores, space: La
                 "labels": true,
                 "predicted": found,
                 "right": true == found,
+                "answered": is_answered,
                 "probabilities": dict(zip(space.names, probabilities, strict=True)),
             }
             file.write(json_line(line).encode() + b"\n")

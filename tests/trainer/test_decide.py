@@ -17,6 +17,7 @@ from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.stamped import read_figures
 from trainer.contract.system.files import sha256
 from trainer.decide import FILE, DecideJob, decide
+from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
 from trainer.run_folder.folder import LOCK, locked
@@ -122,6 +123,33 @@ def test_what_cannot_be_decided_changes_nothing(run: Path) -> None:
         assert result.exit_code == code, result.output
         assert said in " ".join(result.stderr.split())
     assert {path: sha256(path) for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_test_rows_tell_what_was_gained(run: Path) -> None:
+    """`evaluate` after `decide` tells before and after with the interval of the gain, and how many rows are answered
+    and wrong, as its predictions file has them. Figures of earlier decisions are refused.
+    """
+    labels = Checkpoint.best(run).contract.labels
+    found = measure(MeasureJob(run=run))
+    rows = [json.loads(line) for line in (run / "test_predictions.jsonl").read_text().splitlines()]
+    told = found["decisions"]
+    given = [row for row in rows if row["answered"]]
+    assert (told["answered"]["answered"], told["answered"]["rows"]) == (len(given), len(rows))
+    assert told["answered"]["wrong"] == sum(not row["right"] for row in given)
+    assert all((row["probabilities"][row["predicted"][0]] >= labels.abstain.below) == row["answered"] for row in rows)
+    assert told["metrics"]["f1"]["after"] == pytest.approx(found["metrics"]["f1"])
+    gain = told["metrics"]["f1"]["gain"]
+    assert gain["value"] == pytest.approx(told["metrics"]["f1"]["after"] - told["metrics"]["f1"]["before"])
+    assert gain["low"] <= gain["value"] <= gain["high"]
+    result = CliRunner().invoke(main, ["evaluate", str(run), "--split", "validation"])
+    assert "decisions:" in result.stdout
+    assert "answered:" in result.stdout
+    decide(DecideJob(run=run, asked=DecisionsPart(temperature=False)))
+    with pytest.raises(ArtifactError, match="another hash of its contract"):
+        read_figures(run / "test_metrics.json", Checkpoint.best(run))
+    again = measure(MeasureJob(run=run))
+    assert again["decisions"] is None
+    assert again["metrics"]["f1"] == pytest.approx(told["metrics"]["f1"]["before"])
 
 
 def test_a_run_in_use_is_left_alone(run: Path) -> None:

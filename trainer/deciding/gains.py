@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.contract.figures.exact import interval
 from trainer.contract.figures.metrics import LOWER_IS_BETTER, METRICS, Labels, allowed, compute
@@ -24,6 +25,22 @@ def gains(before: Scores, after: Scores, labels: Labels, space: LabelSpace) -> d
         gain = Interval.of(sign * (values[1] - values[0]), sign * (new[name] - old[name]))
         found[name] = {"before": values[0], "after": values[1], "gain": asdict(gain)}
     return found
+
+
+def what_was_gained(logits: NDArray[np.float32], labels: Labels, space: LabelSpace) -> dict[str, Any] | None:
+    """What `decide` changes on rows that it never saw: every metric with and without, and how many rows are answered;
+    None where nothing was decided. logits: [N, C].
+    """
+    plain = space.undecided()
+    if space == plain:
+        return None
+    after = space.decode(logits)
+    return {
+        "temperature": space.temperature,
+        "metrics": gains(plain.decode(logits), after, labels, space),
+        "answered": answered(after, labels),
+        "promised": None if space.abstain is None else space.abstain.error,
+    }
 
 
 def answered(scores: Scores, labels: Labels) -> dict[str, Any] | None:

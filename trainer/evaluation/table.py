@@ -20,6 +20,7 @@ def table(result: dict[str, Any]) -> str:
         f"checkpoint {result['checkpoint']}",
         result["golden"],
         _aligned(result["intervals"], few),
+        *_decisions(result),
         *_groups(result),
         *_baselines(result),
         _slice(result),
@@ -44,6 +45,26 @@ def _aligned(metrics: dict[str, dict[str, float]], few: list[str]) -> str:
 
 def _range(figure: dict[str, float]) -> str:
     return f"{shown(figure['low'])} to {shown(figure['high'])}"
+
+
+def _decisions(result: dict[str, Any]) -> Iterator[str]:
+    """What was decided on validation rows, on these: the metric before and after, and the rows answered."""
+    found = result["decisions"]
+    if found is None:
+        return
+    metric = result["metric"] if result["metric"] in found["metrics"] else "accuracy"
+    figure = found["metrics"][metric]
+    yield (
+        f"decisions:      {metric} {shown(figure['before'])} before, {shown(figure['after'])} after "
+        f"(gain {shown(figure['gain']['value'])}, 95 % interval {_range(figure['gain'])})"
+    )
+    answered = found["answered"]
+    if answered is not None:
+        promised = "" if found["promised"] is None else f", at most {found['promised']:g} promised"
+        yield (
+            f"answered:       {answered['answered']} of {answered['rows']} rows, {answered['wrong']} of them wrong "
+            f"({shown(answered['error']['value'])}, 95 % interval {_range(answered['error'])}{promised})"
+        )
 
 
 def _groups(result: dict[str, Any]) -> Iterator[str]:
