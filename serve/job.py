@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
-from export.bundle import MANIFEST, Bundle
+from export.bundle import Bundle
 from serve.journal.output import Destination, open_output
 from serve.lane import JobLane, LaneOptions
 from serve.operations.check import check, require_passed
@@ -25,7 +25,7 @@ from serve.reading.texts import reading_from
 from serve.reading.windows import Position, Window, read_windows
 from serve.scorer import Scorer
 from serve.scoring.engine import Engine, LocalEngine
-from serve.scoring.identity import scorer_identity
+from serve.scoring.identity import how_scored, scorer_identity
 from serve.scoring.settings import ScorerOptions
 from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format, output_format
@@ -33,7 +33,6 @@ from serve.writing.layout import AddedColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
 from trainer.contract.redact import redacted
-from trainer.contract.system.files import sha256
 from trainer.contract.system.progress import Progress
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
@@ -148,28 +147,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
                     progress.say("making the output whole")
                 about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
                 told = {"drift": stage.drift(sink.state), "fast_lane": lane and lane.figures(sink.state)}
-                sink.seal({**about, **figures, **_ran(scorer), **told, "job": identity})
+                sink.seal({**about, **figures, **how_scored(scorer), **told, "job": identity})
             return sink.publish()
-
-
-def _ran(scorer: Scorer) -> dict[str, object]:
-    """How the rows were scored, for the report.
-
-    thresholds: those that were given in place of the bundle's. abstain: the rule by which rows were left unanswered.
-    no_abstain: whether the bundle has one that was not to be followed.
-    """
-    rule = scorer.labels.abstain
-    return {
-        "bundle": {
-            "name": scorer.bundle.manifest.name,
-            "sha256": sha256(scorer.bundle.path / MANIFEST),
-        },
-        "precision": scorer.session.precision,
-        "provider": scorer.session.provider,
-        "thresholds": scorer.thresholds,
-        "abstain": None if rule is None else asdict(rule),
-        "no_abstain": not scorer.abstain,
-    }
 
 
 def _now() -> str:

@@ -23,11 +23,7 @@ THRESHOLD = click.option(
     multiple=True,
     help="In place of the bundle's; more than once for several labels.",
 )
-NO_ABSTAIN = click.option(
-    "--no-abstain", is_flag=True, help="Answer every row, also those that the bundle leaves unanswered."
-)
-
-
+NO_ABSTAIN = click.option("--no-abstain", is_flag=True, help="Answer every row, whatever the bundle leaves unanswered.")
 _TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
 AGREEMENT = click.option("--agreement", type=click.FloatRange(0.5, 1), help=_TOLD)
 
