@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from export.bundle import Bundle
 from serve.job import prove
 from serve.journal.state import ScoredWindow, State
+from serve.lane import LaneOptions
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import Position, read_windows
 from serve.scorer import Scorer
+from serve.scoring.fast_lane import Auditing
 from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
 from serve.scoring.settings import ScorerOptions
@@ -23,29 +26,33 @@ from tests.serve.bundles import texts
 from tests.serve.helpers import score, write_csv
 from tests.serve.test_drift import with_reference
 from trainer.contract.errors import InputError
+from trainer.contract.system.files import sha256
 
 pytest.importorskip("ray")
 ray_engine = importlib.import_module("serve.scoring.ray_engine")
 OPTIONS = ScorerOptions(session=SessionOptions(precision="int8", device="cpu"), workers=1)
 
 
-def _answers(bundle: Path, rows: Path, identity: dict[str, str] | None = None) -> list[object]:
+def _answers(
+    bundle: Path, rows: Path, identity: dict[str, str] | None = None, options: ScorerOptions = OPTIONS, **more: Any
+) -> list[object]:
     """What a cluster computes, in this process: every reading task, then an actor."""
     sources = find_sources([str(rows)], Reading())
-    with Scorer(Bundle.open(bundle), OPTIONS) as scorer:
+    with Scorer(Bundle.open(bundle), options) as scorer:
         columns = scorer.bundle.contract.input.columns
         first = next(read_windows(sources, columns, 64))
         names = AddedColumns.of(scorer.bundle.contract.labels, "", probabilities=False)
         layout = make_layout(sources, first, names, "csv")
         work = ray_engine.Work(
             bundle=bundle,
-            options=OPTIONS,
+            options=options,
             layout=layout,
             kind="csv",
             max_chars=1000,
             nulls=False,
             prove=prove,
             identity={**scorer_identity(scorer), **(identity or {})},
+            **more,
         )
         head = make_format("csv", layout, scorer.bundle.contract.labels).head()
     actor = ray_engine.ScoreActor(work)
@@ -76,6 +83,21 @@ def test_windows_bring_their_counts_for_drift(single: Path, tmp_path: Path) -> N
         name: figure["counts"] for name, figure in local["figures"].items()
     }
     assert _answers(single, rows)[1].scored.seen == {}  # type: ignore[attr-defined]
+
+
+def test_a_student_answers_on_a_cluster_as_it_does_here(lane: Path, three_files: Path, tmp_path: Path) -> None:
+    """With an agreement an actor's windows are the bytes of a local job, and bring the counts of its audit."""
+    options = replace(OPTIONS, session=replace(OPTIONS.session, precision="fp32"), agreement=0.9)
+    told = LaneOptions(scored_by=False)
+    local = score(lane, three_files, out=tmp_path / "out.csv", window=64, agreement=0.9, lane=told)
+    share, key = local["job"]["audited_share"], int(sha256(lane / "manifest.json")[:16], 16)
+    head, *answers = _answers(lane, three_files, options=options, auditing=Auditing(share=share, key=key))
+    state, found = State(), head
+    for answer in answers:
+        state, found = state.after(answer.scored), found + answer.scored.rows  # type: ignore[attr-defined, operator]
+    assert found == (tmp_path / "out.csv").read_bytes()
+    assert state.lane["taken"] == [local["fast_lane"]["rows_by_student"]]
+    assert state.lane["all"][0] == local["fast_lane"]["audit"]["rows"] > 10
 
 
 def test_halved_batches_are_counted(single: Path, tmp_path: Path, fails: list[Any]) -> None:
