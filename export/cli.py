@@ -128,6 +128,8 @@ def export_command(**options: Any) -> None:
 
     if options["packing"] and "fp16" not in options["precisions"]:
         raise click.UsageError("--packing is a form of fp16: add it to --precision")
+    if options["unlabelled"] and not options["cascade"]:
+        raise click.UsageError("--unlabelled is for --cascade; --rows adds rows to what agreement is measured on")
     started = time.monotonic()
     job = ExportJob(**options)
     manifest = export(job)

@@ -118,7 +118,7 @@ class Cascade:
         """The least careful target that proves this agreement. Raises InputError where none does."""
         known = [each for each in self.targets if each.agreement >= agreement - 1e-12]
         if known:
-            return known[0]
+            return min(known, key=lambda each: each.agreement)
         proven = ", ".join(f"{each.agreement:g}" for each in self.targets) or "none"
         raise InputError(
             f"agreement {agreement:g} is not proven",

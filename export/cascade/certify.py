@@ -25,7 +25,7 @@ def certify(student: Scores, encoder: Scores, space: LabelSpace, agreement: floa
     An answer of too few rows gets the bound that they can prove without one mistake, which is then looser than
     1 - agreement; the bound of all rows is never looser.
     """
-    error = 1 - agreement
+    error = round(1 - agreement, 12)
     said, risk = sides(student, space)
     given, _ = sides(encoder, space)
     delta = DELTA / (1 + said.shape[1])

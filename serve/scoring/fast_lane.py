@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import Bundle
-from export.cascade.certificate import VERSION, Bools, Target, differing, sides
+from export.cascade.certificate import VERSION, Bools, Target, answers, differing, sides
 from export.cascade.student import Floats, Student
 from serve.scoring.settings import ScorerOptions
 from trainer.contract.encoding import Encoded, TextEncoder
@@ -81,8 +81,15 @@ class FastLane:
                 found=precision,
                 do=f"--precision {cascade.precision} --device cpu, or leave out --agreement",
             )
-        target = cascade.target(agreement, bundle.path)
-        space = bundle.contract.labels
+        target, space = cascade.target(agreement, bundle.path), bundle.contract.labels
+        if [(each.label, each.answer) for each in target.classes] != answers(space):
+            raise ArtifactError(
+                "the certificate is not one of the bundle's labels",
+                where=bundle.path,
+                found=", ".join(each.label for each in target.classes),
+                expected=", ".join(space.names),
+                do="export again, or leave out --agreement",
+            )
         student = Student.open(bundle.path / cascade.file, vocabulary=encoder.vocabulary, labels=len(space))
         return cls(student=student, target=target, space=space)
 

@@ -239,7 +239,15 @@ def test_timing_does_not_reach_the_graphs(timed: tuple[Result, Path], bundle: Pa
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--precision", "fp23"], ["--precision", ""], ["--max-drop", "x"], ["--skip", "nothing"], ["--wrong"]]
+    "arguments",
+    [
+        ["--precision", "fp23"],
+        ["--precision", ""],
+        ["--max-drop", "x"],
+        ["--skip", "nothing"],
+        ["--unlabelled", "rows.csv"],
+        ["--wrong"],
+    ],
 )
 def test_usage_errors(run: Path, tmp_path: Path, arguments: list[str]) -> None:
     """What is no valid option is a usage error, exit 2."""

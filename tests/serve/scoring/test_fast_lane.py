@@ -23,6 +23,7 @@ from serve.scoring.fast_lane import Auditing
 from serve.scoring.session import Session
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
+from tests.serve.test_drift import with_reference
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError, GateError, InputError
 
@@ -193,6 +194,21 @@ def test_audit_stop_ends_the_job_which_goes_on_without_the_student(drifted: Path
     assert {row["scored_by"] for row in read_csv(tmp_path / "out.csv")[-100:]} == {"encoder"}
 
 
+def test_drift_is_not_judged_by_a_students_confidence(single: Path, lane: Path, rows: Path, tmp_path: Path) -> None:
+    """Where a student answers, confidences are not compared with those of the encoder; lengths and labels are."""
+    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+
+    bundle = tmp_path / "bundle"
+    shutil.copytree(lane, bundle)
+    shutil.copy(with_reference(single, tmp_path / "other") / "reference.json", bundle)
+    cascade = Bundle.open(lane).manifest.cascade
+    assert cascade is not None
+    lanes.with_cascade(bundle, cascade)
+    found = score(bundle, rows, out=tmp_path / "out.csv", agreement=0.9)["drift"]["figures"]
+    plain = score(bundle, rows, out=tmp_path / "plain.csv")["drift"]["figures"]
+    assert set(plain) - set(found) == {"confidences"}
+
+
 def test_another_agreement_is_another_job(lane: Path, rows: Path, tmp_path: Path) -> None:
     """A job that one agreement began is not gone on with at another, nor one without the student with it."""
     score(lane, rows, out=tmp_path / "out.csv", agreement=0.9)
@@ -224,6 +240,7 @@ def test_bundles_without_a_fitting_student_are_refused(single: Path, lane: Path,
     for change, kind, said in (
         ({"precision": "int8"}, InputError, "against the int8 file"),
         ({"version": 2}, ArtifactError, "another version"),
+        ({"targets": (replace(cascade.targets[1], classes=cascade.targets[1].classes[1:]),)}, ArtifactError, "labels"),
     ):
         folder = tmp_path / said.replace(" ", "_")
         shutil.copytree(lane, folder)
