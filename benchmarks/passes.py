@@ -61,10 +61,13 @@ def main() -> None:
 
 
 def _files(checkpoint: Path, longest: int, folder: Path) -> dict[str, dict[str, Path]]:
-    """Of each precision the files with all passes, and without each of the raced ones."""
+    """Of each precision the files with all passes, without each of the raced ones, and with one beside the first."""
     save_graph(export_graph(checkpoint, folder), folder / "exported.onnx")
     raced = [name for name in PASSES if name not in PREPARING]
     left_out = {"all": [], **{f"without {name}": [name] for name in raced}}
+    # What one pass brings may be brought by another too: leaving out one at a time would call both useless.
+    left_out[f"{raced[0]} alone"] = raced[1:]
+    left_out |= {f"{raced[0]} and {name}": [each for each in raced[1:] if each != name] for name in raced[1:]}
     files: dict[str, dict[str, Path]] = {"fp32": {}, "int8": {}}
     for name, skipped in left_out.items():
         kept = [each for each in PASSES if each not in skipped]

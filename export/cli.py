@@ -21,6 +21,7 @@ PASSES = (
     "fold_token_types",
     "first_token",
     "one_query",
+    "tokens_first",
 )
 
 

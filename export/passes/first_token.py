@@ -22,7 +22,7 @@ _CURVES = frozenset({"Relu", "Sigmoid", "Sqrt", "Tanh"})
 _BROADCAST = frozenset(
     {"Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mul", "Or", "Pow", "Sub", "Where"}
 )
-_ELEMENTWISE = _UNARY | _CURVES | _BROADCAST
+ELEMENTWISE = _UNARY | _CURVES | _BROADCAST
 
 
 @dataclass
@@ -111,7 +111,7 @@ def _needs(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     """Which inputs a node needs sliced, and where, to give its result sliced along `axis`; None where it cannot."""
     if any(name and plan.probes.rank(name) < 0 for name in [*node.input, *node.output]):
         return None
-    if node.op_type in _ELEMENTWISE:
+    if node.op_type in ELEMENTWISE:
         return _broadcast(plan.probes, node, axis, list(range(len(node.input))))
     rule = _RULES.get(node.op_type)
     return None if rule is None else rule(plan, node, axis)
