@@ -306,6 +306,48 @@ def test_what_is_missing_is_named_with_its_command(fresh: Path) -> None:
         assert command in text
 
 
+def decisions() -> dict[str, Any]:
+    """What `decide` leaves: a temperature, a threshold, and a certified rule to abstain."""
+    bins = [{"low": 0.5, "high": 0.6, "rows": 30, "confidence": 0.55, "right": 0.7}]
+    points = [step / 10 for step in range(11)]
+    curve = {"label": "spam", "threshold": points, "precision": points, "recall": points[::-1], "f1": points}
+    coverage = {"below": points, "coverage": points[::-1], "error": points, "bound": points}
+    figure, change = {"value": 0.02, "low": 0.0, "high": 0.04}, {"before": 0.5, "after": 0.4}
+    threshold = {"label": "spam", "threshold": 0.4, "rule": "f1", "rows": 20, "note": None}
+    abstain = {"below": 0.7, "error": 0.02, "level": 0.95, "answered": 54, "wrong": 1, "rows": 60}
+    abstain |= {"coverage": {"value": 0.9, "low": 0.8, "high": 0.95}, "bound": 0.019, "tries": 3}
+    said = "at most 2 % wrong among the 90 % answered, with 95 % confidence"
+    return {
+        "schema": 1,
+        "checkpoint": "stage1-step000010",
+        "asked": {},
+        "labels": ["ham", "spam"],
+        "kind": "single",
+        "rows": {"validation": 60, "fitted": 30, "tested": 30},
+        "chose_checkpoint": {"metric": "f1", "checkpoints": 1, "trials": 0, "said": "They chose nothing."},
+        "temperature": {"value": 1.3, "loss": change, "ece": change, "said": "Milder."},
+        "thresholds": [threshold],
+        "costs": None,
+        "promises": [],
+        "abstain": {**abstain, "said": said},
+        "estimate": {"folds": 5, "metrics": {"f1": {"before": 0.8, "after": 0.82, "gain": figure}}},
+        "curves": {"calibration": {"before": bins, "after": bins}, "thresholds": [curve], "coverage": coverage},
+    }
+
+
+def test_decisions_are_shown_with_the_certified_point(fresh: Path) -> None:
+    """What was promised stands on the page in words, the point is on the curve, and before and after are drawn."""
+    write_figures(fresh / "decisions.json", decisions(), checkpoint_of(fresh))
+    schema = json.loads((ROOT / "trainer" / "decisions.schema.json").read_text("utf-8"))
+    found = jsonschema.Draft202012Validator(schema).iter_errors(read_json(fresh / "decisions.json"))
+    assert [error.message for error in found] == []
+    _, text = page_of(fresh)
+    assert "At most 2 % wrong among the 90 % answered, with 95 % confidence" in text
+    assert "certified point" in text
+    assert "Before and after the temperature" in text
+    assert "Threshold of spam" in text
+
+
 def test_commands_are_quoted(tmp_path: Path) -> None:
     """A folder whose name is a command of its own is one word of the commands that the page shows."""
     made = make_run(tmp_path / "my run; touch owned", Made())

@@ -69,13 +69,11 @@ def ranking(evidence: Evidence) -> Section:
 def calibration(evidence: Evidence) -> Section:
     """Reliability before and after the temperature."""
     figures, decisions, title = evidence.figures, evidence.decisions, "Calibration"
-    if figures is None:
-        return Section(
-            key="calibration", title=title, blocks=[missing(evidence, "Nothing is known of the probabilities yet.")]
-        )
     blocks: list[Block] = []
-    ece = figures["intervals"].get("ece", {})
-    if ece.get("value") is not None:
+    if figures is None:
+        blocks.append(missing(evidence, "Nothing is known of the probabilities on test rows yet."))
+    ece = {} if figures is None else figures["intervals"].get("ece", {})
+    if figures is not None and ece.get("value") is not None:
         blocks.append(
             Paragraph(
                 f"Expected calibration error {ece['value']:.3f} (95 % interval {ece['low']:.3f} to "
@@ -83,19 +81,17 @@ def calibration(evidence: Evidence) -> Section:
                 f"{figures['calibration']['of']}."
             )
         )
-    charts = [_reliability(figures)] if figures["calibration"]["reliability"] else []
+    charts = [] if figures is None or not figures["calibration"]["reliability"] else [_reliability(figures)]
     if decisions is not None:
         charts.append(_before_after(decisions))
-    blocks.append(Side(charts) if charts else Paragraph("There are too few rows for a diagram."))
+    blocks += [Side(charts)] if charts else []
     blocks += _temperature(evidence)
     terms = {
         metric_name("ece"): TERMS["ece"],
         "reliability diagram": "Rows are put into bins by their probability. On the dotted line, what gets 0.8 comes "
-        "true in eight "
-        "of ten. Below it the model is too sure, above it not sure enough.",
+        "true in eight of ten. Below it the model is too sure, above it not sure enough.",
         "temperature": "One number that all logits are divided by. It makes probabilities milder (above 1) or sharper "
-        "(below "
-        "1) and changes no decision that takes the likeliest label.",
+        "(below 1) and changes no decision that takes the likeliest label.",
     }
     return Section(key="calibration", title=title, blocks=[*blocks, Terms(terms=terms)])
 

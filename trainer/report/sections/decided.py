@@ -83,8 +83,8 @@ def _abstain(found: dict[str, Any]) -> list[Block]:
     )
     x = [point[0] or 0.0 for point in points]
     lines = [
-        Line(name="share wrong among the answered", x=x, y=[point[1] for point in points]),
-        Line(name="its upper bound", x=x, y=[point[2] for point in points]),
+        Line(name="share wrong", x=x, y=[point[1] for point in points]),
+        Line(name="upper bound", x=x, y=[point[2] for point in points]),
     ]
     says = "The share of wrong rows among those answered, by the share that is answered, on validation rows."
     blocks.append(

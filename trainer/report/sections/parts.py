@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trainer.report.blocks import Block, Cell, Heading, Paragraph, Section, State, Strange, Table, Terms, count, number
+from trainer.report.blocks import Block, Cell, Heading, Number, Paragraph, Section, State, Strange, Table, Terms, count
 from trainer.report.gather import Evidence
 from trainer.report.sections.figures import missing
 from trainer.report.sections.summary import ranged
@@ -48,7 +48,7 @@ def _given(found: dict[str, Any]) -> list[Block]:
             count(part["wrong"]),
             ranged(part["accuracy"]),
             ranged(part["metric"]),
-            number(part["p_adjusted"], 4),
+            _p(part["p_adjusted"]),
         ]
         for part in parts[:_SLICES]
     ]
@@ -74,7 +74,7 @@ def _tree(worst: dict[str, Any]) -> list[Block]:
             count(part["rows"]),
             count(part["wrong"]),
             ranged(part["accuracy"]),
-            number(part["p_adjusted"], 4),
+            _p(part["p_adjusted"]),
         ]
         for part in worst["found"][:_SLICES]
     ]
@@ -84,6 +84,10 @@ def _tree(worst: dict[str, Any]) -> list[Block]:
         Paragraph(told.rstrip(".") + "."),
         Table(caption="The worst parts, checked on rows that did not find them", heads=heads, rows=rows),
     ]
+
+
+def _p(value: float | None) -> Number:
+    return Number(value=value, shown="not tested" if value is None else f"{value:.4f}")
 
 
 def _flag(part: dict[str, Any]) -> State:
