@@ -323,7 +323,7 @@ def decisions() -> dict[str, Any]:
         "asked": {},
         "labels": ["ham", "spam"],
         "kind": "single",
-        "rows": {"validation": 60, "fitted": 30, "tested": 30},
+        "rows": {"validation": 60, "fitted": 30, "tested": 30, "also_in_train": 0},
         "chose_checkpoint": {"metric": "f1", "checkpoints": 1, "trials": 0, "said": "They chose nothing."},
         "temperature": {"value": 1.3, "loss": change, "ece": change, "said": "Milder."},
         "thresholds": [threshold],
