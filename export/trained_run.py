@@ -11,7 +11,7 @@ from export.unlabelled import UnlabelledRows
 from trainer.contract.checkpoint import DECISIONS, Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures.stamped import read_figures
+from trainer.contract.figures.stamped import SPLIT_SCHEMA, read_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.system.files import read_json
 
@@ -59,12 +59,13 @@ class Source:
                 do="train again with a larger validation split",
             )
         tested, decided = run / "test_metrics.json", run / DECISIONS
+        figures = read_figures(tested, checkpoint, schema=SPLIT_SCHEMA) if tested.is_file() else None
         return cls(
             name=run.resolve().name,
             checkpoint=checkpoint,
             validation=validation,
             training=read_json(run / "splits" / "splits.json"),
-            test_metrics=_travelling(read_figures(tested, checkpoint)) if tested.is_file() else None,
+            test_metrics=None if figures is None else _travelling(figures),
             decisions=_without_curves(decided, checkpoint) if decided.is_file() else None,
         )
 

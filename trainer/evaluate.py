@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Encoded
-from trainer.contract.figures.stamped import weights, write_figures
+from trainer.contract.figures.stamped import SPLIT_SCHEMA, weights, write_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import atomic_file, json_line, sha256
@@ -29,8 +29,6 @@ from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.review.mismatches import write_mismatches
 from trainer.run_folder.folder import RECIPE
-
-SCHEMA = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +81,7 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
         run=job.run, split=job.split, checkpoint=checkpoint, recipe=recipe, probe=probe, progress=progress
     )
     result = {
-        "schema": SCHEMA,
+        "schema": SPLIT_SCHEMA,
         "split": job.split,
         "checkpoint": checkpoint.path.name,
         "golden": golden,

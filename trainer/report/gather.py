@@ -9,10 +9,9 @@ from typing import Any
 from trainer.checks.findings import Finding
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures.stamped import measured_on, read_figures
+from trainer.contract.figures.stamped import SPLIT_SCHEMA, measured_on, read_figures
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import read_json
-from trainer.evaluate import SCHEMA
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 from trainer.report.outside import read_lines, read_manifest, read_scores
@@ -163,16 +162,10 @@ def _figures(path: Path, checkpoint: Checkpoint, *, decided: bool = True) -> dic
 def _split_figures(run: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any] | None:
     """What `evaluate` wrote, of the shape that the page knows."""
     path = run / f"{split}_metrics.json"
-    found = _figures(path, checkpoint)
-    if found is not None and found.get("schema") != SCHEMA:
-        raise ArtifactError(
-            "the figures have another schema",
-            where=path,
-            found=found.get("schema", "none"),
-            expected=SCHEMA,
-            do=f"measure again: classifact evaluate {run} --split {split}",
-        )
-    return found
+    if not path.is_file():
+        return None
+    again = f"measure again: classifact evaluate {run} --split {split}"
+    return read_figures(path, checkpoint, schema=SPLIT_SCHEMA, do=again)
 
 
 def _log(path: Path) -> tuple[list[Step], list[dict[str, Any]]]:

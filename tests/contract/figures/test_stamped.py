@@ -46,6 +46,16 @@ def test_figures_of_other_thresholds_are_refused(checkpoint: Checkpoint) -> None
     assert read_figures(path, other, decided=False)["f1"] == 0.5
 
 
+def test_figures_of_another_version_are_refused(checkpoint: Checkpoint) -> None:
+    """A file of the shape of an earlier version is named, with what was found; where any will do, it is read."""
+    path = checkpoint.path.parent / "figures.json"
+    with pytest.raises(ArtifactError, match="another version") as caught:
+        read_figures(path, checkpoint, schema=2)
+    assert "schema none" in str(caught.value)
+    write_figures(path, {"schema": 2}, checkpoint)
+    assert read_figures(path, checkpoint, schema=2)["schema"] == 2
+
+
 @pytest.mark.parametrize("content", [{"f1": 1.0}, {"f1": 1.0, "measured_on": "me"}, [1]])
 def test_figures_that_do_not_say_on_what_are_refused(checkpoint: Checkpoint, content: object) -> None:
     """A file without hashes, with something else in their place, or that is no object at all may be of any weights."""

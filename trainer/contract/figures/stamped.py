@@ -8,6 +8,9 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
 from trainer.contract.system.files import json_bytes, read_json, sha256, write_json
 
+SPLIT_SCHEMA = 2
+"""The version of `{split}_metrics.json`; its shape is `trainer/split_metrics.schema.json`."""
+
 
 def measured_on(checkpoint: Checkpoint) -> dict[str, str]:
     """What figures of a checkpoint depend on. weights: SHA-256 of model.safetensors; contract: of the labels with their
@@ -32,12 +35,14 @@ def read_figures(
     checkpoint: Checkpoint,
     *,
     decided: bool = True,
-    do: str = "measure again (`python -m trainer evaluate RUN`), or move the file away",
+    schema: int | None = None,
+    do: str = "measure again (`classifact evaluate RUN`), or move the file away",
 ) -> dict[str, Any]:
     """Read figures of this very checkpoint. decided: whether they must be of its thresholds too, not of its weights
-    alone.
+    alone. schema: the version that the file must have; None takes any.
 
-    Raises ArtifactError where they were measured on other weights or other decisions, or do not say on which.
+    Raises ArtifactError where they were measured on other weights or other decisions, do not say on which, or have
+    another version.
     """
     content = read_json(path)
     found = content.get("measured_on") if isinstance(content, dict) else None
@@ -52,4 +57,12 @@ def read_figures(
                 expected=f"sha256 {expected[:16]}... ({checkpoint.path.name})",
                 do=do,
             )
+    if schema is not None and content.get("schema") != schema:
+        raise ArtifactError(
+            "the figures have the shape of another version of Classifact",
+            where=path,
+            found=f"schema {content.get('schema', 'none')}",
+            expected=f"schema {schema}",
+            do=do,
+        )
     return dict(content)
