@@ -11,7 +11,7 @@ from export.pipeline import ExportJob, export
 from export.trained_run import BATCH_TOKENS, Sample, Source, spread
 from tests.export.runs import contract, labelled
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures.stamped import write_figures
+from trainer.contract.figures.stamped import SPLIT_SCHEMA, write_figures
 
 
 @pytest.fixture
@@ -73,14 +73,14 @@ def test_too_few_validation_rows(copy: Path) -> None:
 def test_test_figures_of_other_weights_are_refused(copy: Path) -> None:
     """Figures that `evaluate` wrote go into the manifest; those of another model's weights end the export."""
     checkpoint = Source.open(copy).checkpoint
-    write_figures(copy / "test_metrics.json", {"rows": 7}, checkpoint)
+    write_figures(copy / "test_metrics.json", {"schema": SPLIT_SCHEMA, "rows": 7}, checkpoint)
     assert (Source.open(copy).test_metrics or {})["rows"] == 7
     figures = json.loads((copy / "test_metrics.json").read_text())
     figures["measured_on"]["weights"] = "0" * 64
     (copy / "test_metrics.json").write_text(json.dumps(figures))
     with pytest.raises(ArtifactError, match="another hash of its weights") as caught:
         Source.open(copy)
-    assert "trainer evaluate" in caught.value.details["do"]
+    assert "classifact evaluate" in caught.value.details["do"]
 
 
 def test_cells_of_rows_and_points_of_curves_stay_in_the_run(copy: Path) -> None:
@@ -88,11 +88,12 @@ def test_cells_of_rows_and_points_of_curves_stay_in_the_run(copy: Path) -> None:
     is seen of a text go along.
     """
     parts = [{"by": "author", "column": True, "value": "Jo Doe"}, {"by": "url", "column": False, "value": "yes"}]
-    figures = {"curves": [1], "slices": {"columns": ["author"], "found": parts}, "worst_slices": "author is 'Jo Doe'"}
+    slices = {"columns": ["author"], "found": parts}
+    figures = {"schema": SPLIT_SCHEMA, "curves": [1], "slices": slices, "worst_slices": "author is 'Jo Doe'"}
     write_figures(copy / "test_metrics.json", figures, Source.open(copy).checkpoint)
     found = Source.open(copy).test_metrics or {}
     assert found["slices"]["found"] == parts[1:]
-    assert found.keys() == {"slices", "measured_on"}
+    assert found.keys() == {"schema", "slices", "measured_on"}
     write_figures(
         copy / "test_metrics.json", figures | {"slices": {"columns": [], "found": []}}, Source.open(copy).checkpoint
     )

@@ -261,6 +261,7 @@ def figures(made: Made, run: Path, lines: list[dict[str, Any]]) -> dict[str, Any
             "folder": "review",
             "files": {"test_mismatches.csv": "a" * 64},
         },
+        "decisions": None,
     }
 
 
