@@ -48,7 +48,11 @@ def decided(evidence: Evidence) -> Section:
     ]
     if found["promises"]:
         blocks.append(_promises(found))
-    blocks += [Heading("What the decisions gain"), _gains(found)]
+    fitted = "Each metric before and after, cross-fitted on the validation rows, with the 95 % interval of the gain"
+    blocks += [Heading("What the decisions gain"), _gains(found["estimate"]["metrics"], fitted)]
+    gained = (evidence.test or {}).get("decisions")
+    if gained is not None:
+        blocks.append(_gains(gained["metrics"], "The same on the test rows, which nothing was fitted on"))
     terms = {
         "coverage": "The share of rows that is answered. The rest is left to a person.",
         "certified": "Shown on rows that chose nothing: whatever the model is like, such a point is named wrongly "
@@ -170,11 +174,10 @@ def _promises(found: dict[str, Any]) -> Table:
     )
 
 
-def _gains(found: dict[str, Any]) -> Table:
+def _gains(metrics: dict[str, Any], caption: str) -> Table:
     rows: list[list[Cell]] = []
-    for name, figure in found["estimate"]["metrics"].items():
+    for name, figure in metrics.items():
         gain = figure["gain"]
         told = f"{signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])})"
         rows.append([metric_name(name), number(figure["before"]), number(figure["after"]), told])
-    caption = "Each metric before and after, cross-fitted on the validation rows, with the 95 % interval of the gain"
     return Table(caption=caption, heads=["metric", "before", "after", "gain"], rows=rows)
