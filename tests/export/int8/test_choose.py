@@ -76,6 +76,7 @@ def test_repair_finds_the_culprits(
     assert kinds.count("MatMulInteger") == len(products(graph)) - len(trial.how.keep)
 
 
+@pytest.mark.slow
 def test_no_repair_for_a_hopeless_graph(
     measure: Measure, graph: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

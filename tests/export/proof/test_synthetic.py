@@ -12,7 +12,7 @@ from export.proof.golden import decided
 from tests.export.runs import contract, make_run
 
 
-@pytest.fixture(scope="module", params=["single", "multi"])
+@pytest.fixture(scope="module", params=["single", pytest.param("multi", marks=pytest.mark.slow)])
 def bundles(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Bundle, Bundle]:
     """A run, its bundle, and its bundle with synthetic golden rows."""
     folder = tmp_path_factory.mktemp(request.param)
