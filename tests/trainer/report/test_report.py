@@ -348,6 +348,21 @@ def test_decisions_are_shown_with_the_certified_point(fresh: Path) -> None:
     assert "Threshold of spam" in text
 
 
+def test_the_page_says_what_decisions_gain_on_test_rows(fresh: Path) -> None:
+    """Beside the estimate on validation rows stands the gain on test rows, with its interval, where it was measured."""
+    told = "The same on the test rows, which nothing was fitted on"
+    checkpoint = checkpoint_of(fresh)
+    write_figures(fresh / "decisions.json", decisions(), checkpoint)
+    assert told not in page_of(fresh)[1]
+    measured = read_json(fresh / "test_metrics.json")
+    gain = {"before": 0.9, "after": 0.893, "gain": {"value": -0.007, "low": -0.018, "high": 0.001}}
+    measured["decisions"] = {"temperature": 1.2, "metrics": {"f1": gain}, "answered": None, "promised": None}
+    write_figures(fresh / "test_metrics.json", measured, checkpoint)
+    text = page_of(fresh)[1]
+    assert told in text
+    assert "-0.007 (-0.018 to +0.001)" in text
+
+
 def test_commands_are_quoted(tmp_path: Path) -> None:
     """A folder whose name is a command of its own is one word of the commands that the page shows."""
     made = make_run(tmp_path / "my run; touch owned", Made())
