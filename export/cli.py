@@ -21,7 +21,6 @@ PASSES = (
     "fold_token_types",
     "first_token",
     "one_query",
-    "tokens_first",
 )
 
 

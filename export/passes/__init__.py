@@ -15,7 +15,6 @@ from export.passes.one_query import one_query
 from export.passes.probe import Probes, probe
 from export.passes.shapes import fold_shapes
 from export.passes.token_types import fold_token_types
-from export.passes.tokens_first import tokens_first
 
 PASSES: dict[str, Callable[[Graph, Probes], int]] = {
     "inline_branches": inline_branches,
@@ -24,7 +23,6 @@ PASSES: dict[str, Callable[[Graph, Probes], int]] = {
     "fold_token_types": fold_token_types,
     "first_token": first_token,
     "one_query": one_query,
-    "tokens_first": tokens_first,
 }
 # They only clear the way for others, or save too little to be seen: never raced, always kept.
 PREPARING = frozenset({"inline_branches", "drop_idle", "fold_shapes", "fold_token_types"})
