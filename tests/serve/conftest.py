@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.serve import bundles
 from tests.serve.helpers import write_csv
+from tests.serve.journal.dying import Dying
 from trainer.contract.system.locks import hold
 
 
@@ -55,6 +57,14 @@ def three_files(tmp_path: Path) -> Path:
         texts[1] = texts[count // 2] = ""
         write_csv(folder / f"{number}.csv", texts)
     return folder
+
+
+@pytest.fixture(scope="session")
+def dying() -> Iterator[Dying]:
+    """Runs a command of `serve` that dies where the test says."""
+    process = Dying()
+    yield process
+    process.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,10 @@
 """A job that is killed at any instant and resumed ends with the bytes of one that was not."""
 
-import contextlib
 import fcntl
 import hashlib
 import json
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,10 +18,8 @@ from serve.scoring.window_scorer import WindowScorer
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
+from tests.serve.journal.dying import KILLED, Dying
 from trainer.contract.errors import InputError
-
-REPOSITORY = Path(__file__).parents[3]
-KILLED = -signal.SIGKILL
 
 
 def _digest(out: Path) -> str:
@@ -50,34 +44,10 @@ def _command(bundle: Path, rows: Path, out: Path, *more: str) -> list[str]:
     return ["score", str(bundle), str(rows), "--out", str(out), "--window", "32", "--device", "cpu", "--quiet", *more]
 
 
-def _dying(moment: int, command: list[str]) -> int:
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "dying.py"), str(moment), *command],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, KILLED):
-        pytest.fail(f"moment {moment}: {done.returncode}\n{done.stderr}")
-    return done.returncode
-
-
 def _undisturbed(command: list[str]) -> None:
     """Run a command to its end in this process, which spares the start of one."""
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
-
-
-def _moments(command: list[str], out: Path) -> int:
-    """How often a whole job touches the disk: the first moment that it outlives."""
-    low, high = 1, 512
-    while low < high:
-        middle = (low + high) // 2
-        survived = _dying(middle, command) == 0
-        low, high = (low, middle) if survived else (middle + 1, high)
-        _remove(out)
-    return low
 
 
 def _remove(out: Path) -> None:
@@ -89,29 +59,38 @@ FORMATS = [("out.csv", ()), ("out.jsonl", ()), ("out.parquet", ()), ("p.csv", ("
 FORMATS += [("p.parquet", ("--part-rows", "50", "--probabilities"))]
 
 
+# Workers divide the moments: share K of SHARES takes every SHARES-th.
+SHARES = 4
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(("name", "more"), FORMATS)
+@pytest.mark.parametrize("share", range(SHARES))
+@pytest.mark.parametrize("output", FORMATS, ids=lambda output: output[0])
 def test_death_at_every_touch_of_the_disk(
-    single: Path, rows: Path, tmp_path: Path, name: str, more: tuple[str, ...]
+    single: Path, rows: Path, tmp_path: Path, dying: Dying, output: tuple[str, tuple[str, ...]], share: int
 ) -> None:
     """Killed at each touch of the disk in turn and resumed, int8 output has one digest, for every format."""
-    out = tmp_path / name
-    command = _command(single, rows, out, *more)
-    total = _moments(command, out)
-    _undisturbed(command)
+    out = tmp_path / output[0]
+    command = _command(single, rows, out, *output[1])
+    whole = dying(command)
+    assert whole.code == 0, whole.stderr
+    assert whole.touches > 40
     expected = _digest(out)
     _remove(out)
-    for moment in range(1, total):
-        assert _dying(moment, command) == KILLED
-        _undisturbed([*command, "--resume"])
-        assert _digest(out) == expected, f"moment {moment} of {total}"
+    for moment in range(1 + share, whole.touches + 1, SHARES):
+        end = dying(command, moment=moment)
+        assert end.code == KILLED, f"moment {moment} of {whole.touches}: {end.stderr}"
+        end = dying([*command, "--resume"])
+        assert end.code == 0, f"moment {moment} of {whole.touches}: {end.stderr}"
+        assert _digest(out) == expected, f"moment {moment} of {whole.touches}"
         assert not list(tmp_path.glob(".*"))
         _remove(out)
 
 
 @pytest.mark.parametrize(("name", "more"), [FORMATS[0], FORMATS[-1]])
-def test_repeated_death(single: Path, rows: Path, tmp_path: Path, name: str, more: tuple[str, ...]) -> None:
+def test_repeated_death(
+    single: Path, rows: Path, tmp_path: Path, dying: Dying, name: str, more: tuple[str, ...]
+) -> None:
     """A job that dies again and again, each time a little later, ends with the bytes of one that never died."""
     out = tmp_path / name
     command = _command(single, rows, out, *more)
@@ -119,33 +98,28 @@ def test_repeated_death(single: Path, rows: Path, tmp_path: Path, name: str, mor
     expected = _digest(out)
     _remove(out)
     for moment in (9, 21):
-        assert _dying(moment, [*command, "--resume"]) == KILLED
+        assert dying([*command, "--resume"], moment=moment).code == KILLED
     _undisturbed([*command, "--resume"])
     assert _digest(out) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_twenty_kills_by_the_clock(single: Path, tmp_path: Path, suffix: str) -> None:
+def test_twenty_kills_by_the_clock(single: Path, tmp_path: Path, dying: Dying, suffix: str) -> None:
     """Twenty kill -9 at random times, then one digest."""
     rows = write_csv(tmp_path / "in.csv", bundles.texts(4000))
     whole, out = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-    base = [sys.executable, str(Path(__file__).parent / "dying.py"), "1000000"]
-    subprocess.run([*base, *_command(single, rows, whole)], cwd=REPOSITORY, check=True, capture_output=True)
+    assert dying(_command(single, rows, whole)).code == 0
+    command = _command(single, rows, out, "--resume")
     generator, kills = random.Random(0), 0
     while kills < 20:
-        command = [*base, *_command(single, rows, out, "--resume")]
-        job = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            job.wait(generator.uniform(0.1, 0.8))
-        job.kill()
-        _, complaint = job.communicate()
-        assert job.returncode in (0, KILLED), complaint
-        if job.returncode == 0:
+        end = dying(command, seconds=generator.uniform(0.05, 0.5))
+        assert end.code in (0, KILLED), end.stderr
+        if end.code == 0:
             assert out.read_bytes() == whole.read_bytes()
             _remove(out)
-        kills += job.returncode == KILLED
-    subprocess.run([*base, *_command(single, rows, out, "--resume")], cwd=REPOSITORY, check=True, capture_output=True)
+        kills += end.code == KILLED
+    assert dying(command).code == 0
     assert out.read_bytes() == whole.read_bytes()
 
 

@@ -3,18 +3,17 @@
 import contextlib
 import hashlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from export.bundle import Bundle
+from serve.cli import main
 from serve.journal.output import merge
 from serve.lane import LaneOptions
 from serve.scorer import Scorer
@@ -23,12 +22,10 @@ from serve.scoring.fast_lane import Auditing
 from serve.scoring.session import Session
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
+from tests.serve.journal.dying import KILLED, Dying
 from tests.serve.test_drift import with_reference
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError, GateError, InputError
-
-REPOSITORY = Path(__file__).parents[3]
-DYING = REPOSITORY / "tests" / "serve" / "journal" / "dying.py"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +113,7 @@ def test_the_column_can_be_left_out(lane: Path, rows: Path, tmp_path: Path) -> N
     assert (tmp_path / "out.csv").read_text().split("\n")[0] == (tmp_path / "plain.csv").read_text().split("\n")[0]
 
 
-def test_workers_shards_and_kills_give_the_same_bytes(lane: Path, rows: Path, tmp_path: Path) -> None:
+def test_workers_shards_and_kills_give_the_same_bytes(lane: Path, rows: Path, tmp_path: Path, dying: Dying) -> None:
     """One worker or three, three shares, and a job killed at many moments: one digest, one audit."""
     options = {"agreement": 0.9, "window": 64, "lane": LaneOptions(prove=True)}
     whole = score(lane, rows, out=tmp_path / "whole.csv", **options)
@@ -124,12 +121,12 @@ def test_workers_shards_and_kills_give_the_same_bytes(lane: Path, rows: Path, tm
     for share in (1, 2, 3):
         score(lane, rows, out=tmp_path / "shared.csv", shard=(share, 3), **options)
     merged = merge(tmp_path / "shared.csv")
-    command = [sys.executable, str(DYING), "{moment}", "score", str(lane), str(rows), "--out", "{out}"]
-    command += ["--window", "64", "--agreement", "0.9", "--prove", "--quiet", "--resume"]
-    for moment in (12, 30, 10_000):
-        given = [part.format(moment=moment, out=tmp_path / "killed.csv") for part in command]
-        done = subprocess.run(given, cwd=REPOSITORY, capture_output=True, check=False, text=True)
-    assert done.returncode in (0, 3), done.stderr
+    command = ["score", str(lane), str(rows), "--out", str(tmp_path / "killed.csv"), "--window", "64"]
+    command += ["--agreement", "0.9", "--prove", "--quiet", "--resume"]
+    for moment in (12, 30):
+        assert dying(command, moment=moment).code == KILLED
+    done = dying(command)
+    assert done.code in (0, 3), done.stderr
     expected = digest(tmp_path / "whole.csv")
     assert {digest(tmp_path / name) for name in ("three.csv", "shared.csv", "killed.csv")} == {expected}
     report = json.loads((tmp_path / "killed.csv.report.json").read_text())
@@ -172,11 +169,9 @@ def drifted(lane: Path, tmp_path: Path) -> Path:
 def test_a_broken_audit_is_exit_code_3_and_the_output_stays(drifted: Path, rows: Path, tmp_path: Path) -> None:
     """The command ends with 3, says what was seen of which rows, and the output lies in its place with a report."""
     out = tmp_path / "out.csv"
-    command = [sys.executable, "-m", "serve", "score", str(drifted), str(rows), "--out", str(out), "--agreement"]
-    done = subprocess.run(
-        [*command, "0.99", "--prove", "--quiet"], cwd=REPOSITORY, capture_output=True, check=False, text=True
-    )
-    assert done.returncode == 3, done.stderr
+    command = ["score", str(drifted), str(rows), "--out", str(out), "--agreement", "0.99", "--prove", "--quiet"]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 3, done.stderr
     assert "broken, more than 1.00% differ" in done.stderr
     assert len(read_csv(out)) == 598
     assert json.loads((tmp_path / "out.csv.report.json").read_text())["fast_lane"]["audit"]["verdict"] == "broken"
@@ -314,16 +309,10 @@ def test_what_measures_knows_the_student(lane: Path, rows: Path, tmp_path: Path)
     """The dry run, `bench` and `tune` tell which share of the rows the student answers, and rates with it."""
     found = {}
     for command in ("score", "bench", "tune"):
-        given = [sys.executable, "-m", "serve", command, str(lane), str(rows), "--agreement", "0.9"]
+        given = [command, str(lane), str(rows), "--agreement", "0.9"]
         given += ["--dry-run", "--out", str(tmp_path / "out.csv")] if command == "score" else []
-        done = subprocess.run(
-            given,
-            cwd=REPOSITORY,
-            capture_output=True,
-            check=True,
-            text=True,
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
-        )
+        done = CliRunner(env={"XDG_CACHE_HOME": str(tmp_path)}).invoke(main, given, catch_exceptions=False)
+        assert done.exit_code == 0, done.stderr
         found[command] = json.loads(done.stdout.splitlines()[-1])
         assert "by the student" in done.stdout + done.stderr
     assert found["score"]["coverage"] == found["tune"]["coverage"]
