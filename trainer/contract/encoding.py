@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.pieces import Pieces, ragged
 
 Ints = NDArray[np.int64]
 # Any text will do that gives at least one token. A vocabulary may know only one of these scripts.
@@ -105,7 +105,7 @@ class Encoded:
         """With the rows of those numbers taken from `other`, in order."""
         starts, lengths, cut = self.offsets[:-1].copy(), self.lengths, self.cut.copy()
         starts[rows], lengths[rows], cut[rows] = other.offsets[:-1] + len(self.ids), other.lengths, other.cut
-        places = _ragged(starts, lengths)
+        places = ragged(starts, lengths)
         return Encoded(
             ids=np.concatenate([self.ids, other.ids])[places],
             types=np.concatenate([self.types, other.types])[places],
@@ -123,26 +123,6 @@ class _Part:
     type: int
 
 
-@dataclass(frozen=True)
-class _Body:
-    ids: NDArray[np.int32]
-    starts: Ints
-    lengths: Ints
-
-    @classmethod
-    def of(cls, encodings: Sequence[Encoding]) -> "_Body":
-        rows = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
-        ids = np.fromiter(chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum()))
-        return cls(ids, np.cumsum(lengths) - lengths, lengths)
-
-    def places(self, keep: Ints, head: Ints) -> Ints:
-        """Where the kept tokens lie in `ids`: the first `head` of each row, then its last `keep - head`."""
-        within = _ragged(np.zeros_like(keep), keep)
-        skip = np.where(within < np.repeat(head, keep), 0, np.repeat(self.lengths - keep, keep))
-        return np.repeat(self.starts, keep) + within + skip
-
-
 class TextEncoder:
     """A `tokenizer.json` with its policy. Stateless after construction and safe to use from several threads.
 
@@ -158,6 +138,7 @@ class TextEncoder:
         self.policy = policy
         self.unknown_id = _unknown_id(tokenizer)
         self._tokenizer = tokenizer
+        self._pieces = Pieces(tokenizer)
         self._single = _template(tokenizer.encode(_PROBE))
         self._pair = _template(tokenizer.encode(_PROBE, _PROBE))
         self._room(self._single)
@@ -196,7 +177,7 @@ class TextEncoder:
         Raises InputError where max_tokens leaves a pair no room for a token of each text.
         """
         given = [texts] if pairs is None else [texts, pairs]
-        bodies = [_Body.of(self._tokenizer.encode_batch_fast(list(each), add_special_tokens=False)) for each in given]
+        bodies = [self._pieces.read(each) for each in given]
         template = self._single if pairs is None else self._pair
         kept = _share(self._room(template), [body.lengths for body in bodies])
         lengths = np.full(len(texts), sum(part.body is None for part in template), dtype=np.int64) + sum(kept)
@@ -209,7 +190,7 @@ class TextEncoder:
                 cursor += 1
             else:
                 body, keep = bodies[part.body], kept[part.body]
-                places = _ragged(cursor, keep)
+                places = ragged(cursor, keep)
                 ids[places], types[places] = body.ids[body.places(keep, self.policy.head(keep))], part.type
                 cursor += keep
         cut = np.asarray(sum(body.lengths - keep for body, keep in zip(bodies, kept, strict=True)), dtype=np.int64)
@@ -235,7 +216,7 @@ class TextEncoder:
         mask = np.arange(width) < lengths[:, None]
         ids = np.full(mask.shape, self.policy.pad_id, dtype=np.int64)
         types = np.full(mask.shape, self.policy.pad_type_id, dtype=np.int64)
-        places = _ragged(starts, lengths)
+        places = ragged(starts, lengths)
         ids[mask], types[mask] = encoded.ids[places], encoded.types[places]
         return Batch(ids=ids, mask=mask.astype(np.int64), types=types)
 
@@ -256,12 +237,6 @@ def budget_batches(lengths: Ints, order: Ints, tokens: int) -> list[Ints]:
     if start < len(order):
         batches.append(order[start:])
     return batches
-
-
-def _ragged(starts: Ints, lengths: Ints) -> Ints:
-    """starts[0], starts[0] + 1, ... (lengths[0] of them), starts[1], ...: the places of ragged rows, flat."""
-    before = np.cumsum(lengths) - lengths
-    return np.repeat(starts - before, lengths) + np.arange(int(lengths.sum()), dtype=np.int64)
 
 
 def _share(room: int, lengths: list[Ints]) -> list[Ints]:
