@@ -11,7 +11,7 @@ from trainer.contract.visible import cut, visible
 
 # As hubs name them.
 _TYPES = {"mcc": "matthews_correlation", "brier": "brier_score"}
-_BASELINES = {"majority": "majority class", "bag_of_words": "bag of words"}
+_BASELINES = {"majority": "commonest label", "bag_of_words": "bag of words"}
 # Limits of one kind that are listed, and characters of a name.
 _LISTED, _NAME = 10, 80
 # A flip or a calibration error of this share is worth a line.

@@ -184,8 +184,9 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 )
 @click.option("--abstain", type=float, metavar="0.02", help="Promise: at most this share wrong among answered rows.")
 @click.option("--level", type=float, metavar="0.95", help="With which confidence all promises hold. Default: 0.95.")
+@click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
-def decide(run: Path, **options: Any) -> None:
+def decide(run: Path, quiet: bool, **options: Any) -> None:
     """Fit how RUN decides, on its validation rows.
 
     A temperature, so that probabilities mean what they say; thresholds; and which rows are left unanswered. Without
@@ -200,7 +201,7 @@ def decide(run: Path, **options: Any) -> None:
         asked = parse({name: value for name, value in options.items() if value not in (None, ())})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    result = core(DecideJob(run=run, asked=asked))
+    result = core(DecideJob(run=run, asked=asked), Progress(quiet=quiet))
     click.echo(told(result))
     click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "curves"}}))
 

@@ -6,28 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract.checkpoint import DECISIONS, Checkpoint
-from trainer.contract.figures.metrics import compute, shown
+from trainer.contract.figures.metrics import shown
 from trainer.contract.figures.selective import Shown
-from trainer.contract.figures.stamped import measured_on, write_figures
+from trainer.contract.figures.stamped import DECISIONS_SCHEMA, measured_on, write_figures
 from trainer.contract.figures.tables import table
 from trainer.contract.labelled import LabelledRows
-from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import read_json
-from trainer.data.splits import also_in_train, open_split
-from trainer.deciding.chosen import ChoseCheckpoint
-from trainer.deciding.curves import by_confidence, by_threshold, calibration, calibration_error
-from trainer.deciding.fit import Fitted, cross_fitted, decide_on
+from trainer.contract.system.progress import QUIET, Progress
+from trainer.data.splits import Splits, also_in_train, open_split
+from trainer.deciding.chosen import ChoseCheckpoint, planned
+from trainer.deciding.curves import by_confidence, by_threshold
+from trainer.deciding.fit import Fitted, cross_fitted, decide_on, shared_out
 from trainer.deciding.gains import gains, share
 from trainer.deciding.parts import FOLDS, Rows
 from trainer.deciding.promises import percent
+from trainer.evaluation.calibration import CalibrationError, claim
+from trainer.evaluation.groups import Groups
+from trainer.evaluation.measured import Measured
 from trainer.network.load import open_checkpoint
 from trainer.opening.golden import check_golden, logits_in_fp32
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
+from trainer.recipes.recipe import Recipe
 from trainer.run_folder.folder import LOCK, RECIPE, locked
 
 FILE = DECISIONS
-SCHEMA = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +43,20 @@ class DecideJob:
     """The recipe's part `decisions` where None, and a temperature alone where it has none."""
 
 
-def decide(job: DecideJob) -> dict[str, Any]:
+def refuse_early(recipe: Recipe, splits: list[Splits], *, choosing: bool) -> None:
+    """Raise InputError where the recipe's decisions cannot be: labels that there are not, or too few validation rows.
+    splits: of each stage, before any is trained. choosing: whether these rows will choose among the checkpoints that
+    the recipe makes; else they are taken to choose none.
+    """
+    if recipe.decisions is None:
+        return
+    last = splits[-1].validation
+    batches = [-(-len(each.train) // stage.batch.rows) for each, stage in zip(splits, recipe.stages, strict=True)]
+    checkpoints = planned(recipe.stages, batches) if choosing else 1
+    shared_out(recipe.decisions, Rows.of(None, last, Groups.of_rows(recipe, last)), splits[-1].space, checkpoints)
+
+
+def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
     """Write decisions.json (see decisions.schema.json) into the run, and the decisions into the contract of its best
     checkpoint, in place of earlier ones; gives the file's content. The test split is not read.
 
@@ -54,10 +71,13 @@ def decide(job: DecideJob) -> dict[str, Any]:
         space = checkpoint.contract.labels.undecided()
         validation = open_split(job.run / "splits", "validation", space)
         chose = ChoseCheckpoint.of(job.run, recipe, checkpoint)
-        rows = Rows.of(_logits(checkpoint, validation), validation)
+        groups = Groups.of_rows(recipe, validation)
+        # Before the network runs: what these rows cannot show is refused at once.
+        shared_out(asked, Rows.of(None, validation, groups), space, chose.checkpoints)
+        rows = Rows.of(_logits(checkpoint, validation, progress), validation, groups)
         found = decide_on(asked, rows, space, chose.checkpoints)
         result = {
-            "schema": SCHEMA,
+            "schema": DECISIONS_SCHEMA,
             "checkpoint": checkpoint.path.name,
             "asked": asdict(asked),
             "labels": list(space.names),
@@ -68,8 +88,9 @@ def decide(job: DecideJob) -> dict[str, Any]:
                 "tested": len(rows) - len(found.fitted),
                 "also_in_train": len(also_in_train(job.run / "splits", "validation")),
             },
+            "groups": None if groups.column is None else {"column": groups.column, "count": int(groups.of.max()) + 1},
             "chose_checkpoint": asdict(chose),
-            **_chosen(asked, found),
+            **_chosen(asked, found, groups),
             **_measured(asked, found, rows, space),
         }
         decided = replace(checkpoint, contract=replace(checkpoint.contract, labels=found.labels))
@@ -99,9 +120,9 @@ def told(result: dict[str, Any]) -> str:
         lines.append(f"  {rows['also_in_train']} of them also stand in the training rows: figures flatter the model.")
     if result["temperature"]:
         found = result["temperature"]
-        changes = ", ".join(
-            f"{name} {shown(found[key]['before'])} to {shown(found[key]['after'])}"
-            for name, key in (("loss", "loss"), ("calibration error", "ece"))
+        loss, ece = found["loss"], found["ece"]
+        changes = f"loss {shown(loss['before'])} to {shown(loss['after'])}, calibration error " + " to ".join(
+            shown(ece[name]["value"]) for name in ("before", "after")
         )
         lines.append(f"temperature {found['value']:.4g} ({found['said']}): {changes}")
     for each in result["thresholds"] or []:
@@ -125,18 +146,19 @@ def told(result: dict[str, Any]) -> str:
     return "\n".join([*lines, table(cells, indent="  ")])
 
 
-def _logits(checkpoint: Checkpoint, rows: LabelledRows) -> Any:
+def _logits(checkpoint: Checkpoint, rows: LabelledRows, progress: Progress) -> Any:
     """float32 [N, C]. Raises ArtifactError where the checkpoint is another function here, or gives no numbers."""
     network = open_checkpoint(checkpoint.path).network
     check_golden(checkpoint, network)
-    return logits_in_fp32(network, checkpoint.encoder(), rows.texts, rows.pairs)
+    with progress.step("scoring", len(rows)) as tick:
+        return logits_in_fp32(network, checkpoint.encoder(), rows.texts, rows.pairs, tick)
 
 
-def _chosen(asked: DecisionsPart, found: Fitted) -> dict[str, Any]:
+def _chosen(asked: DecisionsPart, found: Fitted, groups: Groups) -> dict[str, Any]:
     promises = []
     for name, seen in found.promises:
         figure, least = asked.promised[name]
-        said = f"{figure} of {name!r} at least {percent(least)}, with {percent(asked.level)} confidence"
+        said = f"{figure} of {name!r} at least {percent(least)}, with {_confidence(asked, groups)}"
         promises.append(
             {
                 "label": name,
@@ -155,11 +177,18 @@ def _chosen(asked: DecisionsPart, found: Fitted) -> dict[str, Any]:
         "thresholds": [asdict(each) for each in found.thresholds] or None,
         "costs": found.labels.costs,
         "promises": promises,
-        "abstain": None if found.error is None else _abstain(asked, found, found.error),
+        "abstain": None if found.error is None else _abstain(asked, found, found.error, groups),
     }
 
 
-def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown) -> dict[str, Any]:
+def _confidence(asked: DecisionsPart, groups: Groups) -> str:
+    """With which a promise holds. Its bound counts rows one by one, which those of one group are not."""
+    if groups.column is None:
+        return f"{percent(asked.level)} confidence"
+    return f"{percent(asked.level)} confidence if rows of one {groups.column!r} err independently"
+
+
+def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown, groups: Groups) -> dict[str, Any]:
     rows = len(found.tested) if found.tested is not None else 0
     return {
         "below": seen.threshold,
@@ -172,37 +201,37 @@ def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown) -> dict[str, Any]
         "bound": seen.bound,
         "tries": seen.tries,
         "said": f"at most {percent(asked.abstain or 0)} wrong among the {percent(seen.rows / rows)} answered, "
-        f"with {percent(asked.level)} confidence",
+        f"with {_confidence(asked, groups)}",
     }
 
 
 def _measured(asked: DecisionsPart, found: Fitted, rows: Rows, space: LabelSpace) -> dict[str, Any]:
     """Figures before and after, of rows that were decided by what others chose."""
     judged = rows if found.tested is None else found.tested
-    before = space.decode(judged.logits)
     after = cross_fitted(asked, rows, space) if found.tested is None else found.labels.decode(judged.logits)
-    bins = {name: calibration(each, judged.labels) for name, each in (("before", before), ("after", after))}
+    both = {
+        name: Measured(scores=scores, labels=judged.labels, space=space)
+        for name, scores in (("before", space.decode(judged.logits)), ("after", after))
+    }
+    errors = {name: CalibrationError.of(each, judged.groups) for name, each in both.items()}
+    metrics = gains(both["before"], both["after"], judged.groups)
     temperature = None
     if found.temperature is not None:
         temperature = {
             "value": found.labels.temperature,
-            "loss": {name: _loss(each, judged, space) for name, each in (("before", before), ("after", after))},
-            "ece": {name: calibration_error(each) for name, each in bins.items()},
+            "loss": {name: metrics["loss"][name] for name in both},
+            "ece": {name: asdict(error.expected()) for name, error in errors.items()},
             "said": found.temperature,
         }
     return {
         "temperature": temperature,
-        "estimate": {
-            "folds": FOLDS if found.tested is None else 0,
-            "metrics": gains(before, after, judged.labels, space),
-        },
+        "estimate": {"folds": FOLDS if found.tested is None else 0, "metrics": metrics},
         "curves": {
-            "calibration": bins,
+            "calibration": {
+                "of": claim(both["before"]),
+                **{name: error.reliability() for name, error in errors.items()},
+            },
             "thresholds": by_threshold(rows, found.labels),
             "coverage": by_confidence(after, judged.labels, 1 - asked.level),
         },
     }
-
-
-def _loss(scores: Scores, rows: Rows, space: LabelSpace) -> float:
-    return compute("loss", scores, rows.labels, space)

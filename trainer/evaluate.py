@@ -22,6 +22,7 @@ from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.splits import open_split
 from trainer.deciding.gains import what_was_gained
 from trainer.evaluation.collect import LEAST_SECONDS, OPENED, Subject, collect
+from trainer.evaluation.groups import Groups
 from trainer.evaluation.robustness import Probe
 from trainer.network.load import Classifier, open_checkpoint
 from trainer.opening.golden import check_golden
@@ -91,7 +92,7 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
         "predictions": {"file": predictions.name, "sha256": sha256(predictions)},
         "mismatches": write_mismatches(job.run, job.split, rows, scores, space),
         **collect(subject),
-        "decisions": what_was_gained(logits, rows.labels, space),
+        "decisions": what_was_gained(logits, rows.labels, space, Groups.of_rows(recipe, rows).units),
     }
     write_figures(job.run / f"{job.split}_metrics.json", result, checkpoint)
     return result

@@ -13,7 +13,7 @@ from trainer.data.splits import Splits, drop_stored, prepare
 from trainer.data.splitting.refusals import refuse_known
 from trainer.data.stored import StoredRows
 from trainer.data.tokens import tokenized
-from trainer.decide import settle
+from trainer.decide import refuse_early, settle
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.frozen.states import drop_states
 from trainer.loop import Fit, fit
@@ -54,6 +54,7 @@ def train(job: TrainJob) -> dict[str, Any]:
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
             splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first, track.progress)
+            refuse_early(job.recipe, splits, choosing=not job.refit)
             run = open_training(job, accelerator, splits[0], track, stop)
         position = run.keeper.load_position() or Position()
         track.rewind(position.step)

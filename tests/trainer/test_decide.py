@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from jsonschema import Draft202012Validator
 
 import trainer.decide
+import trainer.deciding.gains
+import trainer.stages
 from tests.trainer import runs
 from trainer.cli import main
 from trainer.contract.checkpoint import Checkpoint
@@ -156,3 +159,71 @@ def test_a_run_in_use_is_left_alone(run: Path) -> None:
     """While another command works in the run, deciding is refused."""
     with locked(run / LOCK), pytest.raises(InputError, match="another process works"):
         decide(DecideJob(run=run))
+
+
+def test_what_the_rows_cannot_show_is_refused_before_the_network_runs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`decide` says so before it scores, and training before it trains: by the very number of the end, since all
+    checkpoints that there will be are counted. Nothing is left of such a run.
+    """
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("this costs time")
+
+    monkeypatch.setattr(trainer.decide, "_logits", never)
+    with pytest.raises(InputError, match="2 % needs 183 tested rows without an error; there are 133"):
+        decide(DecideJob(run=run, asked=DecisionsPart(abstain=0.02)))
+    monkeypatch.setattr(trainer.stages, "_run_stage", never)
+    data = {"train": {"files": "rows.csv"}, "split": {"validation": 0.5, "test": 0.1}}
+    for asked, said in (
+        ({"abstain": 0.02}, "2 % needs 183 tested rows without an error; there are 133"),
+        ({"precision": {"spma": 0.9}}, "did you mean 'spam'"),
+    ):
+        recipe = load(runs.write_recipe(tmp_path / "early", rows=400, decisions=asked, data=data))
+        with pytest.raises(InputError, match=said):
+            train(TrainJob(recipe=recipe, out=tmp_path / "early" / "run", quiet=True))
+        assert not (tmp_path / "early" / "run").exists()
+
+
+def test_progress_is_told_unless_quiet(run: Path) -> None:
+    """How far the network is stands on standard error, and with --quiet nothing does."""
+    told, quiet = (CliRunner().invoke(main, ["decide", str(run), *words]) for words in ([], ["--quiet"]))
+    assert "scoring: 200 rows" in told.stderr
+    assert quiet.stderr == ""
+    assert told.stdout == quiet.stdout
+
+
+def test_calibration_errors_are_those_that_evaluate_tells(run: Path) -> None:
+    """Before, on the validation rows: the figure, its interval and the bins with their bands are the same."""
+    decide(DecideJob(run=run, asked=DecisionsPart()))
+    found = written(run)
+    Checkpoint.best(run).decide(Checkpoint.best(run).contract.labels.undecided())
+    told = measure(MeasureJob(run=run, split="validation"))
+    assert found["temperature"]["ece"]["before"] == pytest.approx(told["intervals"]["ece"], abs=1e-6)
+    assert found["curves"]["calibration"]["of"] == told["calibration"]["of"]
+    for own, its in zip(found["curves"]["calibration"]["before"], told["calibration"]["reliability"], strict=True):
+        assert own == pytest.approx(its, abs=1e-6)
+
+
+def test_groups_are_kept_apart_and_told(tmp_path: Path) -> None:
+    """Where the recipe names groups, decisions.json says so, the promise says what it takes for granted, and intervals
+    on validation and test rows are by group.
+    """
+    path = runs.write_rows(tmp_path / "rows.csv", 400)
+    lines = path.read_text().splitlines()
+    cells = ["author", *(f"author {number // 10}" for number in range(400))]
+    path.write_text("".join(f"{line},{cell}\n" for line, cell in zip(lines, cells, strict=True)))
+    data = {"train": {"files": "rows.csv"}, "split": {"validation": 0.5, "test": 0.2, "group": "author"}}
+    recipe = runs.write_recipe(tmp_path, decisions={"abstain": 0.5}, data=data)
+    train(TrainJob(recipe=load(recipe), out=tmp_path / "run", quiet=True))
+    found = written(tmp_path / "run")
+    assert found["groups"] == {"column": "author", "count": 20}
+    assert found["rows"]["tested"] % 10 == 0
+    assert found["abstain"]["said"].endswith("with 95 % confidence if rows of one 'author' err independently")
+    noted: list[Any] = []
+    real = trainer.deciding.gains.resampled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer.deciding.gains, "resampled", lambda *given: noted.append(given[2]) or real(*given))
+        measure(MeasureJob(run=tmp_path / "run"))
+    assert len(np.unique(noted[0])) == 8

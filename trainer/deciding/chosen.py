@@ -1,13 +1,14 @@
 """What else the validation rows chose: among how many checkpoints, and in how many trials of a search."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import lcm, prod
 from pathlib import Path
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.system.files import read_json
-from trainer.recipes.recipe import Recipe
+from trainer.recipes.recipe import Recipe, Stage
 from trainer.run_folder.folder import BEST_FIGURES
 from trainer.run_folder.track import METRICS_FILE
 
@@ -32,26 +33,32 @@ class ChoseCheckpoint:
         """Read a finished run's log."""
         if read_json(run / BEST_FIGURES).get("refit"):
             return cls(metric=checkpoint.metric, checkpoints=1, trials=0, said="these rows chose no checkpoint")
-        count = 1
-        for number, evaluations in enumerate(_evaluations(run, recipe)[: checkpoint.stage + 1]):
-            stage = recipe.stages[number]
-            count *= _planned(recipe, number, evaluations[0]) if stage.early_stopping else len(evaluations)
+        batches = [place["batches"] for place in _first_evaluations(run, recipe)[: checkpoint.stage + 1]]
+        count = planned(recipe.stages, batches)
         trials = len(read_json(run / _SEARCH)["trials"]) if (run / _SEARCH).is_file() else 0
         return cls(metric=checkpoint.metric, checkpoints=count, trials=trials, said=_said(checkpoint, count, trials))
 
 
-def _evaluations(run: Path, recipe: Recipe) -> list[list[dict[str, int]]]:
-    """The places of each stage's evaluations."""
+def planned(stages: Sequence[Stage], batches: Sequence[int]) -> int:
+    """Among how many checkpoints the validation rows choose: see `ChoseCheckpoint.checkpoints`. batches: of an epoch,
+    for each of the first stages.
+    """
+    return prod(_evaluations(stage, count) for stage, count in zip(stages, batches, strict=False))
+
+
+def _evaluations(stage: Stage, batches: int) -> int:
+    """One at the end of an epoch, and one each `evaluate_every` steps."""
+    if stage.evaluate_every is None:
+        return stage.epochs
+    steps, every = stage.epochs * batches, stage.evaluate_every
+    return stage.epochs + steps // every - steps // lcm(every, batches)
+
+
+def _first_evaluations(run: Path, recipe: Recipe) -> list[dict[str, int]]:
+    """The place of each stage's first one."""
     lines = [json.loads(line) for line in (run / METRICS_FILE).read_bytes().splitlines()]
     found = [line for line in lines if line["kind"] == "evaluation"]
-    return [[line for line in found if line["stage"] == number + 1] for number in range(len(recipe.stages))]
-
-
-def _planned(recipe: Recipe, number: int, place: dict[str, int]) -> int:
-    """How many evaluations the stage has if it does not stop early, at most."""
-    stage = recipe.stages[number]
-    between = 0 if stage.evaluate_every is None else ceil(stage.epochs * place["batches"] / stage.evaluate_every)
-    return stage.epochs + between
+    return [next(line for line in found if line["stage"] == number + 1) for number in range(len(recipe.stages))]
 
 
 def _said(checkpoint: Checkpoint, count: int, trials: int) -> str:

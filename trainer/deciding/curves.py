@@ -11,41 +11,7 @@ from trainer.contract.labels import LabelSpace, Scores
 from trainer.deciding.parts import Rows
 from trainer.deciding.thresholds import cuts, is_label, label_scores
 
-POINTS, LABELS, BINS = 101, 30, 15
-# A bin of fewer says little but noise.
-_LEAST_IN_BIN = 20
-
-
-def calibration(scores: Scores, labels: Labels) -> list[dict[str, float | int]]:
-    """Bins of equally many probabilities (Nguyen and O'Connor 2015, arXiv 1508.05154): their mean, and the share that
-    is right. Single-label: of the decided label; multi-label: of each label of each row.
-    """
-    if scores.decisions.ndim == 1:
-        sure, right = scores.confidence, scores.right(labels)
-    else:
-        sure, right = scores.probabilities.astype(np.float64).ravel(), labels.astype(np.bool_).ravel()
-    edges = np.quantile(sure, np.linspace(0, 1, int(np.clip(len(sure) // _LEAST_IN_BIN, 1, BINS)) + 1))
-    # A probability that many rows share falls into one bin, so there may be fewer.
-    place = np.searchsorted(np.unique(edges)[1:-1], sure, side="left")
-    bins = [(sure[place == number], right[place == number]) for number in np.unique(place).tolist()]
-    return [
-        {
-            "low": float(inside.min()),
-            "high": float(inside.max()),
-            "rows": len(inside),
-            "confidence": float(inside.mean()),
-            "right": float(true.mean()),
-        }
-        for inside, true in bins
-    ]
-
-
-def calibration_error(bins: list[dict[str, float | int]]) -> float:
-    """Expected calibration error: the mean over probabilities of |mean probability - share right| of their bin (Guo et
-    al. 2017, arXiv 1706.04599).
-    """
-    rows = sum(each["rows"] for each in bins)
-    return float(sum(each["rows"] * abs(each["confidence"] - each["right"]) for each in bins) / rows)
+POINTS, LABELS = 101, 30
 
 
 def by_threshold(rows: Rows, space: LabelSpace) -> list[dict[str, Any]]:

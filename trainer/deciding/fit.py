@@ -9,8 +9,8 @@ from trainer.contract.errors import InputError
 from trainer.contract.figures.selective import Shown
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.deciding.parts import FITTED, Rows
-from trainer.deciding.promises import promise_error, promise_precision, promise_recall
-from trainer.deciding.temperature import fit_temperature, require_rows
+from trainer.deciding.promises import percent, promise_error, promise_precision, promise_recall, require_rows
+from trainer.deciding.temperature import fit_temperature, require_temperature_rows
 from trainer.deciding.thresholds import USUAL, Threshold, best_f1, is_label, least_cost
 from trainer.recipes.decisions_part import DecisionsPart
 
@@ -65,22 +65,45 @@ def fit(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Fitted:
     return Fitted(labels=labels, fitted=rows, temperature=said, thresholds=tuple(thresholds))
 
 
+def shared_out(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints: int = 1) -> list[Rows]:
+    """The rows that fit, those that test what is promised of labels, and those that test the error among the answered:
+    as many of these as are asked for. No logits are looked at, so it can be asked before there are any.
+
+    Raises InputError for labels that there are not, and for rows that are too few, whatever they show.
+    """
+    check(asked, space)
+    kinds = [bool(asked.promised), asked.abstain is not None]
+    parts = rows.parts([FITTED, *[(1 - FITTED) / sum(kinds)] * sum(kinds)]) if any(kinds) else [rows]
+    if asked.temperature:
+        require_temperature_rows(parts[0], len(rows))
+    delta = _delta(asked, checkpoints)
+    for name, (figure, least) in asked.promised.items():
+        has = int(is_label(parts[1], space.id(name), space).sum())
+        what = f"{figure} {least:g} of {name!r}"
+        require_rows(what, has, f"tested rows of {name!r}", target=1 - least, delta=delta)
+    if asked.abstain is not None:
+        what = f"at most {percent(asked.abstain)} wrong among the answered"
+        require_rows(what, len(parts[-1]), "tested rows", target=asked.abstain, delta=delta)
+    return parts
+
+
+def _delta(asked: DecisionsPart, checkpoints: int) -> float:
+    """The chance to be misled that each test may have, so that all hold together (Bonferroni)."""
+    return (1 - asked.level) / (max(1, asked.promises) * checkpoints)
+
+
 def decide_on(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints: int = 1) -> Fitted:
     """All that was asked for. checkpoints: how many these rows chose among.
 
     Where something is promised, a third of the rows fits and the others test, and each promise is tested at its share
-    of 1 - level, so that all hold together for whichever checkpoint was chosen (Bonferroni). Raises InputError for too
-    few rows, GateError where a promise is not shown.
+    of 1 - level, so that all hold together for whichever checkpoint was chosen. Raises InputError for too few rows,
+    GateError where a promise is not shown.
     """
-    check(asked, space)
-    kinds = [bool(asked.promised), asked.abstain is not None]
-    first, *others = rows.parts([FITTED, *[(1 - FITTED) / sum(kinds)] * sum(kinds)]) if any(kinds) else [rows]
-    if asked.temperature:
-        require_rows(first, len(rows))
+    first, *others = shared_out(asked, rows, space, checkpoints)
     found = fit(asked, first, space)
     if not others:
         return found
-    delta = (1 - asked.level) / (asked.promises * checkpoints)
+    delta = _delta(asked, checkpoints)
     if asked.promised:
         found = _promised(asked, found, others[0], delta)
     if asked.abstain is not None:

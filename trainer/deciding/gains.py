@@ -7,29 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.figures.exact import interval
-from trainer.contract.figures.metrics import LOWER_IS_BETTER, METRICS, Labels, allowed, compute
-from trainer.contract.figures.resample import Interval, resampled
+from trainer.contract.figures.metrics import Labels
+from trainer.contract.figures.resample import Interval, Units
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.evaluation.figures import LOWER, names, resampled
+from trainer.evaluation.measured import Measured
 
 
-def gains(before: Scores, after: Scores, labels: Labels, space: LabelSpace) -> dict[str, dict[str, Any]]:
+def gains(before: Measured, after: Measured, units: Units | None = None) -> dict[str, dict[str, Any]]:
     """Each metric of all rows, answered or not, before and after, and the gain with its paired 95 % bootstrap interval:
-    positive is better. Rank metrics are left out: they look at no decision.
+    positive is better. Rank metrics are left out: they look at no decision. units: the rows' groups, drawn together.
     """
-    names = [name for name in METRICS if allowed(name, space) and name not in ("roc_auc", "average_precision")]
-    old, new = (resampled(names, scores, labels, space) for scores in (before, after))
+    wanted = [name for name in names(before.space) if name not in ("roc_auc", "average_precision")]
+    both = resampled({"before": before, "after": after}, dict.fromkeys(("before", "after"), wanted), units)
+    old, new = both["before"], both["after"]
     found = {}
-    for name in names:
-        values = [compute(name, scores, labels, space) for scores in (before, after)]
-        sign = -1 if name in LOWER_IS_BETTER else 1
-        gain = Interval.of(sign * (values[1] - values[0]), sign * (new[name] - old[name]))
-        found[name] = {"before": values[0], "after": values[1], "gain": asdict(gain)}
+    for name in wanted:
+        sign = -1 if name in LOWER else 1
+        gain = Interval.of(sign * (new.values[name] - old.values[name]), sign * (new.samples[name] - old.samples[name]))
+        found[name] = {"before": old.values[name], "after": new.values[name], "gain": asdict(gain)}
     return found
 
 
-def what_was_gained(logits: NDArray[np.float32], labels: Labels, space: LabelSpace) -> dict[str, Any] | None:
+def what_was_gained(
+    logits: NDArray[np.float32], labels: Labels, space: LabelSpace, units: Units | None = None
+) -> dict[str, Any] | None:
     """What `decide` changes on rows that it never saw: every metric with and without, and how many rows are answered;
-    None where nothing was decided. logits: [N, C].
+    None where nothing was decided. logits: [N, C]; units: see `gains`.
     """
     plain = space.undecided()
     if space == plain:
@@ -37,7 +41,11 @@ def what_was_gained(logits: NDArray[np.float32], labels: Labels, space: LabelSpa
     after = space.decode(logits)
     return {
         "temperature": space.temperature,
-        "metrics": gains(plain.decode(logits), after, labels, space),
+        "metrics": gains(
+            Measured(scores=plain.decode(logits), labels=labels, space=space),
+            Measured(scores=after, labels=labels, space=space),
+            units,
+        ),
         "answered": answered(after, labels),
         "promised": None if space.abstain is None else space.abstain.error,
     }

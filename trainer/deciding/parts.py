@@ -1,4 +1,6 @@
-"""Validation rows with torch's logits, and how they are shared out: no row shows what it helped to choose."""
+"""Validation rows with torch's logits, and how they are shared out: no row shows what it, or one of its group, helped
+to choose.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +8,13 @@ from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from trainer.contract.figures.metrics import Labels
+from trainer.contract.figures.resample import Units
 from trainer.contract.labelled import LabelledRows
+from trainer.evaluation.groups import Groups
 
 # Of the rows, for temperature and thresholds, where promises are tested on the others.
 FITTED = 1 / 3
@@ -24,25 +30,35 @@ class Rows:
     labels: Labels
     """int64 [N], or bool [N, C] for multi-label."""
     keys: NDArray[np.uint64]
-    """[N], equal for equal texts."""
+    """[N], equal for rows that stay together: equal texts, and rows of one group."""
+    groups: Units | None = None
+    """[N], a number for each row's group; None where every row stands for itself."""
 
     @classmethod
-    def of(cls, logits: NDArray[np.float32], rows: LabelledRows) -> "Rows":
-        """The logits of some rows with their labels."""
+    def of(cls, logits: NDArray[np.float32] | None, rows: LabelledRows, groups: Groups | None = None) -> "Rows":
+        """The logits of some rows with their labels; None while there are none, for what can be said without. Fewer
+        groups than FOLDS cannot be kept apart, and only equal texts stay together then.
+        """
         pairs: Sequence[str] = rows.pairs or [""] * len(rows)
         texts = ("\0".join(each).encode("utf-8", "surrogatepass") for each in zip(rows.texts, pairs, strict=True))
-        keys = [int.from_bytes(blake2b(text, digest_size=8).digest(), "little") for text in texts]
-        return cls(logits=logits, labels=rows.labels, keys=np.array(keys, dtype=np.uint64))
+        keys = np.array([_key(text) for text in texts], dtype=np.uint64)
+        units = None if groups is None else groups.units
+        if units is not None:
+            joined = _joined(keys, units)
+            keys = joined if len(np.unique(joined)) >= FOLDS else keys
+        given = np.empty((len(rows), 0), dtype=np.float32) if logits is None else logits
+        return cls(logits=given, labels=rows.labels, keys=keys, groups=units)
 
     def __len__(self) -> int:
         return len(self.logits)
 
     def take(self, rows: NDArray[np.bool_]) -> "Rows":
         """Some of them."""
-        return Rows(logits=self.logits[rows], labels=self.labels[rows], keys=self.keys[rows])
+        units = None if self.groups is None else np.unique(self.groups[rows], return_inverse=True)[1]
+        return Rows(logits=self.logits[rows], labels=self.labels[rows], keys=self.keys[rows], groups=units)
 
     def parts(self, shares: Sequence[float]) -> list["Rows"]:
-        """Divided by their texts' hashes, so that equal texts lie in one part, whatever the order of the rows.
+        """Divided by their keys, which are hashes: what stays together lies in one part, in whatever order rows come.
 
         shares: of each part, together 1.
         """
@@ -50,10 +66,28 @@ class Rows:
         return [self.take(number == part) for part in range(len(shares))]
 
     def folds(self) -> NDArray[np.int64]:
-        """A number from 0 to FOLDS - 1 for each row, [N], equal for equal texts."""
+        """A number from 0 to FOLDS - 1 for each row, [N], equal for rows that stay together."""
         return self._numbers([1 / FOLDS] * FOLDS)
 
     def _numbers(self, shares: Sequence[float]) -> NDArray[np.int64]:
         ordered = np.sort(self.keys)
         ends = (np.cumsum(shares)[:-1] * len(self)).round().astype(np.int64)
         return np.searchsorted(ordered[np.minimum(ends, len(self) - 1)], self.keys, side="right").astype(np.int64)
+
+
+def _key(content: bytes) -> int:
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+
+
+def _joined(keys: NDArray[np.uint64], groups: Units) -> NDArray[np.uint64]:
+    """Keys [N] that are equal within whatever equal texts and groups connect."""
+    texts = np.unique(keys, return_inverse=True)[1]
+    first = int(groups.max(initial=-1)) + 1
+    size = first + len(keys)
+    links = coo_array((np.ones(len(keys)), (groups, first + texts)), shape=(size, size))
+    _, parts = np.unique(connected_components(links, directed=False)[1][groups], return_inverse=True)
+    least = np.full(len(keys), np.iinfo(np.uint64).max)
+    np.minimum.at(least, parts, keys)
+    # Hashed once more: the least of many keys is small, so that large groups would all lie in the first part.
+    again = np.array([_key(key.tobytes()) for key in least], dtype=np.uint64)
+    return again[parts]

@@ -41,12 +41,10 @@ def promise_precision(
 ) -> tuple[LabelSpace, Shown]:
     """The labels with the lowest threshold of one label that is shown to have this precision.
 
-    fitted: rows that the thresholds to try are from. Raises InputError for too few tested rows of the label, GateError
-    where no threshold is shown to.
+    fitted: rows that the thresholds to try are from. Raises GateError where no threshold is shown to.
     """
     name, target = f"precision {least:g} of {space.names[label]!r}", 1 - least
     true = is_label(tested, label, space)
-    require_rows(name, int(true.sum()), f"tested rows of {space.names[label]!r}", target=target, delta=delta)
     own, scores = (label_scores(space.decode(rows.logits).probabilities, label, space) for rows in (fitted, tested))
     thresholds = ladder(own, 1 - own, len(tested), target=target, delta=delta)
     # A label that every row gets is decided by nothing.
@@ -61,7 +59,6 @@ def promise_recall(
     """The labels with the highest threshold of one label that is shown to have this recall; see `promise_precision`."""
     name, target = f"recall {least:g} of {space.names[label]!r}", 1 - least
     true = is_label(tested, label, space)
-    require_rows(name, int(true.sum()), f"tested rows of {space.names[label]!r}", target=target, delta=delta)
     own, scores = (label_scores(space.decode(rows.logits).probabilities, label, space) for rows in (fitted, tested))
     # Below all scores of the label first, where none is missed.
     thresholds = np.append(cuts(own[is_label(fitted, label, space)])[1], own.min() / 2)[::-1]
@@ -79,7 +76,6 @@ def promise_error(
     `error`; see `promise_precision`. level: what is said of it; delta: what each test may be misled by.
     """
     what = f"at most {percent(error)} wrong among the answered"
-    require_rows(what, len(tested), "tested rows", target=error, delta=delta)
     plain = replace(space, abstain=None)
     own, scores = plain.decode(fitted.logits), plain.decode(tested.logits)
     thresholds = ladder(own.confidence, _doubt(own), len(tested), target=error, delta=delta)

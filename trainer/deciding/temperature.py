@@ -16,7 +16,7 @@ LOW, HIGH = 0.05, 20.0
 _HALVINGS = 42
 
 
-def require_rows(rows: Rows, of: int) -> None:
+def require_temperature_rows(rows: Rows, of: int) -> None:
     """Raise InputError where there are fewer than LEAST_ROWS to fit a temperature on. of: all validation rows."""
     if len(rows) < LEAST_ROWS:
         raise InputError(

@@ -40,8 +40,12 @@ def majority(space: LabelSpace, counts: Mapping[str, int], train_rows: int, rows
     else:
         given = np.flatnonzero(shares >= 0.5).tolist() or [best]
         decisions = np.broadcast_to(np.isin(np.arange(len(space)), given), (rows, len(space)))
+    about = "always " + " and ".join(repr(space.names[label]) for label in given)
+    if space.kind == "single" and len(space) == 2:
+        # Else its F1 of 0 puzzles whoever reads it.
+        about += f", so never {space.names[1 - best]!r}"
     return Baseline(
-        about="always " + " and ".join(repr(space.names[label]) for label in given),
+        about=about,
         scores=Scores(probabilities=probabilities, decisions=decisions),
     )
 

@@ -11,12 +11,14 @@ import numpy as np
 
 from trainer.contract.figures.exact import interval
 from trainer.contract.figures.metrics import Floats
-from trainer.contract.figures.resample import Interval
+from trainer.contract.figures.resample import Interval, Units, resamples
 from trainer.evaluation.measured import Bools, Measured
 
 BINS = 15
 # A bin of fewer rows says little but noise.
 LEAST_IN_BIN = 20
+# Of fewer that came true, or did not, resamples say too little of how many there might be.
+_LEAST_OF_EACH = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +80,39 @@ class Binned:
         held = np.where(count > 0, count, 1.0)
         return count, (probability - true) / held, true / held
 
-    def reliability(self) -> list[dict[str, float | int]]:
-        """Each bin with the share that came true, and its exact 95 % interval."""
+    def shares(self, weights: Floats) -> Floats:
+        """The share of each bin that came true, [R, B]; NaN where a resample has none of its rows."""
+        count, _, share = self._summed(weights)
+        return np.where(count > 0, share, np.nan)
+
+    def reliability(self, shares: Floats) -> list[dict[str, float | int]]:
+        """Each bin with the share that came true, and its 95 % band. shares: of resampled rows, [R, B].
+
+        The band is the percentile interval of the share. Where fewer than _LEAST_OF_EACH came true, or did not, it is
+        the exact one, of as many rows as the bin has: labels of one row hang together, and count as one.
+        """
         found = []
-        for place, (count, true) in enumerate(zip(self.count.sum(axis=0), self.true.sum(axis=0), strict=True)):
-            if count:
-                low, high = interval(int(true), int(count))
-                found.append(
-                    {
-                        "low": float(self.edges[place]),
-                        "high": float(self.edges[min(place + 1, len(self.edges) - 1)]),
-                        "count": int(count),
-                        "probability": float(self.probability[:, place].sum() / count),
-                        "share": float(true / count),
-                        "share_low": low,
-                        "share_high": high,
-                    }
-                )
+        rows, sums = (self.count > 0).sum(axis=0).tolist(), (self.count.sum(axis=0), self.true.sum(axis=0))
+        for place, (count, true) in enumerate(zip(*sums, strict=True)):
+            if not count:
+                continue
+            share = float(true / count)
+            if min(true, count - true) >= _LEAST_OF_EACH:
+                band = Interval.of(share, shares[:, place])
+                low, high = band.low, band.high
+            else:
+                low, high = interval(round(share * rows[place]), rows[place])
+            found.append(
+                {
+                    "low": float(self.edges[place]),
+                    "high": float(self.edges[min(place + 1, len(self.edges) - 1)]),
+                    "count": int(count),
+                    "probability": float(self.probability[:, place].sum() / count),
+                    "share": share,
+                    "share_low": low,
+                    "share_high": high,
+                }
+            )
         return found
 
 
@@ -131,11 +149,25 @@ class CalibrationError:
     binned: Binned
     ece: list[Floats] = field(default_factory=list)
     square: list[Floats] = field(default_factory=list)
+    shares: list[Floats] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, measured: Measured, units: Units | None = None) -> "CalibrationError":
+        """Of these rows, resampled 1,000 times. units: what is drawn together (see `resamples`)."""
+        found = cls(binned=Binned.of(measured))
+        for weights in resamples(len(measured), units=units):
+            found.add(weights)
+        return found
 
     def add(self, weights: Floats) -> None:
         """Note some resamples, [R, N]."""
         self.ece.append(self.binned.ece(weights))
         self.square.append(self.binned.mean_square(weights))
+        self.shares.append(self.binned.shares(weights))
+
+    def reliability(self) -> list[dict[str, float | int]]:
+        """The bins with their bands."""
+        return self.binned.reliability(np.concatenate(self.shares))
 
     def root_mean_square(self) -> Interval:
         """The root of the debiased mean square gap."""

@@ -65,8 +65,7 @@ def collect(subject: Subject) -> dict[str, Any]:
     Raises InputError where the recipe names a column that the split's rows were not saved with.
     """
     measured, rows, recipe = subject.measured, subject.probe.rows, subject.recipe
-    column = recipe.group_column(recipe.measured_data)
-    groups = Groups.by(column, rows.columns.get(column or ""), len(rows))
+    groups = Groups.of_rows(recipe, rows)
     columns = {name: _cells(subject, name) for name in recipe.evaluation.slices}
     traits = Traits.of(rows.texts, rows.pairs, subject.probe.encoded.cut)
     parts = slices(traits, columns)
@@ -187,7 +186,7 @@ def _calibration(measured: Measured, error: CalibrationError | None) -> dict[str
         "bins": 0 if error is None else error.binned.count.shape[1],
         "ece_plain": np.nan if error is None else float(error.binned.ece()[0]),
         "rms": asdict(undefined if error is None else error.root_mean_square()),
-        "reliability": [] if error is None else error.binned.reliability(),
+        "reliability": [] if error is None else error.reliability(),
     }
 
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from trainer.contract.encoding import Ints
+from trainer.contract.labelled import LabelledRows
 from trainer.evaluation.figures import ECE, names, resampled
 from trainer.evaluation.measured import Measured
+from trainer.recipes.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,17 @@ class Groups:
         known: dict[object, int] = {}
         of = [known.setdefault(cell or place, len(known)) for place, cell in enumerate(cells)]
         return cls(column=column, of=np.array(of, dtype=np.int64))
+
+    @classmethod
+    def of_rows(cls, recipe: Recipe, rows: LabelledRows) -> "Groups":
+        """By the column that the recipe names, where it names one and the rows were kept with it."""
+        column = recipe.group_column(recipe.measured_data)
+        return cls.by(column, rows.columns.get(column or ""), len(rows))
+
+    @property
+    def units(self) -> Ints | None:
+        """What is drawn together; None where each row is drawn by itself."""
+        return None if self.column is None else self.of
 
     def figures(self, measured: Measured) -> dict[str, Any] | None:
         """Every metric with an interval by group; None without groups."""

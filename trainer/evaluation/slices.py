@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.contract.figures.exact import interval
+from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.figures.resample import Interval, resamples
 from trainer.evaluation.figures import Weights
 from trainer.evaluation.measured import Bools, Measured
@@ -137,15 +138,28 @@ def errors(wrong: Bools) -> dict[str, Any]:
     return {"rows": rows, "wrong": count, "accuracy": {"value": 1 - count / max(1, rows), "low": low, "high": high}}
 
 
+def _is_defined(measured: Measured, name: str) -> bool:
+    """Whether the labels that a metric looks at have enough rows: F1 of a slice without the label would be 0, however
+    well its rows are decided.
+    """
+    if name not in (*ONE_LABEL, "f1_macro"):
+        return True
+    counts = measured.truth.sum(axis=0)
+    return bool((counts if name == "f1_macro" else counts[measured.space.positive_id]).min() >= LEAST_ROWS)
+
+
 def _metrics(measured: Measured, parts: Sequence[Slice], name: str) -> list[Interval]:
-    """The metric of each slice: all are resampled together, so that rows are drawn once."""
+    """The metric of each slice, NaN where it says nothing: all are resampled together, so that rows are drawn once."""
     places = [np.flatnonzero(part.rows) for part in parts]
     taken = [measured.take(rows) for rows in places]
     samples: list[list[Any]] = [[] for _ in parts]
     for weights in resamples(len(measured), _ROUNDS):
         for rows, each, values in zip(places, taken, samples, strict=True):
             values.append(Weights.of(each, np.take(weights, rows, axis=1)).values(name))
+    undefined = Interval(value=np.nan, low=np.nan, high=np.nan)
     return [
         Interval.of(float(Weights.of(each, np.ones((1, len(each)))).values(name)[0]), np.concatenate(values))
+        if _is_defined(each, name)
+        else undefined
         for each, values in zip(taken, samples, strict=True)
     ]

@@ -8,6 +8,9 @@ from trainer.contract.figures.constant import REMEDY
 from trainer.contract.figures.metrics import shown
 from trainer.review.mismatches import told
 
+# What the baselines are called, here and on the page.
+_NAMES = {"majority": "commonest label", "bag_of_words": "bag of words"}
+
 
 def table(result: dict[str, Any]) -> str:
     """The headline metrics, both baselines, the worst slice and the change that flips most decisions; with rows that
@@ -55,14 +58,14 @@ def _decisions(result: dict[str, Any]) -> Iterator[str]:
     metric = result["metric"] if result["metric"] in found["metrics"] else "accuracy"
     figure = found["metrics"][metric]
     yield (
-        f"decisions:      {metric} {shown(figure['before'])} before, {shown(figure['after'])} after "
+        f"decisions:       {metric} {shown(figure['before'])} before, {shown(figure['after'])} after "
         f"(gain {shown(figure['gain']['value'])}, 95 % interval {_range(figure['gain'])})"
     )
     answered = found["answered"]
     if answered is not None:
         promised = "" if found["promised"] is None else f", at most {found['promised']:g} promised"
         yield (
-            f"answered:       {answered['answered']} of {answered['rows']} rows, {answered['wrong']} of them wrong "
+            f"answered:        {answered['answered']} of {answered['rows']} rows, {answered['wrong']} of them wrong "
             f"({shown(answered['error']['value'])}, 95 % interval {_range(answered['error'])}{promised})"
         )
 
@@ -72,7 +75,7 @@ def _groups(result: dict[str, Any]) -> Iterator[str]:
     if found is not None:
         metric = result["metric"]
         yield (
-            f"by group:       {metric} {_range(found['intervals'][metric])}, over {found['groups']} groups "
+            f"by group:        {metric} {_range(found['intervals'][metric])}, over {found['groups']} groups "
             f"by {found['column']!r}"
         )
 
@@ -80,14 +83,15 @@ def _groups(result: dict[str, Any]) -> Iterator[str]:
 def _baselines(result: dict[str, Any]) -> Iterator[str]:
     metric = result["metric"]
     for name, baseline in result["baselines"].items():
-        head = f"{name.replace('_', ' ') + ':':<16}"
+        head = f"{_NAMES[name] + ':':<17}"
         if baseline["missing"] is not None:
             yield f"{head}not measured: {' '.join(baseline['missing'].split())}"
             continue
         figure = baseline["metrics"][metric]
+        about = f" ({baseline['about']})" if name == "majority" else ""
         words = {"encoder": "the encoder is better", "baseline": "BETTER THAN THE ENCODER", None: "no difference shown"}
         yield (
-            f"{head}{metric} {shown(figure['value'])}; {words[figure['better']]} "
+            f"{head}{metric} {shown(figure['value'])}{about}; {words[figure['better']]} "
             f"(by {shown(figure['difference']['value'])}, 95 % interval {_range(figure['difference'])})"
         )
 
@@ -98,13 +102,13 @@ def _slice(result: dict[str, Any]) -> str:
     flagged = [each for each in [*slices["found"], *worst["found"]] if each["flagged"]]
     tested = slices["tested"] + len(worst["found"])
     if not flagged:
-        return f"worst slice:    none of {tested} is shown to be worse than the rest"
+        return f"worst slice:     none of {tested} is shown to be worse than the rest"
     one = min(flagged, key=lambda each: each["p_adjusted"])
     # As a literal: a cell may hold what a terminal would obey.
     name = one["rule"] if "rule" in one else f"{one['by']} {one['value']!r}"
     accuracy = one["accuracy"]
     return (
-        f"worst slice:    {name}: {one['wrong']} of {one['rows']} wrong (right: {shown(accuracy['value'])}, 95 % "
+        f"worst slice:     {name}: {one['wrong']} of {one['rows']} wrong (right: {shown(accuracy['value'])}, 95 % "
         f"interval {_range(accuracy)}); {len(flagged)} of {tested} slices flagged"
     )
 
@@ -112,12 +116,12 @@ def _slice(result: dict[str, Any]) -> str:
 def _robustness(found: dict[str, Any]) -> str:
     kinds = [kind for kind in found["kinds"] if kind["rows"]]
     if not kinds:
-        return "robustness:     no text could be changed"
+        return "robustness:      no text could be changed"
     one = max(kinds, key=lambda kind: (kind["share"]["value"], kind["rows"]))
     share = one["share"]
     # The name of a swap is the recipe's.
     kind = repr(one["kind"]) if one["swap"] else one["kind"]
     return (
-        f"robustness:     {kind} flip most decisions, {one['flips']} of {one['rows']} ({shown(share['value'])}, 95 % "
+        f"robustness:      {kind} flip most decisions, {one['flips']} of {one['rows']} ({shown(share['value'])}, 95 % "
         f"interval {_range(share)}); {len(kinds)} changes tried"
     )

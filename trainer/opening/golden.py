@@ -1,7 +1,7 @@
 """Golden logits made and compared: the same function where a checkpoint is written and wherever it is opened."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -40,9 +40,15 @@ def check_golden(checkpoint: Checkpoint, network: PreTrainedModel) -> str:
 
 @torch.no_grad()
 def logits_in_fp32(
-    network: PreTrainedModel, encoder: TextEncoder, texts: Sequence[str], pairs: Sequence[str] | None
+    network: PreTrainedModel,
+    encoder: TextEncoder,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tick: Callable[[int], None] = lambda _rows: None,
 ) -> NDArray[np.float32]:
-    """What a network makes of texts, float32 [N, C] in their order. The network is left in evaluation mode."""
+    """What a network makes of texts, float32 [N, C] in their order. The network is left in evaluation mode. tick: is
+    called with each number of rows done.
+    """
     network.eval()
     device = next(network.parameters()).device
     # Not the instance's own forward: Accelerate puts one there that computes in the launch's precision.
@@ -55,4 +61,5 @@ def logits_in_fp32(
         batch = encoder.pad(encoded, rows).named()
         given = {name: torch.from_numpy(array).to(device) for name, array in batch.items() if name in names}
         logits[rows] = forward(network, **given).logits.float().cpu().numpy()
+        tick(len(rows))
     return logits

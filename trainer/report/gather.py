@@ -9,7 +9,7 @@ from typing import Any
 from trainer.checks.findings import Finding
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures.stamped import SPLIT_SCHEMA, measured_on, read_figures
+from trainer.contract.figures.stamped import DECISIONS_SCHEMA, SPLIT_SCHEMA, measured_on, read_figures
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import read_json
 from trainer.recipes.file import load
@@ -133,7 +133,7 @@ def gather(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
         openings=read_lines(run / "test_opened.jsonl"),
         test=_split_figures(run, "test", checkpoint),
         validation=_split_figures(run, "validation", checkpoint),
-        decisions=_figures(run / "decisions.json", checkpoint),
+        decisions=_decisions(run, checkpoint),
         search=read_json(run / "sweep.json") if (run / "sweep.json").is_file() else None,
         suspects=_suspects(run),
         bundle=bundle,
@@ -157,6 +157,15 @@ def _suspects(run: Path) -> dict[str, Any] | None:
 
 def _figures(path: Path, checkpoint: Checkpoint, *, decided: bool = True) -> dict[str, Any] | None:
     return read_figures(path, checkpoint, decided=decided) if path.is_file() else None
+
+
+def _decisions(run: Path, checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """What `decide` wrote, of the shape that the page knows."""
+    path = run / "decisions.json"
+    if not path.is_file():
+        return None
+    again = f"decide again, with the same options, and measure again: classifact decide {run}"
+    return read_figures(path, checkpoint, schema=DECISIONS_SCHEMA, do=again)
 
 
 def _split_figures(run: Path, split: str, checkpoint: Checkpoint) -> dict[str, Any] | None:

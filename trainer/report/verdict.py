@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trainer.contract.visible import cut, visible
+from trainer.report.blocks import percent
 from trainer.report.gather import Evidence
+from trainer.report.words import metric_name
 
 Word = Literal["use", "use with care", "do not use"]
 # What a 95 % interval may be wide, and the least rows of the rarest label: below, one unlucky draw decides the figures.
@@ -16,7 +19,7 @@ WIDEST, LEAST_ROWS = 0.10, 20
 CALIBRATION = 0.05
 # The share of measured rows that may also stand in the training rows.
 OVERLAP = 0.01
-BASELINES = {"majority": "the majority class", "bag_of_words": "a linear bag of words"}
+BASELINES = {"majority": "the commonest label", "bag_of_words": "a linear bag of words"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +65,14 @@ def _learnt(evidence: Evidence) -> Rule:
     constant = evidence.training.get("constant") if figures is None else figures["constant"]
     found = "not measured"
     if constant is not None:
-        value = constant["value"]
-        answer = "undefined" if value is None else f"{value:.3f}"
+        always = " and ".join(repr(cut(visible(name), 40)) for name in constant["labels"]) or "no label"
         found = (
-            f"one answer for all rows is worth {answer} in {constant['metric']}, its loss {_shown(constant['loss'])}"
+            f"the best single answer, always {always}: {metric_name(constant['metric'], evidence.space)} "
+            f"{_shown(constant['value'])}; the label shares alone: loss {_shown(constant['loss'])}"
         )
     return Rule(
         name="it has learnt something",
-        needs="better than one answer for all rows, in the chosen metric or in the loss by 2 %",
+        needs="better than any single answer for all rows, in the chosen metric or in the loss by 2 %",
         found=found,
         holds=None if constant is None else bool(constant["beaten"]),
         grave=True,
@@ -79,14 +82,15 @@ def _learnt(evidence: Evidence) -> Rule:
 def _better(evidence: Evidence, key: str, *, grave: bool) -> Rule:
     """Whether the interval of the difference from a baseline lies on the right side."""
     name = BASELINES[key]
-    rule = {"name": f"it beats {name}", "needs": "the 95 % interval of the difference lies above no difference"}
+    rule = {"name": f"it beats {name}", "needs": "the whole 95 % interval of the difference is on the better side"}
     baseline = ((evidence.figures or {}).get("baselines") or {}).get(key)
     figure = (baseline or {}).get("metrics", {}).get(evidence.metric)
     if figure is None:
         why = (baseline or {}).get("missing") or "not measured"
         return Rule(**rule, found=why, holds=None, grave=grave)
     apart = figure["difference"]
-    ends = f"{_signed(apart['value'])} {evidence.metric} ({_signed(apart['low'])} to {_signed(apart['high'])})"
+    ahead = f"{_signed(apart['value'])} ({_signed(apart['low'])} to {_signed(apart['high'])})"
+    ends = f"{metric_name(evidence.metric, evidence.space)}: {ahead}"
     return Rule(**rule, found=ends, holds=figure["better"] == "encoder", grave=grave)
 
 
@@ -134,7 +138,7 @@ def _gates(evidence: Evidence) -> Rule:
     if evidence.manifest is None:
         return Rule(**rule, found="no bundle was given to this page", holds=None)
     parts = [
-        f"{name}: {graph['parity']['label_agreement']:.2%} of {graph['parity']['rows']:,} rows"
+        f"{name}: {percent(graph['parity']['label_agreement'], 2).shown} of {graph['parity']['rows']:,} rows"
         for name, graph in evidence.manifest["graphs"].items()
     ]
     # A bundle whose file failed a gate is never given its name, so that it is there says that all passed.
@@ -163,7 +167,8 @@ def _slices(evidence: Evidence) -> Rule:
     if any(part is not None for part in parts):
         told = [piece for part in parts if part is not None for piece in part["found"]]
         worse = sum(piece["flagged"] for piece in told)
-        found, holds = f"{worse:,} of {len(told):,} slices are shown to be worse", worse == 0
+        tested = sum(piece["p_adjusted"] is not None for piece in told)
+        found, holds = f"{worse:,} of {tested:,} tested slices are shown to be worse", worse == 0
     return Rule(
         name="no kind of row stands out as worse",
         needs="no slice of the rows is shown to be worse than the others, allowing for the number of slices (Holm)",

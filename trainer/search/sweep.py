@@ -20,7 +20,7 @@ from trainer.contract.figures.stamped import weights
 from trainer.contract.system.files import read_json, refuse_existing, write_json
 from trainer.contract.system.progress import Progress
 from trainer.data.splits import drop_stored
-from trainer.decide import settle
+from trainer.decide import refuse_early, settle
 from trainer.recipes.file import changed, differences, is_free, load, save
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
@@ -130,7 +130,9 @@ def _open_folder(job: SweepJob) -> None:
 
 
 def _prepare(work: Search) -> None:
-    prepare_splits(work.base, work.job.out, progress=work.progress)
+    splits = prepare_splits(work.base, work.job.out, progress=work.progress)
+    # How many checkpoints a trial has may be what is searched.
+    refuse_early(work.job.recipe, splits, choosing=False)
     search.fill(work.study, work.part, work.space, work.base.seed)
     ended = len(search.ended(work.study))
     total = search.budget(work.part, work.space)

@@ -12,13 +12,17 @@ from sklearn.metrics import f1_score, log_loss
 from tests.trainer.deciding.rows import TEMPERATURE, Population, is_given
 from trainer.contract.errors import GateError, InputError
 from trainer.contract.figures.exact import at_most
-from trainer.contract.labels import Abstain, LabelSpace
+from trainer.contract.labelled import LabelledRows
+from trainer.contract.labels import Abstain, LabelSpace, Scores
 from trainer.deciding.asked import parse
-from trainer.deciding.curves import calibration, calibration_error
 from trainer.deciding.fit import cross_fitted, decide_on
+from trainer.deciding.gains import gains
 from trainer.deciding.parts import Rows
 from trainer.deciding.temperature import fit_temperature
 from trainer.deciding.thresholds import best_f1
+from trainer.evaluation.calibration import Binned
+from trainer.evaluation.groups import Groups
+from trainer.evaluation.measured import Measured
 from trainer.recipes.decisions_part import DecisionsPart
 
 PAIR = Population.of(LabelSpace(names=("ham", "spam")))
@@ -26,6 +30,11 @@ THREE = Population.of(LabelSpace(names=("a", "b", "c")))
 MULTI = Population.of(LabelSpace(names=("a", "b", "c"), kind="multi"))
 ALL = pytest.mark.parametrize("population", [PAIR, THREE, MULTI], ids=["two", "three", "multi"])
 SPLITS = 200
+
+
+def error(scores: Scores, rows: Rows, space: LabelSpace) -> float:
+    """The calibration error."""
+    return float(Binned.of(Measured(scores=scores, labels=rows.labels, space=space)).ece()[0])
 
 
 @ALL
@@ -39,10 +48,10 @@ def test_temperature_mends_what_is_too_sure_and_changes_no_decision(population: 
     assert found.temperature == pytest.approx(TEMPERATURE, rel=0.15)
     before, after = space.decode(population.rows.logits), found.decode(population.rows.logits)
     assert np.array_equal(before.decisions, after.decisions)
-    errors = [calibration_error(calibration(scores, population.rows.labels)) for scores in (before, after)]
+    errors = [error(scores, population.rows, space) for scores in (before, after)]
     assert errors[1] < errors[0] / 2
     held = cross_fitted(asked, rows, space)
-    errors = [calibration_error(calibration(scores, rows.labels)) for scores in (space.decode(rows.logits), held)]
+    errors = [error(scores, rows, space) for scores in (space.decode(rows.logits), held)]
     assert errors[1] < errors[0] / 2
 
 
@@ -283,3 +292,57 @@ def test_options_are_the_recipes_part() -> None:
             parse(wrong)
     with pytest.raises(ValueError, match="one threshold"):
         parse({"precision": ("spam=0.9",), "recall": ("spam=0.9",)})
+
+
+def grouped(texts: list[str], cells: list[str]) -> Rows:
+    """Rows of those texts and groups."""
+    count = len(texts)
+    rows = LabelledRows(ids=np.arange(count), texts=texts, pairs=None, labels=np.arange(count) % 2, places=[""] * count)
+    return Rows.of(np.zeros((count, 2), dtype=np.float32), rows, Groups.by("author", cells, count))
+
+
+def test_rows_of_one_group_lie_in_one_part_and_so_do_equal_texts() -> None:
+    """No author fits and tests, nor stands in two folds, even where only a text that two of them share connects them;
+    rows without an author stand alone. Without groups the authors would be torn.
+    """
+    cells = [f"author {row // 10}" if row < 300 else "" for row in range(400)]
+    texts = [f"text {row}" for row in range(400)]
+    texts[15] = texts[205] = "what two authors wrote"
+    rows = grouped(texts, cells)
+    authors = np.arange(300) // 10
+    authors[authors == 20] = 1
+    assert all(len(np.unique(rows.folds()[:300][authors == each])) == 1 for each in np.unique(authors))
+    torn = Rows.of(
+        rows.logits, LabelledRows(ids=np.arange(400), texts=texts, pairs=None, labels=rows.labels, places=texts)
+    )
+    assert any(len(np.unique(torn.folds()[:300][authors == each])) > 1 for each in np.unique(authors))
+    first, second = rows.parts([1 / 3, 2 / 3])
+    assert 80 <= len(first) <= 190
+    assert not {*first.keys.tolist()} & {*second.keys.tolist()}
+    assert second.groups is not None
+    assert set(second.groups.tolist()) == set(range(len(np.unique(second.groups))))
+    assert np.unique(rows.folds()[300:]).size == 5
+
+
+def test_too_few_groups_to_keep_apart_are_torn() -> None:
+    """Three videos fill no five folds: equal texts stay together, and every fold has rows."""
+    rows = grouped([f"text {row // 2}" for row in range(200)], [f"video {row % 3}" for row in range(200)])
+    folds = rows.folds()
+    assert np.unique(folds).tolist() == [0, 1, 2, 3, 4]
+    assert (folds[::2] == folds[1::2]).all()
+
+
+def test_gains_of_groups_have_wider_intervals() -> None:
+    """Where all rows of an author gain or lose together, the interval by author is wider than that by row."""
+    labels = np.zeros(400, dtype=np.int64)
+    units = np.arange(400) // 40
+    decided = np.where(units % 2 == 0, 1, 0)
+    given = np.eye(2, dtype=np.float32)
+    before, after = (
+        Measured(scores=Scores(probabilities=given[each], decisions=each), labels=labels, space=PAIR.space)
+        for each in (decided, labels)
+    )
+    by_row, by_group = (gains(before, after, each)["accuracy"]["gain"] for each in (None, units))
+    assert by_row["value"] == by_group["value"] == pytest.approx(0.5)
+    assert by_group["high"] - by_group["low"] > 2 * (by_row["high"] - by_row["low"])
+    assert by_group["low"] > 0

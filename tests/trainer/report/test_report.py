@@ -250,8 +250,8 @@ NOTHING = {"metric": "f1", "value": 0.95, "labels": ["spam"], "loss": 0.1, "beat
 @pytest.mark.parametrize(
     ("changes", "rule", "verdict"),
     [
-        ({"baselines": {"majority": BEHIND, "bag_of_words": BEATEN}}, "it beats the majority class", "do not use"),
-        ({"baselines": {"majority": UNSURE, "bag_of_words": BEATEN}}, "it beats the majority class", "do not use"),
+        ({"baselines": {"majority": BEHIND, "bag_of_words": BEATEN}}, "it beats the commonest label", "do not use"),
+        ({"baselines": {"majority": UNSURE, "bag_of_words": BEATEN}}, "it beats the commonest label", "do not use"),
         (
             {"baselines": {"majority": BEATEN, "bag_of_words": UNSURE}},
             "it beats a linear bag of words",
@@ -308,7 +308,9 @@ def test_what_is_missing_is_named_with_its_command(fresh: Path) -> None:
 
 def decisions() -> dict[str, Any]:
     """What `decide` leaves: a temperature, a threshold, and a certified rule to abstain."""
-    bins = [{"low": 0.5, "high": 0.6, "rows": 30, "confidence": 0.55, "right": 0.7}]
+    bins = [
+        {"low": 0.5, "high": 0.6, "count": 30, "probability": 0.55, "share": 0.7, "share_low": 0.5, "share_high": 0.8}
+    ]
     points = [step / 10 for step in range(11)]
     curve = {"label": "spam", "threshold": points, "precision": points, "recall": points[::-1], "f1": points}
     coverage = {"below": points, "coverage": points[::-1], "error": points, "bound": points}
@@ -318,20 +320,25 @@ def decisions() -> dict[str, Any]:
     abstain |= {"coverage": {"value": 0.9, "low": 0.8, "high": 0.95}, "bound": 0.019, "tries": 3}
     said = "at most 2 % wrong among the 90 % answered, with 95 % confidence"
     return {
-        "schema": 1,
+        "schema": 2,
         "checkpoint": "stage1-step000010",
         "asked": {},
         "labels": ["ham", "spam"],
         "kind": "single",
         "rows": {"validation": 60, "fitted": 30, "tested": 30, "also_in_train": 0},
+        "groups": None,
         "chose_checkpoint": {"metric": "f1", "checkpoints": 1, "trials": 0, "said": "They chose nothing."},
-        "temperature": {"value": 1.3, "loss": change, "ece": change, "said": "Milder."},
+        "temperature": {"value": 1.3, "loss": change, "ece": {"before": SURE, "after": SURE}, "said": "Milder."},
         "thresholds": [threshold],
         "costs": None,
         "promises": [],
         "abstain": {**abstain, "said": said},
         "estimate": {"folds": 5, "metrics": {"f1": {"before": 0.8, "after": 0.82, "gain": figure}}},
-        "curves": {"calibration": {"before": bins, "after": bins}, "thresholds": [curve], "coverage": coverage},
+        "curves": {
+            "calibration": {"of": "the probability of 'spam'", "before": bins, "after": bins},
+            "thresholds": [curve],
+            "coverage": coverage,
+        },
     }
 
 

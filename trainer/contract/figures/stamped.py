@@ -10,6 +10,8 @@ from trainer.contract.system.files import json_bytes, read_json, sha256, write_j
 
 SPLIT_SCHEMA = 2
 """The version of `{split}_metrics.json`; its shape is `trainer/split_metrics.schema.json`."""
+DECISIONS_SCHEMA = 2
+"""The version of `decisions.json`; its shape is `trainer/decisions.schema.json`."""
 
 
 def measured_on(checkpoint: Checkpoint) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from trainer.contract.figures.exact import interval
 from trainer.report.blocks import Block, Paragraph, Section, Side, Terms
 from trainer.report.charts.plot import MOST_LINES, Line, Plot, chart
 from trainer.report.gather import Evidence
@@ -76,8 +75,7 @@ def calibration(evidence: Evidence) -> Section:
     if figures is not None and ece.get("value") is not None:
         blocks.append(
             Paragraph(
-                f"Expected calibration error {ece['value']:.3f} (95 % interval {ece['low']:.3f} to "
-                f"{ece['high']:.3f}) on {figures['rows']:,} {figures['split']} rows, of "
+                f"Expected calibration error {_ended(ece)} on {figures['rows']:,} {figures['split']} rows, of "
                 f"{figures['calibration']['of']}."
             )
         )
@@ -103,22 +101,40 @@ def _temperature(evidence: Evidence) -> list[Block]:
     found = decisions["temperature"]
     if found is None:
         return [Paragraph("No temperature was asked for, so before and after are the same.")]
-    return [Paragraph(f"Temperature {found['value']:.3f}. {found['said']}")]
+    before, after = (_ended(found["ece"][name]) for name in ("before", "after"))
+    told = f"Temperature {found['value']:.3f} ({found['said']}). On the validation rows the calibration error is "
+    return [Paragraph(f"{told}{before} before and {after} after it.")]
 
 
-def _reliability(figures: dict[str, Any]) -> Any:
-    bins = figures["calibration"]["reliability"]
-    line = Line(
-        name="share that came true, with its exact 95 % interval",
+def _ended(figure: dict[str, Any]) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    return f"{figure['value']:.3f} (95 % interval {figure['low']:.3f} to {figure['high']:.3f})"
+
+
+_BAND = (
+    "The shaded band is where the true share may lie: 95 % of resampled rows, or the exact interval where a bin has "
+    "fewer than five on one side"
+)
+
+
+def _bins(name: str, bins: list[dict[str, Any]]) -> Line:
+    """A bin a point, with its band."""
+    return Line(
+        name=name,
         x=[one["probability"] for one in bins],
         y=[one["share"] for one in bins],
         low=[one["share_low"] for one in bins],
         high=[one["share_high"] for one in bins],
         points=True,
     )
+
+
+def _reliability(figures: dict[str, Any]) -> Any:
+    bins = figures["calibration"]["reliability"]
     says = (
-        f"{len(bins)} bins of equally many probabilities, of {figures['calibration']['of']}. The shaded band is "
-        "where the true share may lie; the dotted line is where it should."
+        f"{len(bins)} bins of equally many probabilities, of {figures['calibration']['of']}. {_BAND}; the dotted line "
+        "is where it should."
     )
     return chart(
         Plot(
@@ -127,7 +143,7 @@ def _reliability(figures: dict[str, Any]) -> Any:
             says=says,
             x="probability",
             y="share that came true",
-            lines=[line],
+            lines=[_bins("share that came true", bins)],
             shares=(True, True),
             diagonal=True,
         )
@@ -135,33 +151,24 @@ def _reliability(figures: dict[str, Any]) -> Any:
 
 
 def _before_after(decisions: dict[str, Any]) -> Any:
-    lines = []
-    for name in ("before", "after"):
-        bins = decisions["curves"]["calibration"][name]
-        ends = [interval(round(one["right"] * one["rows"]), one["rows"]) for one in bins]
-        lines.append(
-            Line(
-                name=name,
-                x=[one["confidence"] for one in bins],
-                y=[one["right"] for one in bins],
-                low=[low for low, _ in ends],
-                high=[high for _, high in ends],
-                points=True,
-            )
-        )
+    found = decisions["curves"]["calibration"]
+    how = (
+        "Each row is judged by a temperature that other rows chose."
+        if decisions["estimate"]["folds"]
+        else "Of rows that did not choose the temperature."
+    )
     says = (
-        "The share that is right by confidence, on the validation rows, before and after the temperature, with exact "
-        "95 % bands. Each "
-        "row is judged by a temperature that other rows chose."
+        "The share that came true by probability, on the validation rows, before and after the temperature, of "
+        f"{found['of']}. {_BAND}. {how}"
     )
     return chart(
         Plot(
             name="before-after",
             title="Before and after the temperature, on validation rows",
             says=says,
-            x="confidence",
-            y="share right",
-            lines=lines,
+            x="probability",
+            y="share that came true",
+            lines=[_bins(name, found[name]) for name in ("before", "after")],
             shares=(True, True),
             diagonal=True,
         )

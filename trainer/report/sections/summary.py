@@ -47,12 +47,14 @@ def _against(figures: dict[str, Any], metric: str, value: Range) -> Table:
     for key, name in BASELINES.items():
         baseline = (figures["baselines"] or {}).get(key) or {}
         found = baseline.get("metrics", {}).get(metric)
+        # The answer itself, since F1 of a label that is never given is 0.
+        named = Strange(f"{name}: {baseline['about']}" if key == "majority" and baseline else name, 120)
         if found is None:
-            rows.append([name, str(baseline.get("missing") or "not measured"), ""])
+            rows.append([named, Strange(str(baseline.get("missing") or "not measured"), 300), ""])
             continue
         apart = found["difference"]
         told = f"{signed(apart['value'])} ({signed(apart['low'])} to {signed(apart['high'])})"
-        rows.append([name, ranged(found), Number(value=apart["value"], shown=told)])
+        rows.append([named, ranged(found), Number(value=apart["value"], shown=told)])
     caption = "The headline figure beside two answers that need no encoder, on the same rows, with 95 % intervals"
     return Table(caption=caption, heads=["", metric_name(metric), "this model is ahead by"], rows=rows, sort=False)
 
@@ -87,9 +89,10 @@ def _terms(metric: str) -> dict[str, str]:
     return {
         **({metric_name(metric): TERMS[metric]} if metric in TERMS else {}),
         "95 % interval": INTERVAL,
-        "baseline": "An answer that costs nothing: the commonest label for every row, or a linear model that counts "
-        "words. "
-        "A model that does not beat them is not worth its price.",
+        "baseline": "An answer that costs next to nothing: the commonest label of the training rows for every row, or "
+        "a linear model that counts words. A model that does not beat them is not worth its price.",
+        "the best single answer": "The label that, given to every row, has the best figure: often another than the "
+        "commonest one, whose F1 is 0 where F1 is that of a label it never gives.",
         "how the verdict is made": "A rule that says “do not use” decides alone, where it is broken. Any other rule "
         "that is "
         "broken, or whose figure was not made, asks for care. Nothing else enters the verdict.",
