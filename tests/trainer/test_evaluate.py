@@ -115,7 +115,7 @@ def test_every_part_of_the_figures_is_of_the_run(run: Path) -> None:
     words = found["baselines"]["bag_of_words"]
     assert (words["missing"], words["fit"]["rows"]) == (None, found["data"]["n_train"])
     assert words["metrics"]["f1"]["value"] > 0.8
-    assert found["baselines"]["majority"]["about"] == "always 'ham'"
+    assert found["baselines"]["majority"]["about"] == "always 'ham', so never 'spam'"
     values = {each["value"]: each["rows"] for each in found["slices"]["found"] if each["by"] == "source"}
     assert {*values} == {"<script>", "\x1b[31m", "web"}
     assert sum(values.values()) == found["rows"] == 24
@@ -163,7 +163,7 @@ def test_a_run_without_its_training_files_has_no_bag_of_words(run: Path, tmp_pat
         words = result["baselines"]["bag_of_words"]
         assert reason in words["missing"]
         assert words["metrics"] == {}
-        assert "bag of words:   not measured: the training rows cannot be read again" in table(result)
+        assert "bag of words:    not measured: the training rows cannot be read again" in table(result)
     (copy / "recipe.yaml").write_text(recipe.replace("- source", "- sauce"))
     with pytest.raises(InputError, match="'sauce'"):
         measure(MeasureJob(run=copy))
