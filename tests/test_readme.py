@@ -2,18 +2,23 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
+from classifact.cli import group
 from tests import tiny
 from tests.trainer import runs
 from trainer.recipes.file import load
 
 ROOT = Path(__file__).parents[1]
+# Called in this process, which has loaded torch, instead of in one of their own.
+HEAVY = ("train", "evaluate", "export", "report")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -49,7 +54,7 @@ def test_the_recipe_in_the_readme_loads(desk: Path) -> None:
     assert load(desk / "recipe.yaml").input.text == ("title", "body")
 
 
-def test_the_commands_in_the_readme_run(desk: Path) -> None:
+def test_the_commands_in_the_readme_run(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train, evaluate, export, report and score, word for word; then the Python example prints a label and two rows of
     probabilities.
     """
@@ -68,11 +73,17 @@ def test_the_commands_in_the_readme_run(desk: Path) -> None:
         "PATH": f"{desk / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
+    monkeypatch.chdir(desk)
     for command in commands:
-        result = subprocess.run(
-            command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+        script, *words = shlex.split(command)
+        if script == "classifact" and words[0] in HEAVY:
+            found = CliRunner().invoke(group, words)
+            assert found.exit_code == 0, f"{command}\n{found.output}"
+        else:
+            result = subprocess.run(
+                command, shell=True, cwd=desk, env=environment, capture_output=True, text=True, check=False
+            )
+            assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     (code,) = blocks("python")
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=desk, env=environment, capture_output=True, text=True, check=True

@@ -305,8 +305,11 @@ def test_the_audit_says_what_its_rows_show(lane: Path) -> None:
     assert joined([told(500, 0), told(500, 30)], 4000) == {**told(1000, 30), "rows_by_student": 2000}
 
 
-def test_what_measures_knows_the_student(lane: Path, rows: Path, tmp_path: Path) -> None:
+def test_what_measures_knows_the_student(
+    lane: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The dry run, `bench` and `tune` tell which share of the rows the student answers, and rates with it."""
+    monkeypatch.setattr("serve.operations.tune._SECONDS", 0.01)
     found = {}
     for command in ("score", "bench", "tune"):
         given = [command, str(lane), str(rows), "--agreement", "0.9"]
