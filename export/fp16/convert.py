@@ -17,6 +17,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from export.fp16.plain import plain_form
 from export.passes import apply_passes
 from export.passes.editing import Graph, attribute, captured
 from export.passes.probe import model_session, probe
@@ -63,10 +64,11 @@ def to_half(
 ) -> Half:
     """Fuse what ONNX Runtime can fuse for GPUs and convert.
 
-    exported, unfused: the graph as exported, where fusions find their patterns (it is used up), and after the exact
-    passes, taken where they find none. longest: the most tokens of a row. batches: rows to look for overflow on.
-    passes: for the fused graph.
+    exported, unfused: the graph as exported, whose layers fusions know (it is used up), and after the exact passes,
+    taken where they find none. longest: the most tokens of a row. batches: rows to look for overflow on. passes: for
+    the fused graph.
     """
+    exported = plain_form(exported, longest)
     over = overflowing(exported, batches)
     links = [(list(node.input), list(node.output)) for node in exported.graph.node]
     release_memory()

@@ -60,7 +60,7 @@ def probe(graph: Graph, longest: int, *, pairs: bool = True) -> Probes:
     The last run is that long: a size that a limit decides shows itself there.
     """
     decided = _decided_by_shapes(graph)
-    small = _Runner(graph, [name for node in graph.nodes for name in node.output if name])
+    small = Runner(graph, [name for node in graph.nodes for name in node.output if name])
     runs = [small.run(*size) for size in SMALL]
     shapes = {name: [run[name].shape for run in runs] for name in runs[0]}
     types = {name: value.dtype for name, value in runs[0].items()}
@@ -70,12 +70,12 @@ def probe(graph: Graph, longest: int, *, pairs: bool = True) -> Probes:
         shapes[tensor.name] = [tuple(tensor.dims)] * len(SMALL)
     values = {name: [run[name] for run in runs] for name in decided}
     if decided:
-        long = _Runner(graph, decided).run(1, longest)
+        long = Runner(graph, decided).run(1, longest)
         values = {name: [*found, long[name]] for name, found in values.items()}
     return Probes(sizes=(*SMALL, (1, longest)), shapes=shapes, types=types, values=values, pairs=pairs)
 
 
-class _Runner:
+class Runner:
     """A session that gives any tensors of a graph, unoptimized, so that every one exists."""
 
     def __init__(self, graph: Graph, names: list[str]) -> None:
@@ -93,13 +93,16 @@ class _Runner:
             model.graph.output.extend(outputs)
         self._names = names
 
-    def run(self, rows: int, tokens: int) -> dict[str, NDArray[Any]]:
-        """Values of the tensors on some rows, the last token of each but the first row padded."""
+    def run(self, rows: int, tokens: int, mask: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
+        """Values of the tensors on some rows. mask: [rows, tokens]; without, the last token of each row but the first
+        is padding.
+        """
         generator = np.random.default_rng(0)
         # Small ids are in every vocabulary, and no row starts with what some families read as padding.
         ids = generator.integers(2, 5, (rows, tokens))
-        mask = np.ones((rows, tokens), dtype=np.int64)
-        mask[1:, 1:][:, -1:] = 0
+        if mask is None:
+            mask = np.ones((rows, tokens), dtype=np.int64)
+            mask[1:, 1:][:, -1:] = 0
         known = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         given = {entry.name: known[entry.name] for entry in self._session.get_inputs()}
         return dict(zip(self._names, self._session.run(self._names, given), strict=True))

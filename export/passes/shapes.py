@@ -19,7 +19,7 @@ _MOST_VALUES = 16
 
 def fold_shapes(graph: Graph, probes: Probes) -> int:
     """Returns how many tensors were replaced."""
-    return _fold_values(graph, probes) + _fix_reshapes(graph, probes)
+    return _fold_values(graph, probes) + fix_reshapes(graph, probes)
 
 
 def _fold_values(graph: Graph, probes: Probes) -> int:
@@ -49,7 +49,8 @@ def _size(graph: Graph, axis: int, like: NDArray[Any]) -> str:
     return graph.add("Gather", [shape, place], "size", axis=0)
 
 
-def _fix_reshapes(graph: Graph, probes: Probes) -> int:
+def fix_reshapes(graph: Graph, probes: Probes) -> int:
+    """Give each reshape a constant shape where there is one for every input. Returns how many were given one."""
     fixed = 0
     for node in graph.nodes:
         if node.op_type != "Reshape" or graph.is_constant(node.input[1]):

@@ -12,10 +12,11 @@ from onnx import numpy_helper
 
 from export.cli import export_command
 from export.fp16 import convert as half
+from export.fp16.plain import plain_form
 from export.passes import apply_passes
 from export.proof.runtime import open_session, run_batches
 from export.trained_run import Sample, Source
-from tests.export.passes.graphs import FAMILIES, exported, load
+from tests.export.passes.graphs import FAMILIES, cases, exported, largest_difference, load
 from tests.export.runs import make_run
 from trainer.contract.encoding import Batch
 
@@ -48,18 +49,23 @@ def converted(graph: bytes) -> half.Half:
     return half.to_half(load(graph), unfused, 512, batches())
 
 
-# The others take seconds each.
-QUICK = {"bert", "mpnet"}
+# Beside BERT by every exporter; the others take seconds each.
+QUICK = {"mpnet", "modernbert"}
+CASES = [
+    pytest.param(*case.values, id=case.id, marks=case.marks if case.values[0] in {"bert", *QUICK} else pytest.mark.slow)
+    for case in cases(FAMILIES)
+]
 
 
-@pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in FAMILIES]
-)
-def test_close_in_half_the_bytes(family: str) -> None:
-    """Logits stay close, weights are halves, callers get fp32, and BERT's relatives have attention as one operator."""
-    made = converted(exported(family))
+@pytest.mark.parametrize(("family", "exporter"), CASES)
+def test_close_in_half_the_bytes(family: str, exporter: str) -> None:
+    """Logits stay close, weights are halves, callers get fp32, and BERT's relatives have attention as one operator,
+    whatever exporter wrote the graph.
+    """
+    graph = exported(family, exporter)
+    made = converted(graph)
     onnx.checker.check_model(made.graph, full_check=True)
-    expected, found = logits(exported(family)), logits(made.graph.SerializeToString())
+    expected, found = logits(graph), logits(made.graph.SerializeToString())
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 0.1 * max(1.0, float(expected.std()))
     assert made.fused is (family in FUSED)
@@ -67,6 +73,18 @@ def test_close_in_half_the_bytes(family: str) -> None:
     kinds = collections.Counter(tensor.data_type for tensor in made.graph.graph.initializer if tensor.dims)
     assert kinds[onnx.TensorProto.FLOAT] == 0
     assert kinds[onnx.TensorProto.FLOAT16] > 10
+
+
+@pytest.mark.parametrize(("family", "exporter"), CASES)
+def test_the_form_that_fusions_know_is_the_same_function(family: str, exporter: str) -> None:
+    """The caller's mask is written anew where it is added, and nothing changes: not ModernBERT's local mask, which is
+    made of it, nor DeBERTa's, which is no addition.
+    """
+    before = exported(family, exporter)
+    after = plain_form(load(before), 512)
+    assert largest_difference(before, after) < 1e-5
+    written = [node.name for node in after.graph.node if node.op_type == "Expand" and "classifact/mask" in node.name]
+    assert len(written) == (0 if family.startswith("deberta") else 1)
 
 
 def grown(name: str) -> bytes:

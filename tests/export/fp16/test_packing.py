@@ -12,13 +12,14 @@ from export.bundle import Bundle
 from export.cli import export_command, inspect_command
 from export.fp16 import convert as half
 from export.fp16 import packing
+from export.fp16.plain import plain_form
 from tests.export.passes.graphs import exported, load
 from trainer.contract.errors import GateError, InputError
 
 
 def fused(family: str) -> onnx.ModelProto:
     """A family's graph in fp16, fused where that can be, every layer whole."""
-    graph = half.fuse(load(exported(family))) or load(exported(family))
+    graph = half.fuse(plain_form(load(exported(family)), 512)) or load(exported(family))
     return half.convert(graph, 512, set()).graph
 
 
