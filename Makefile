@@ -1,6 +1,7 @@
 # make demo    everything from nothing to scored rows, on the shipped example
 # make test    lint, types, the whole suite, and lane 5's tests        make test-all   the same with the long tests
 # LANE=5       before any of demo, setup and test-5: transformers 5 without optimum, in .venv-5
+# make bench   Classifact beside other tools on this machine (DATA=../shared/data: AG News and more; QUICK=1: minutes)
 # make setup   only install                   make lock       requirements.lock from constraints.txt
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -26,7 +27,7 @@ SCORES := scores/$(NAME).csv
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: demo setup test test-5 test-all lint lock clean
+.PHONY: bench demo setup test test-5 test-all lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES) $(RUN)/report.html
@@ -89,6 +90,11 @@ test-5:
 
 lock: $(SETUP)
 	$(BIN)/python .ci/lock.py
+
+# Without DATA the demo's classifier is scored. Every tool that needs other packages gets an environment of its own.
+bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BUNDLE)/manifest.json)
+	$(BIN)/python -m benchmarks.peers scoring $(if $(QUICK),--quick) \
+	    $(if $(DATA),--data $(DATA),--run $(RUN) --bundle $(BUNDLE))
 
 clean:
 	rm -rf $(RUN) $(BUNDLE) $(SCORES)* scores/.$(NAME).csv*

@@ -1,0 +1,34 @@
+"""The commands of `make bench`; see benchmarks/README.md.
+
+    python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--quick] [--gpu]
+    python -m benchmarks.peers tables
+
+`scoring` writes benchmarks/results/scoring.json; `tables` prints all that lies there as Markdown.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
+
+from benchmarks.peers import score, tables
+from benchmarks.peers.rounds import FOLDER
+
+
+def main() -> None:
+    """Parse, and call one room."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=FOLDER, help="for results, environments and logs")
+    commands = parser.add_subparsers(dest="command", required=True)
+    score.add_options(commands.add_parser("scoring", help="rows per second of each contestant"))
+    commands.add_parser("tables", help="what lies in --out, as Markdown")
+    given = parser.parse_args()
+    if given.command == "scoring":
+        score.run(given)
+    print(tables.markdown(given.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The machine that figures were made on."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from trainer.contract.system.machine import cpu_count, cpu_flags, memory_limit
+
+# What decides how fast products are.
+_TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve", "bf16")
+
+
+def describe() -> dict[str, Any]:
+    """Processor, instructions, cores, memory, systems, code and date."""
+    return {
+        "processor": _processor(),
+        "instructions": [each for each in _TELLING if each in cpu_flags()],
+        "cores": cpu_count(),
+        "memory_gb": round((memory_limit() or 0) / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def load_average() -> float:
+    """Programs that wanted a processor, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def memory_left() -> int | None:
+    """Bytes that a further program may take; None where the system does not tell."""
+    path = Path("/proc/meminfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Of the checkout, with a + where files differ from it; empty outside of one."""
+    name, changed = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return name + ("+" if name and changed else "")
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip()

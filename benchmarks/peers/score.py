@@ -1,0 +1,138 @@
+"""The scoring table: what each contestant labels in a second, and whether its labels are the reference's."""
+
+import argparse
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import machine, trained
+from benchmarks.peers.contestant import Variant, contestants
+from benchmarks.peers.rounds import Outcome, Schedule, compete
+from benchmarks.peers.workloads import Workload, workload
+from trainer.contract.system.files import read_json, write_json
+
+# The least share of rows that a contestant labels as torch does in fp32. Below it a rate is no answer.
+AGREEMENT = 0.99
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What to score, and how long."""
+    parser.add_argument("--data", type=Path, help="folder with ag_news/ and spanish_fake_long/: runs are made of them")
+    parser.add_argument("--case", action="append", choices=list(trained.CASES), help="with --data; default: all")
+    parser.add_argument("--run", type=Path, help="a run, with --bundle, instead of --data")
+    parser.add_argument("--bundle", type=Path, help="its export")
+    parser.add_argument("--rows", type=Path, help="CSV or JSON lines; default: the run's test split")
+    parser.add_argument("--quick", action="store_true", help="few contestants, short rounds")
+    parser.add_argument("--gpu", action="store_true", help="also what runs on a GPU")
+    parser.add_argument("--only", action="append", default=[], help="a part of a contestant's name; may be repeated")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=4, help="of a contestant's round")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measure every case and write scoring.json; a case that was measured before and is not asked for now stays."""
+    path = given.out / "scoring.json"
+    done = read_json(path) if path.exists() else {}
+    for key, case, work in _workloads(given):
+        chosen = contestants(
+            "benchmarks.peers.scoring", lambda variant, large=case.large: _wanted(variant, given, large)
+        )
+        rows = min(case.rows, len(work.truth))
+        schedule = Schedule(rounds=given.rounds, seconds=1 if given.quick else given.seconds, most=rows)
+        record: dict[str, Any] = {
+            "name": case.name,
+            "machine": machine.describe(),
+            "load_before": machine.load_average(),
+        }
+        outcomes = compete(chosen, work.settings, schedule, given.out)
+        record["load_after"] = machine.load_average()
+        bound = AGREEMENT if case.loose is None else case.loose
+        done[key] = {**record, "rows": rows, "bound": bound, "contestants": judged(outcomes, work.truth, bound)}
+        write_json(path, done)
+
+
+def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, Workload]]:
+    scratch = given.out / "workloads"
+    if given.data is None:
+        case = trained.Case(name=given.run.name, recipe={})
+        yield "given", case, workload(case.name, given.run, given.bundle, given.rows, scratch / "given")
+        return
+    for key in given.case or trained.CASES:
+        run, bundle = trained.made(key, given.data, given.out / "trained")
+        case = trained.CASES[key]
+        yield key, case, workload(case.name, run, bundle, None, scratch / key)
+
+
+def _wanted(variant: Variant, given: argparse.Namespace, large: bool) -> bool:
+    named = not given.only or variant.reference or any(part in variant.name for part in given.only)
+    return (
+        named and (given.gpu or not variant.gpu) and (variant.quick or not given.quick) and (variant.light or not large)
+    )
+
+
+def judged(outcomes: Sequence[Outcome], truth: Sequence[int | None], bound: float = AGREEMENT) -> list[dict[str, Any]]:
+    """A record for each contestant: its figures, or why it has none.
+
+    truth: each row's right label, None where it is not known. The reference is the first variant that says so; where it
+    fell nobody's labels can be checked, and nobody has figures.
+    """
+    reference = next((each for each in outcomes if each.contestant.variant.reference), None)
+    expected = None if reference is None or not reference.rounds else _whole(reference)
+    return [_record(outcome, expected, truth, bound) for outcome in outcomes]
+
+
+def _whole(reference: Outcome) -> list[int]:
+    labels: list[int] = reference.whole["labels"]
+    return labels
+
+
+def _record(outcome: Outcome, expected: list[int] | None, truth: Sequence[int | None], bound: float) -> dict[str, Any]:
+    variant = outcome.contestant.variant
+    record: dict[str, Any] = {
+        "name": variant.name,
+        "precision": variant.precision,
+        "needs": list(outcome.contestant.needs),
+        "versions": outcome.loaded.get("versions", {}),
+        "fell": outcome.fell,
+    }
+    if outcome.fell or not outcome.rounds:
+        return {**record, "fell": outcome.fell or "no round was done"}
+    if expected is None:
+        return {**record, "fell": "the reference fell, so its labels could not be checked"}
+    agreement = min(_share(each["labels"], expected, outcome.rows) for each in outcome.rounds)
+    record |= {
+        "rows": outcome.rows,
+        "load_seconds": outcome.loaded["seconds"],
+        "rates": [outcome.rows / each["seconds"] for each in outcome.rounds],
+        "cpu_seconds": [each["cpu_seconds"] for each in outcome.rounds],
+        "peak_memory_mb": outcome.rounds[-1]["peak_memory_mb"],
+        "agreement": agreement,
+        "accuracy": _accuracy(outcome.rounds[-1]["labels"], truth),
+    }
+    if agreement < bound:
+        record["fell"] = (
+            f"a wrong answer: it agrees with torch fp32 on {agreement:.3f} of the rows, {bound} is asked for"
+        )
+    return record
+
+
+def _share(labels: list[int], expected: list[int], rows: int) -> float:
+    """The share of a round's rows that are labelled as expected; rows that got no label count as wrong."""
+    known = min(rows, len(expected))
+    return sum(one == two for one, two in zip(labels[:known], expected, strict=False)) / known
+
+
+def _accuracy(labels: list[int], truth: Sequence[int | None]) -> float | None:
+    told = [(one, two) for one, two in zip(labels, truth, strict=False) if two is not None]
+    return sum(one == two for one, two in told) / len(told) if told else None
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, least and most of a contestant's rounds."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def ratios(record: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float]:
+    """How many times as fast as `base`, of rounds that ran side by side."""
+    return spread([one / two for one, two in zip(record["rates"], base["rates"], strict=False)])

@@ -1,0 +1,30 @@
+"""Classifact as a library: `Scorer` on the exported bundle."""
+
+from typing import Any
+
+from benchmarks.peers.contestant import Variant
+from benchmarks.peers.talk import Request, label
+
+NEEDS = ()
+VARIANTS = (
+    Variant(name="Classifact fp32", precision="fp32", settings={"precision": "fp32"}, quick=True),
+    Variant(name="Classifact int8", precision="int8", settings={"precision": "int8"}, quick=True),
+    Variant(name="Classifact cascade, agreement 0.995", settings={"precision": "int8", "agreement": 0.995}),
+    Variant(
+        name="Classifact fp16 on a GPU", precision="fp16", gpu=True, settings={"precision": "fp16", "device": "cuda"}
+    ),
+)
+
+
+def load(settings: Request) -> Any:
+    """An open scorer, and what it predicts as numbers."""
+    from serve import Scorer
+
+    asked = {name: settings[name] for name in ("precision", "agreement", "device") if name in settings}
+    scorer = Scorer.open(settings["bundle"], **asked)
+    numbers = {name: number for number, name in enumerate(settings["labels"])}
+    return lambda texts: [numbers[name] for name in scorer.predict(texts)]
+
+
+if __name__ == "__main__":
+    label(load, ("onnxruntime", "tokenizers"))

@@ -1,0 +1,29 @@
+"""optimum: its ONNX Runtime model inside transformers' pipeline, on the graph that optimum exports."""
+
+from typing import Any
+
+from benchmarks.peers.contestant import Variant
+from benchmarks.peers.talk import Request, label
+
+NEEDS = ()
+VARIANTS = (
+    Variant(name="optimum pipeline, batches of 32", precision="fp32", settings={"batch": 32}, quick=True),
+    Variant(name="optimum pipeline, one row at a time", precision="fp32", light=False),
+)
+
+
+def load(settings: Request) -> Any:
+    """The pipeline of optimum's documentation."""
+    from optimum.onnxruntime import ORTModelForSequenceClassification
+    from transformers import AutoTokenizer, pipeline
+
+    model = ORTModelForSequenceClassification.from_pretrained(settings["exported"], file_name="model.onnx")
+    tokenizer = AutoTokenizer.from_pretrained(settings["checkpoint"])
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer)
+    numbers = model.config.label2id
+    given = {"truncation": True, "max_length": settings["max_tokens"], "batch_size": settings.get("batch", 1)}
+    return lambda texts: [numbers[found["label"]] for found in classify(texts, **given)]
+
+
+if __name__ == "__main__":
+    label(load, ("optimum", "optimum-onnx", "onnxruntime", "transformers"))

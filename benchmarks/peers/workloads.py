@@ -1,0 +1,117 @@
+"""What is scored: a run, its bundle, and rows; given by the user, or made here from data that lies on this machine.
+
+Rows are files of JSON lines: `records` as the bundle reads them, `texts` as it joins them. Both are in one shuffled
+order, so that the first N are a fair sample of all.
+"""
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.bundle import Bundle
+from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.system.files import json_line
+from trainer.contract.system.machine import cpu_count
+
+# More rows than this are not needed to tell rates apart.
+MOST_ROWS = 7_600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One classifier and the rows it scores."""
+
+    name: str
+    """As tables show it."""
+    checkpoint: Path
+    bundle: Path
+    folder: Path
+    """Where the files for contestants lie."""
+    labels: tuple[str, ...]
+    """Names, in the order of their numbers."""
+    truth: tuple[int | None, ...]
+    """The right label of each row; None where the rows do not tell."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What every contestant's `load` is given."""
+        contract = Checkpoint.open(self.checkpoint).contract
+        return {
+            "checkpoint": str(self.checkpoint),
+            "bundle": str(self.bundle),
+            "exported": str(self.folder / "exported"),
+            "texts": str(self.folder / "texts.jsonl"),
+            "records": str(self.folder / "records.jsonl"),
+            "calibration": str(self.folder / "calibration.jsonl"),
+            "labels": list(self.labels),
+            "max_tokens": contract.encoding.max_tokens,
+            "processors": cpu_count(),
+        }
+
+
+def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path) -> Workload:
+    """Write what contestants read.
+
+    rows: CSV or JSON lines with the bundle's columns and, if it is known, a column `label`; None: the run's test split,
+        else its validation split. folder: is filled.
+    """
+    opened, checkpoint = Bundle.open(bundle), Checkpoint.best(run)
+    labels = opened.contract.labels.names
+    splits = [run / "splits" / f"{each}.jsonl" for each in ("test", "validation")]
+    source = rows or next(path for path in splits if path.exists())
+    records = list(_records(source, opened))
+    random.Random(0).shuffle(records)  # noqa: S311 -- an order, not a secret
+    records = records[:MOST_ROWS]
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = opened.contract.input
+    columns = [{column: record[column] for column in spec.columns} for record, _ in records]
+    _write(folder / "records.jsonl", columns)
+    _write(folder / "texts.jsonl", [{"text": spec.read(record)[0]} for record in columns])
+    # Ranges of static int8 are taken from rows that nothing is measured on.
+    _write(folder / "calibration.jsonl", [{"text": record["text"]} for record in _lines(splits[1])])
+    if not (folder / "exported" / "model.onnx").exists():
+        _export(checkpoint.path, folder / "exported")
+    numbers = {name: number for number, name in enumerate(labels)}
+    return Workload(
+        name=name,
+        checkpoint=checkpoint.path,
+        bundle=bundle,
+        folder=folder,
+        labels=labels,
+        truth=tuple(numbers.get(label) for _, label in records),
+    )
+
+
+def _records(source: Path, bundle: Bundle) -> Iterator[tuple[dict[str, str], str]]:
+    """Records with the bundle's columns, and their labels, empty where they are not told."""
+    first, *others = bundle.contract.input.columns
+    if source.suffix == ".csv":
+        with source.open(newline="", encoding="utf-8") as file:
+            yield from ((dict(row), row.get("label", "")) for row in csv.DictReader(file))
+        return
+    for line in _lines(source):
+        # A run's split holds the joined text: it stands in the first column, and the others are empty.
+        record = line if first in line else {first: line["text"], **dict.fromkeys(others, "")}
+        yield record, (line.get("labels") or [line.get("label", "")])[0]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _write(path: Path, lines: list[dict[str, str]]) -> None:
+    path.write_text("".join(f"{json_line(line)}\n" for line in lines), encoding="utf-8")
+
+
+def _export(checkpoint: Path, folder: Path) -> None:
+    """As optimum writes it: what its users, OpenVINO's and ONNX Runtime's begin with."""
+    code = "import sys; from optimum.exporters.onnx import main_export as export; export(sys.argv[1], sys.argv[2], "
+    code += "task='text-classification', do_validation=False)"
+    subprocess.run([sys.executable, "-c", code, str(checkpoint), str(folder)], check=True, capture_output=True)

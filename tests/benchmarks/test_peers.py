@@ -1,0 +1,130 @@
+"""The harness of `make bench`, on fake tools: who is measured, who is listed with a reason, and what the table says."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.peers.contestant import Contestant, Variant, contestants
+from benchmarks.peers.program import Fell, Program
+from benchmarks.peers.rounds import Outcome, Schedule, compete
+from benchmarks.peers.score import judged
+from benchmarks.peers.tables import markdown
+from tests.benchmarks import fakes
+from trainer.contract.system.files import write_json
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    """Three rounds of every fake that needs no GPU."""
+    folder = tmp_path_factory.mktemp("results")
+    texts = folder / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": str(row)}) + "\n" for row in range(ROWS)))
+    schedule = Schedule(rounds=3, seconds=0.001, most=ROWS, first=ROWS)
+    chosen = contestants(fakes.__name__, lambda variant: not variant.gpu)
+    return compete(chosen, {"texts": str(texts)}, schedule, folder)
+
+
+@pytest.fixture(scope="module")
+def records(outcomes: list[Outcome]) -> dict[str, dict[str, Any]]:
+    """What the table is made of, by name; every tenth row's truth is not known."""
+    truth = [None if row % 10 == 0 else row % 3 for row in range(ROWS)]
+    return {record["name"]: record for record in judged(outcomes, truth, bound=0.97)}
+
+
+def test_the_reference_is_measured_first(outcomes: list[Outcome], records: dict[str, dict[str, Any]]) -> None:
+    """It has all rounds, agrees with itself, and loads before the others, whose labels are held against its own."""
+    assert outcomes[0].contestant.variant.name == "reference"
+    assert len(outcomes[0].whole["labels"]) == ROWS
+    found = records["reference"]
+    assert found["fell"] == ""
+    assert (len(found["rates"]), found["agreement"], found["accuracy"]) == (3, 1.0, 1.0)
+    assert set(found["versions"]) == {"pytest"}
+
+
+def test_a_fast_wrong_answer_is_no_answer(records: dict[str, dict[str, Any]]) -> None:
+    """Labels of which 5 % are false are listed as wrong; 1 % are within the bound, and told."""
+    assert "a wrong answer: it agrees with torch fp32 on 0.950 of the rows" in records["liar"]["fell"]
+    assert records["careless"]["fell"] == ""
+    assert records["careless"]["agreement"] == 0.99
+
+
+def test_rows_without_a_label_are_wrong(outcomes: list[Outcome]) -> None:
+    """A tool that leaves its last row out does not agree in full."""
+    found = {record["name"]: record for record in judged(outcomes, [None] * ROWS, bound=1.0)}
+    assert "0.997 of the rows" in found["lazy"]["fell"]
+    assert found["lazy"]["agreement"] == (ROWS - 1) / ROWS
+    assert found["lazy"]["accuracy"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("absent", "not installable: "),
+        ("dies", "died with exit code 9 in 'round': libraries print what they like"),
+        ("raises", "RuntimeError: no more"),
+    ],
+)
+def test_who_falls_is_listed_with_the_reason(records: dict[str, dict[str, Any]], name: str, reason: str) -> None:
+    """What cannot be installed, dies in a round or raises has a reason and no figures; the others go on."""
+    assert records[name]["fell"].startswith(reason)
+    assert "rates" not in records[name]
+
+
+def test_who_does_not_answer_is_ended(tmp_path: Path) -> None:
+    """A tool that hangs in a round falls when patience ends, and its program with it."""
+    (tmp_path / "texts.jsonl").write_text('{"text": "1"}\n')
+    with Program(Path(sys.executable), "tests.benchmarks.fakes.by_number", tmp_path / "log") as program:
+        program.ask({"do": "load", "settings": {"texts": str(tmp_path / "texts.jsonl"), "hangs": True}}, 60)
+        with pytest.raises(Fell, match="no answer to 'round' within 0 s"):
+            program.ask({"do": "round", "rows": 1}, 0.2)
+        with pytest.raises(Fell, match="was ended before 'round'"):
+            program.ask({"do": "round", "rows": 1}, 60)
+
+
+def test_without_a_reference_nobody_has_figures(outcomes: list[Outcome]) -> None:
+    """Where labels cannot be checked, a rate is not told."""
+    others = [outcome for outcome in outcomes if not outcome.contestant.variant.reference]
+    assert all(record["fell"] for record in judged(others, [None] * ROWS))
+
+
+def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """Measured tools have a line with ratios over the base, the others a reason each."""
+    machine = dict.fromkeys(("processor", "memory_gb", "system", "python", "commit", "date"), "x")
+    case = {
+        "name": "numbers",
+        "machine": {**machine, "cores": 2, "instructions": ["avx2"]},
+        "load_before": 0.1,
+        "load_after": 2.0,
+        "rows": ROWS,
+        "bound": 0.97,
+        "contestants": list(records.values()),
+    }
+    write_json(tmp_path / "scoring.json", {"numbers": case})
+    page = markdown(tmp_path)
+    lines = {line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")}
+    assert {"reference", "careless", "lazy"} <= lines
+    assert not {"liar", "dies", "absent"} & lines
+    assert "* liar: a wrong answer" in page
+    assert "load 0.1 before, 2.0 after" in page
+
+
+def test_every_contestant_of_the_product_can_be_listed() -> None:
+    """The rooms' files are read without the libraries that they need; each has variants, and one is the reference."""
+    found = contestants("benchmarks.peers.scoring")
+    files = {path.stem for path in Path("benchmarks/peers/scoring").glob("*.py")} - {"__init__"}
+    assert {each.tool for each in found} == files
+    assert [each.variant.name for each in found if each.variant.reference] == [found[0].variant.name]
+    names = [each.variant.name for each in found]
+    assert len(set(names)) == len(names)
+
+
+def test_a_contestant_is_called_by_its_file() -> None:
+    """The environment of a tool has the file's name."""
+    assert (
+        Contestant(module="benchmarks.peers.scoring.infinity", needs=(), variant=Variant(name="x")).tool == "infinity"
+    )
