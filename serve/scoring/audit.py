@@ -60,6 +60,7 @@ def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, sc
             "audit": {
                 "share": share,
                 "rows": rows,
+                "by_student": lane.get("audited", [0])[0],
                 "differ": wrong,
                 "bound": round(1 - target.agreement, 12),
                 "classes": classes,
@@ -79,7 +80,7 @@ def joined(parts: Sequence[dict[str, Any] | None], scored: int) -> dict[str, Any
         {**each, **{name: sum(audit["classes"][side][name] for audit in audits) for name in ("rows", "differ")}}
         for side, each in enumerate(audits[0]["classes"])
     ]
-    sums = {name: sum(audit[name] for audit in audits) for name in ("rows", "differ")}
+    sums = {name: sum(audit[name] for audit in audits) for name in ("rows", "by_student", "differ")}
     return _judged(
         {
             "agreement": found[0]["agreement"],
@@ -118,7 +119,7 @@ def lines(part: Mapping[str, Any]) -> list[str]:
     told = [
         f"{part['rows_by_student']:,} rows ({part['coverage']:.1%}) answered by the student at agreement "
         f"{part['agreement']:g}",
-        f"audit of {audit['rows']:,} rows: {_said(audit)}",
+        f"audit of {audit['rows']:,} rows, of which the student would answer {audit['by_student']:,}: {_said(audit)}",
     ]
     told += [
         f"  {_named(each)}: {_said(each)}" for each in audit["classes"] if each["verdict"] == "broken" and each["rows"]

@@ -99,10 +99,12 @@ class FastLane:
         return Answers(logits=logits, taken=self.target.takes(self.space.decode(logits), self.space))
 
     def compare(self, student: Floats, encoder: Floats, taken: Bools) -> dict[str, list[int]]:
-        """What audited rows show: rows and mistakes, of all and of each answer of the encoder. Logits are [N, C]."""
+        """What audited rows show: rows and mistakes, of all and of each answer of the encoder, and how many the student
+        would have answered. Logits are [N, C].
+        """
         theirs, ours = self.space.decode(encoder), self.space.decode(student)
         given, said = sides(theirs, self.space)[0], sides(ours, self.space)[0]
-        found = {"all": [len(taken), int((taken & differing(ours, theirs)).sum())]}
+        found = {"all": [len(taken), int((taken & differing(ours, theirs)).sum())], "audited": [int(taken.sum())]}
         for side in range(given.shape[1]):
             rows = given[:, side]
             found[str(side)] = [int(rows.sum()), int((rows & taken & ~said[:, side]).sum())]

@@ -24,6 +24,7 @@ from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
 from tests.serve.journal.dying import KILLED, Dying
 from tests.serve.test_drift import with_reference
+from tests.words import CORPUS
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError, GateError, InputError
 
@@ -150,44 +151,50 @@ def test_audited_rows_take_the_encoders_answer(lane: Path, rows: Path, tmp_path:
     assert_alike(found, read_csv(tmp_path / "plain.csv"))
 
 
-@pytest.fixture
-def drifted(lane: Path, tmp_path: Path) -> Path:
-    """The bundle with a certificate that its student does not keep: guards wide open, at 0.99."""
-    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
-
-    folder = tmp_path / "drifted"
-    shutil.copytree(lane, folder)
-    cascade = Bundle.open(folder).manifest.cascade
-    assert cascade is not None
-    target = cascade.targets[-1]
-    classes = tuple(replace(each, guard=1.0, bound=0.01) for each in target.classes)
-    return lanes.with_cascade(
-        folder, replace(cascade, targets=(replace(target, agreement=0.99, wrong=0, realised=None, classes=classes),))
-    )
+@pytest.fixture(scope="module")
+def drifted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 rows unlike those that the student was made and proven with: one word each, said again and again."""
+    words, draw = " ".join(CORPUS).split(), np.random.default_rng(5)
+    texts = [" ".join([str(draw.choice(words))] * int(draw.integers(1, 60))) for _ in range(1000)]
+    return write_csv(tmp_path_factory.mktemp("drifted") / "in.csv", texts)
 
 
-def test_a_broken_audit_is_exit_code_3_and_the_output_stays(drifted: Path, rows: Path, tmp_path: Path) -> None:
-    """The command ends with 3, says what was seen of which rows, and the output lies in its place with a report."""
-    out = tmp_path / "out.csv"
-    command = ["score", str(drifted), str(rows), "--out", str(out), "--agreement", "0.99", "--prove", "--quiet"]
-    done = CliRunner().invoke(main, command)
-    assert done.exit_code == 3, done.stderr
-    assert "broken, more than 1.00% differ" in done.stderr
-    assert len(read_csv(out)) == 598
-    assert json.loads((tmp_path / "out.csv.report.json").read_text())["fast_lane"]["audit"]["verdict"] == "broken"
+def test_the_audit_sees_a_file_that_has_drifted(
+    multi_lane: Path, drifted: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same bundle keeps its proof on rows like those that set it (0), and is found to break it on others (3): there
+    the command says what was seen of which rows, and the output lies in its place, marked in its report.
+    """
+    alike = write_csv(tmp_path_factory.mktemp("alike") / "in.csv", bundles.texts(1000, seed=11))
+    found = {}
+    for name, given in (("alike", alike), ("drifted", drifted)):
+        out = tmp_path / f"{name}.csv"
+        command = ["score", str(multi_lane), str(given), "--out", str(out), "--agreement", "0.9", "--prove", "--quiet"]
+        found[name] = CliRunner().invoke(main, command)
+        assert len(read_csv(out)) == 1000
+    audits = {
+        name: json.loads((tmp_path / f"{name}.csv.report.json").read_text())["fast_lane"]["audit"] for name in found
+    }
+    assert (found["alike"].exit_code, audits["alike"]["verdict"]) == (0, "within"), found["alike"].stderr
+    assert (found["drifted"].exit_code, audits["drifted"]["verdict"]) == (3, "broken")
+    assert "broken, more than 10.00% differ" in found["drifted"].stderr
+    for audit in audits.values():
+        assert audit["differ"] < audit["by_student"] < audit["rows"]
 
 
-def test_audit_stop_ends_the_job_which_goes_on_without_the_student(drifted: Path, rows: Path, tmp_path: Path) -> None:
+def test_audit_stop_ends_the_job_which_goes_on_without_the_student(
+    multi_lane: Path, drifted: Path, tmp_path: Path
+) -> None:
     """--audit-stop ends a job in its middle; --resume --agreement 1 ends it by the encoder alone, in the same file."""
     options = {"window": 64, "lane": LaneOptions(prove=True, audit_stop=True)}
     with pytest.raises(GateError, match="otherwise than was proven") as error:
-        score(drifted, rows, out=tmp_path / "out.csv", agreement=0.99, **options)
+        score(multi_lane, drifted, out=tmp_path / "out.csv", agreement=0.9, **options)
     assert "--resume --agreement 1" in str(error.value)
     with pytest.raises(InputError, match="unfinished job"):
-        score(drifted, rows, out=tmp_path / "out.csv", agreement=1, **options)
-    report = score(drifted, rows, out=tmp_path / "out.csv", agreement=1, resume=True, window=64)
-    assert (report["rows_scored"], report["fast_lane"]["audit"]["verdict"]) == (598, "broken")
-    assert 0 < report["fast_lane"]["audit"]["rows"] < 598
+        score(multi_lane, drifted, out=tmp_path / "out.csv", agreement=1, **options)
+    report = score(multi_lane, drifted, out=tmp_path / "out.csv", agreement=1, resume=True, window=64)
+    assert (report["rows_scored"], report["fast_lane"]["audit"]["verdict"]) == (1000, "broken")
+    assert 0 < report["fast_lane"]["audit"]["rows"] < 1000
     assert {row["scored_by"] for row in read_csv(tmp_path / "out.csv")[-100:]} == {"encoder"}
 
 
@@ -294,7 +301,14 @@ def test_the_audit_says_what_its_rows_show(lane: Path) -> None:
     target = replace(cascade.targets[-1], agreement=0.99, wrong=0)
 
     def told(rows: int, wrong: int) -> dict[str, object]:
-        lane = {"taken": [1000], "all": [rows, wrong], "0": [rows, wrong], "1": [0, 0], "2": [0, 0]}
+        lane = {
+            "taken": [1000],
+            "audited": [rows // 2],
+            "all": [rows, wrong],
+            "0": [rows, wrong],
+            "1": [0, 0],
+            "2": [0, 0],
+        }
         return lane_figures(lane, target, 0.02, 2000)
 
     assert told(rows_wanted(target), 0)["audit"]["verdict"] == "within"  # type: ignore[index]
