@@ -11,7 +11,6 @@ the smaller checkpoint, OUT/agreement.json, and OUT/logits.npz with both models'
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import sys
@@ -29,6 +28,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from export.cascade.rows import CascadeRows, Texts, cascade_rows
 from export.trained_run import Source
 from trainer.contract.encoding import Batch, Encoded, budget_batches
+from trainer.contract.system.files import write_json
 
 _TOKENS = 16_384
 _RATE, _WARM = 3e-4, 0.1
@@ -103,8 +103,8 @@ def teach(options: argparse.Namespace) -> None:
     }
     _write(options, source, small)
     np.savez(options.out / "logits.npz", small=given, encoder=truth)
-    (options.out / "agreement.json").write_text(json.dumps(figures) + "\n")
-    print(json.dumps(figures))
+    write_json(options.out / "agreement.json", figures)
+    print(figures)
 
 
 def _fit(network: PreTrainedModel, source: Source, encoded: Encoded, wanted: NDArray[np.float32], epochs: int) -> None:
