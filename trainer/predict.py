@@ -102,6 +102,15 @@ class Predictor:
         # As the layer below would hand them over; half precision is for the disk and the way to the device.
         return {"inputs_embeds": states.float(), **model_inputs(batch, frozenset({"attention_mask"}), device)}
 
+    def probes(self, data: EncodedRows) -> list[dict[str, torch.Tensor]]:
+        """The longest row alone, and padded: two batches on which a way to run the network is tried."""
+        lengths = data.encoded.lengths
+        longest = int(lengths.argmax())
+        whole, padded = (self.feed(data, np.array(rows)) for rows in ([longest], [lengths.argmin(), longest]))
+        # Where all rows are equally long, there may still be padding in an evaluation.
+        padded["attention_mask"][0, -1] = 0
+        return [whole, padded]
+
 
 def model_inputs(batch: Batch, names: frozenset[str], device: torch.device) -> dict[str, torch.Tensor]:
     """A padded batch as tensors, under those names that the network's forward takes: not every family knows token

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.frozen.states import drop_states
 from trainer.loop import Fit, fit
 from trainer.losses import Loss
-from trainer.network.layers import frozen_modules
+from trainer.network.first_token import read_first
+from trainer.network.layers import frozen_modules, last_layer
 from trainer.network.load import load_weights, start_biases
 from trainer.network.lora import detach
 from trainer.network.shape import shape
@@ -131,19 +133,22 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
     learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])
     if is_sharded(run.accelerator):
         learner = network = split_copy(run.accelerator, network)
+    predictor = Predictor(
+        network=learner,
+        inputs=run.classifier.inputs,
+        encoder=run.encoder,
+        accelerator=run.accelerator,
+        tokens=stage.batch.tokens,
+    )
+    cuts = [] if is_sharded(run.accelerator) else read_first(learner, last_layer(network), predictor.probes(train))
+    if cuts:
+        run.track.say(f"stage {number + 1}: the head reads the first token alone, and so does most of the last layer")
     trained = Trained(run.accelerator, learner, build_optimizer(network, stage.optimizer))
     if training is not None:
         trained.load_optimizer(training["optimizer"])
         if run.accelerator.scaler is not None and "scaler" in training:
             run.accelerator.scaler.load_state_dict(training["scaler"])
         run.track.say(f"resumed at stage {number + 1}, step {position.step}")
-    predictor = Predictor(
-        network=trained.network,
-        inputs=run.classifier.inputs,
-        encoder=run.encoder,
-        accelerator=run.accelerator,
-        tokens=stage.batch.tokens,
-    )
     position = fit(
         Fit(
             run=run,
@@ -153,11 +158,13 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
             loss=loss,
             train=train,
             validation=validation,
-            predictor=predictor,
+            predictor=replace(predictor, network=trained.network),
         ),
         position,
     )
     trained.close()
+    for cut in cuts:
+        cut.remove()
     detach(run.classifier.network)
     if run.accelerator.is_main_process:
         drop_states(run.keeper.run / CACHE)

@@ -123,6 +123,11 @@ def encoder_layers(network: PreTrainedModel) -> list[nn.Module]:
     return list(network.get_submodule(name).children())
 
 
+def last_layer(network: PreTrainedModel) -> nn.Module | None:
+    """The encoder's last layer; None where layers share weights."""
+    return encoder_layers(network)[-1] if layers_name(network) else None
+
+
 def layers_name(network: PreTrainedModel) -> str | None:
     """The path of the list of layers in the network, such as "bert.encoder.layer"; None where layers share weights."""
     count, base = network.config.num_hidden_layers, str(network.base_model_prefix)
