@@ -17,15 +17,15 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def _write(path: Path, rows: int) -> Path:
-    """Rows of 1 to 300 words, most of them short."""
+    """Rows of 1 to 300 words, most of them short; 20,000 texts in turn, so that no window holds one twice."""
     words = np.array(" ".join(tiny.CORPUS).split())
     generator = np.random.default_rng(0)
+    lengths = 1 + generator.exponential(15, 20_000).astype(int) % 300
+    texts = [" ".join(generator.choice(words, length)) for length in lengths.tolist()]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text"])
-        for row in range(rows):
-            length = 1 + int(generator.exponential(15)) % 300
-            writer.writerow([row, " ".join(generator.choice(words, length))])
+        writer.writerows((row, texts[row % len(texts)]) for row in range(rows))
     return path
 
 
