@@ -19,7 +19,7 @@ import onnxruntime as ort
 from export.bundle import Bundle
 from export.proof.runtime import open_session, run_batches
 from export.proof.timing import race
-from export.trained_run import Sample, Source
+from export.trained_run import Sample, TrainedRun
 from trainer.contract.encoding import Batch, budget_batches
 
 FUSIONS = (
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=150)
     given = parser.parse_args()
-    bundle, source = Bundle.open(given.bundle), Source.open(given.run)
+    bundle, source = Bundle.open(given.bundle), TrainedRun.open(given.run)
     sample = Sample.of(source.validation, source.checkpoint.encoder()).subset(given.rows)
     usual = partial(run_batches, _session(bundle, given.precision), _batches(sample, bundle.manifest.batch_tokens))
     for name, choice in _choices(bundle, given.precision, sample):

@@ -35,7 +35,7 @@ def use_own() -> None:
             raise ImportError(f"{loaded} is loaded under the name of Classifact's package {name!r}; import it first")
 
 
-def require_own() -> None:
+def require_own_packages() -> None:
     """End the process with a plain error where an import of one of our packages would find something else."""
     lines = [f"  {found} stands in for Classifact's package {name!r}" for name, found in shadows(sys.path).items()]
     if lines:

@@ -24,7 +24,7 @@ from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import read_json, sha256, write_json
 from trainer.contract.system.machine import cpu_flags
 
-SCHEMA = 2
+BUNDLE_SCHEMA = 2
 VALIDATION, SYNTHETIC = "validation", "synthetic"
 MANIFEST, GOLDEN, REFERENCE = "manifest.json", "golden.jsonl", "reference.json"
 Precision = Literal["fp32", "int8", "fp16"]
@@ -32,7 +32,7 @@ Precision = Literal["fp32", "int8", "fp16"]
 GOLDEN_CAP = 0.1
 # What libraries' examples score with, and so do most who export.
 USUAL_BATCH = 32
-FILES: dict[str, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
+GRAPH_FILES = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +238,7 @@ def golden_logits(rows: list[GoldenRow], precision: str | None = None) -> NDArra
 
 def write_manifest(folder: Path, manifest: ExportManifest) -> None:
     """Write manifest.json, the last file of a bundle."""
-    write_json(folder / MANIFEST, {"schema": SCHEMA, **asdict(manifest), "contract": manifest.contract.plain()})
+    write_json(folder / MANIFEST, {"schema": BUNDLE_SCHEMA, **asdict(manifest), "contract": manifest.contract.plain()})
 
 
 def hash_files(folder: Path) -> dict[str, str]:
@@ -290,11 +290,11 @@ def _read_manifest(path: Path) -> ExportManifest:
             "there is no bundle here", where=path, expected="a folder that `python -m export` made", do="check the path"
         )
     data = read_json(path / MANIFEST)
-    if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+    if not isinstance(data, dict) or data.pop("schema", None) != BUNDLE_SCHEMA:
         raise ArtifactError(
             "the bundle has another schema",
             where=path / MANIFEST,
-            expected=f"schema {SCHEMA}",
+            expected=f"schema {BUNDLE_SCHEMA}",
             do="use the Classifact version that wrote it, or export again",
         )
     return from_json(ExportManifest, data, path / MANIFEST)

@@ -5,7 +5,7 @@ from pathlib import Path
 from export.bundle import ExportManifest, GraphFile
 from export.card_figures import limits, metadata, tested, texts
 from export.cascade.telling import card_section
-from export.proof.parity import measured_rows, shown
+from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.inputs import InputSpec
 from trainer.contract.visible import cut, visible
 
@@ -147,5 +147,5 @@ def _row(graph: GraphFile) -> str:
     return (
         f"| `{graph.file}` | {graph.bytes / 1e6:.1f} MB | {parity.label_agreement:.4f} | {parity.max_difference:.2g} "
         f"| {parity.value:.4f} | {parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]"
-        + (" |" if graph.max_drop is None else f", {shown(parity, graph.max_drop)} |")
+        + (" |" if graph.max_drop is None else f", {shown_drop(parity, graph.max_drop)} |")
     )

@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from export.bundle import Bundle
-from export.inspect import describe, differences, markdown, summary, table
+from export.inspect import describe, manifest_differences, manifest_summary, markdown, precisions_table
 from trainer.contract.errors import nearest, show_errors
 from trainer.contract.system.files import json_line
 
 PRECISIONS = ("fp32", "int8", "fp16")
-EXPORTERS = ("optimum", "transformers", "torch")
-PASSES = (
+EXPORTER_NAMES = ("optimum", "transformers", "torch")
+PASS_NAMES = (
     "inline_branches",
     "drop_idle",
     "fold_shapes",
@@ -41,7 +41,7 @@ def _precisions(_context: click.Context, _option: click.Parameter, value: str) -
 
 
 def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
-    return _names(PASSES, value)
+    return _names(PASS_NAMES, value)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -90,10 +90,10 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     "--exporter",
     default="auto",
     show_default=True,
-    type=click.Choice(("auto", *EXPORTERS)),
+    type=click.Choice(("auto", *EXPORTER_NAMES)),
     help="What writes the graph; auto is the first of the others that this environment can import.",
 )
-@click.option("--skip", default="", callback=_passes, help=f"Exact passes to leave out, of {', '.join(PASSES)}.")
+@click.option("--skip", default="", callback=_passes, help=f"Exact passes to leave out, of {', '.join(PASS_NAMES)}.")
 @click.option(
     "--packing",
     is_flag=True,
@@ -133,9 +133,9 @@ def export_command(**options: Any) -> None:
     started = time.monotonic()
     job = ExportJob(**options)
     manifest = export(job)
-    click.echo(table(manifest))
+    click.echo(precisions_table(manifest))
     seconds = round(time.monotonic() - started, 1)
-    click.echo(json_line({"bundle": str(job.out), **summary(manifest), "seconds": seconds}))
+    click.echo(json_line({"bundle": str(job.out), **manifest_summary(manifest), "seconds": seconds}))
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,9 +151,9 @@ def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
     first = Bundle.open(bundle).manifest
     if other is None:
         click.echo(markdown(first) if for_page else describe(first))
-        click.echo(json_line({"bundle": str(bundle), **summary(first)}))
+        click.echo(json_line({"bundle": str(bundle), **manifest_summary(first)}))
         return
-    found = differences(first, Bundle.open(other).manifest)
+    found = manifest_differences(first, Bundle.open(other).manifest)
     for key, (left, right) in found.items():
         click.echo(f"{key}: {left} -> {right}")
     click.echo(json_line({"bundle": str(bundle), "other": str(other), "different": list(found)}))

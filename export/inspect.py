@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
-from export.cascade.telling import lines as cascade_lines
-from export.proof.parity import measured_rows, shown
+from export.cascade.telling import cascade_lines
+from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.figures.tables import table as aligned
 from trainer.contract.system.files import json_line
 
 
-def table(manifest: ExportManifest) -> str:
+def precisions_table(manifest: ExportManifest) -> str:
     """A line for each file, and the gain of each pass and setting."""
     parity = next(iter(manifest.graphs.values())).parity
     lines = [
@@ -55,7 +55,7 @@ def _figures(precision: str, graph: GraphFile) -> list[str]:
         "-" if graph.speed is None else f"{graph.speed:.2f}x",
         "-" if graph.speed_over_usual is None else f"{graph.speed_over_usual:.2f}x",
         f"{parity.drop:+.4f} [{parity.drop_low:+.4f}, {parity.drop_high:+.4f}]",
-        "" if graph.max_drop is None else shown(parity, graph.max_drop),
+        "" if graph.max_drop is None else shown_drop(parity, graph.max_drop),
     ]
 
 
@@ -96,7 +96,7 @@ def markdown(manifest: ExportManifest) -> str:
     return "\n".join([*lines, "", *told, *made])
 
 
-def summary(manifest: ExportManifest) -> dict[str, object]:
+def manifest_summary(manifest: ExportManifest) -> dict[str, object]:
     """The figures of each file, as JSON holds them."""
     graphs = {}
     for precision, graph in manifest.graphs.items():
@@ -123,7 +123,7 @@ def describe(manifest: ExportManifest) -> str:
         f"labels: {', '.join(contract.labels.names)} (temperature {contract.labels.temperature:g}{decided})",
         f"input: {columns}, at most {policy.max_tokens} tokens ({policy.truncation})",
         "",
-        table(manifest),
+        precisions_table(manifest),
         "",
         f"validated on: {', '.join(f'{name} {graph.instruction_set}' for name, graph in manifest.graphs.items())}",
         f"batches: {manifest.batch_tokens:,} padded tokens",
@@ -143,7 +143,7 @@ def describe(manifest: ExportManifest) -> str:
     return "\n".join(lines)
 
 
-def differences(first: ExportManifest, second: ExportManifest) -> dict[str, tuple[object, object]]:
+def manifest_differences(first: ExportManifest, second: ExportManifest) -> dict[str, tuple[object, object]]:
     """Keys whose values differ, with both values; None where one manifest has no such key."""
     left, right = dict(_flat(dataclasses.asdict(first))), dict(_flat(dataclasses.asdict(second)))
     return {

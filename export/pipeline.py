@@ -16,12 +16,12 @@ from export.exporters.choose import AUTO, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.proof.measure import Measure, Unlabelled
-from export.proof.parity import Bounds, Truth, nothing_learnt
+from export.proof.parity import ParityBounds, Truth, nothing_learnt
 from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.proof.synthetic import synthetic_golden
-from export.trained_run import BATCH_TOKENS, Sample, Source
-from export.unlabelled import MOST_ROWS, UnlabelledRows, read_unlabelled
+from export.trained_run import BATCH_TOKENS, Sample, TrainedRun
+from export.unlabelled import MOST_UNLABELLED_ROWS, UnlabelledRows, read_unlabelled
 from trainer.contract.figures.constant import Constant
 from trainer.contract.figures.stamped import measured_on
 from trainer.contract.system.files import atomic_folder, read_json, write_json
@@ -58,9 +58,9 @@ class ExportJob:
     precisions: tuple[str, ...] = ("fp32", "int8")
     """Which files to write: "fp32", "int8" and "fp16"."""
     max_drop: float = 0.005
-    """The largest drop of the metric in int8, see `Bounds`."""
+    """The largest drop of the metric in int8, see `ParityBounds`."""
     min_agreement: float = 0.98
-    """The least agreement of int8 with torch, see `Bounds`."""
+    """The least agreement of int8 with torch, see `ParityBounds`."""
     exporter: str = AUTO
     """What writes the graph: "optimum", "transformers", "torch", or the first of them that can be imported."""
     skip: tuple[str, ...] = ()
@@ -88,9 +88,9 @@ class ExportJob:
     def graph_job(self) -> GraphJob:
         """What files to make. int8's probabilities may move: its decisions and its metric count."""
         bounds = {
-            "fp32": Bounds(max_drop=self.max_drop, min_agreement=0.999, max_difference=FP32_DIFFERENCE),
-            "int8": Bounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
-            "fp16": Bounds(max_drop=self.max_drop, min_agreement=0.995, max_difference=FP16_DIFFERENCE),
+            "fp32": ParityBounds(max_drop=self.max_drop, min_agreement=0.999, max_difference=FP32_DIFFERENCE),
+            "int8": ParityBounds(max_drop=self.max_drop, min_agreement=self.min_agreement, max_difference=1.0),
+            "fp16": ParityBounds(max_drop=self.max_drop, min_agreement=0.995, max_difference=FP16_DIFFERENCE),
         }
         return GraphJob(
             bounds={name: replace(bounds[name], prove=self.prove) for name in self.precisions},
@@ -110,7 +110,7 @@ def export(job: ExportJob) -> ExportManifest:
     graph_job = job.graph_job()
     with atomic_folder(job.out) as folder:
         with progress.step("reading the run"):
-            source = Source.open(job.run)
+            source = TrainedRun.open(job.run)
             network = open_network(source.checkpoint.path)
             progress.say(check_golden(source.checkpoint, network))
             others = read_unlabelled(job.rows, source.checkpoint.contract.input) if job.rows else None
@@ -150,7 +150,7 @@ def export(job: ExportJob) -> ExportManifest:
             golden=job.golden,
             decisions=source.decisions,
             constant={**asdict(constant), "beaten": learnt},
-            unproven={packing.FILE: packing.NOTE} if job.packing else {},
+            unproven={packing.PACKED_FILE: packing.NOTE} if job.packing else {},
             cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,
         )
         write_card(folder / "README.md", manifest)
@@ -159,7 +159,9 @@ def export(job: ExportJob) -> ExportManifest:
     return manifest
 
 
-def _cascade(job: ExportJob, source: Source, graphs: dict[str, GraphFile], folder: Path, progress: Progress) -> Cascade:
+def _cascade(
+    job: ExportJob, source: TrainedRun, graphs: dict[str, GraphFile], folder: Path, progress: Progress
+) -> Cascade:
     return build_cascade(
         CascadeJob(
             run=job.run,
@@ -173,16 +175,16 @@ def _cascade(job: ExportJob, source: Source, graphs: dict[str, GraphFile], folde
     )
 
 
-def _unlabelled(rows: UnlabelledRows, source: Source, network: Any, progress: Progress) -> Unlabelled:
+def _unlabelled(rows: UnlabelledRows, source: TrainedRun, network: Any, progress: Progress) -> Unlabelled:
     """At most MOST_ROWS of the rows, and torch's scores of them."""
-    sample = Sample.of(rows, source.checkpoint.encoder(), at_most=MOST_ROWS)
+    sample = Sample.of(rows, source.checkpoint.encoder(), at_most=MOST_UNLABELLED_ROWS)
     progress.say(f"{len(sample):,} of {len(rows):,} rows without labels are compared; {rows.dropped:,} had no text")
     with progress.step(f"torch on {len(sample):,} rows without labels", len(sample)) as tick:
         logits = reference_logits(network, sample, tick)
     return Unlabelled(sample=sample, scores=source.checkpoint.contract.labels.decode(logits))
 
 
-def _write_config(source: Source, folder: Path) -> None:
+def _write_config(source: TrainedRun, folder: Path) -> None:
     """config.json with our label names, and the tokenizer's files as they are, so that other tools agree with us.
 
     A chat template is left out: its name would become a file's name where another tool saves the tokenizer.

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from export.bundle import FILES, GOLDEN, USUAL_BATCH, GraphFile, Parity, instruction_set
+from export.bundle import GOLDEN, GRAPH_FILES, USUAL_BATCH, GraphFile, Parity, instruction_set
 from export.exporters.choose import export_graph
 from export.fp16 import packing
 from export.fp16.convert import Half, extreme, to_half
@@ -17,9 +17,9 @@ from export.passes.choose import Optimized, RowLimits, choose_settings, optimize
 from export.passes.graph_file import move_graph, opset, save_graph
 from export.proof.golden import GoldenScores
 from export.proof.measure import Measure, Variant
-from export.proof.parity import Bounds, gate
+from export.proof.parity import ParityBounds, gate
 from export.proof.runtime import release_memory
-from export.trained_run import Source
+from export.trained_run import TrainedRun
 
 # Blocks of rows that files are timed on, of a usual batch each: at most so many, fewer where rows are long.
 _BLOCKS, _BLOCK_TOKENS = 5, 16_384
@@ -29,7 +29,7 @@ _BLOCKS, _BLOCK_TOKENS = 5, 16_384
 class GraphJob:
     """What files to make."""
 
-    bounds: Mapping[str, Bounds]
+    bounds: Mapping[str, ParityBounds]
     """The gates of each precision, in the order they are made."""
     exporter: str
     """What writes the graph, one of EXPORTERS."""
@@ -63,7 +63,7 @@ class _Speed:
     """In batches of 32."""
 
 
-def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) -> dict[str, GraphFile]:
+def write_graphs(job: GraphJob, source: TrainedRun, measure: Measure, folder: Path) -> dict[str, GraphFile]:
     """Make, measure and gate the file of each precision, and write them and the golden rows into `folder`.
 
     Raises GateError where one is not the same classifier.
@@ -85,11 +85,11 @@ def write_graphs(job: GraphJob, source: Source, measure: Measure, folder: Path) 
         speeds = _speeds(exported, made, measure)
         (folder / "onnx").mkdir()
         if job.packing:
-            save_graph(graphs.packed(), folder / packing.FILE)
+            save_graph(graphs.packed(), folder / packing.PACKED_FILE)
         measure.golden_rows.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
         return {
             precision: replace(
-                _entry(precision, each, folder / FILES[precision], speeds.get(precision)),
+                _entry(precision, each, folder / GRAPH_FILES[precision], speeds.get(precision)),
                 max_drop=job.bounds[precision].max_drop,
             )
             for precision, each in made.items()
@@ -105,7 +105,7 @@ class _Graphs:
     rows: RowLimits
     measure: Measure
 
-    def make(self, precision: str, bounds: Bounds) -> _Made:
+    def make(self, precision: str, bounds: ParityBounds) -> _Made:
         """The file of a precision, in the scratch folder."""
         return {"fp32": self._float, "int8": self._int8, "fp16": self._half}[precision](bounds)
 
@@ -114,11 +114,11 @@ class _Graphs:
         with self.measure.progress.step("padding-free fp16"):
             return packing.pack(self._to_half(passes=()).graph)
 
-    def _float(self, _bounds: Bounds) -> _Made:
+    def _float(self, _bounds: ParityBounds) -> _Made:
         variant, gains = choose_settings(self.optimized.path, self.measure)
         return self._made("fp32", variant, passes=self.optimized.passes, gains=self.optimized.gains | gains)
 
-    def _int8(self, bounds: Bounds) -> _Made:
+    def _int8(self, bounds: ParityBounds) -> _Made:
         scratch = self.exported.parent
         best = Int8Search(graph=self.optimized.graph, measure=self.measure, bounds=bounds, scratch=scratch).best()
         return _Made(
@@ -131,7 +131,7 @@ class _Graphs:
             kept_in_float=best.how.keep,
         )
 
-    def _half(self, _bounds: Bounds) -> _Made:
+    def _half(self, _bounds: ParityBounds) -> _Made:
         with self.measure.progress.step("converting to fp16"):
             made = self._to_half(passes=("first_token",))
             variant = Variant(path=self.exported.with_name("half.onnx"))
@@ -183,7 +183,7 @@ def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> Gra
     move_graph(made.variant.path, path)
     onnx.checker.check_model(str(path), full_check=True)
     return GraphFile(
-        file=FILES[precision],
+        file=GRAPH_FILES[precision],
         opset=opset(onnx.load(path, load_external_data=False)),
         bytes=sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
         parity=made.parity,

@@ -16,7 +16,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.system.files import read_json
 
 SAMPLE_ROWS = 2_000
-LEAST_ROWS = 32
+LEAST_GATE_ROWS = 32
 # Small batches win on CPU, where a layer's activations then stay in the cache (export/README.md has the ratios), and
 # int8 scores depend on batch mates: scoring takes the same budget by default.
 BATCH_TOKENS = 512
@@ -24,7 +24,7 @@ _STAYING = ("curves", "mismatches", "predictions")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TrainedRun:
     """A training run as export reads it. training holds the run's own figures; test_metrics and decisions those that go
     along.
     """
@@ -37,7 +37,7 @@ class Source:
     decisions: dict[str, Any] | None = None
 
     @classmethod
-    def open(cls, run: Path) -> "Source":
+    def open(cls, run: Path) -> "TrainedRun":
         """Read a run and check its best checkpoint.
 
         Raises InputError where there is no run, ArtifactError where a file of it is missing or damaged, or the
@@ -50,12 +50,12 @@ class Source:
         checkpoint = Checkpoint.best(run)
         checkpoint.verify()
         validation = LabelledRows.open(run / "splits" / "validation.jsonl", checkpoint.contract.labels)
-        if len(validation) < LEAST_ROWS:
+        if len(validation) < LEAST_GATE_ROWS:
             raise ArtifactError(
                 "too few validation rows to prove an export with",
                 where=run / "splits" / "validation.jsonl",
                 found=len(validation),
-                expected=f"at least {LEAST_ROWS}",
+                expected=f"at least {LEAST_GATE_ROWS}",
                 do="train again with a larger validation split",
             )
         tested, decided = run / "test_metrics.json", run / DECISIONS

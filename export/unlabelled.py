@@ -15,7 +15,7 @@ from trainer.contract.text_files.opened import open_rows, parquet_records, seeka
 from trainer.contract.text_files.records import Dialect, Record, read_records
 
 # Ten times what is taken of the validation rows: minutes, not hours, of a small model on two cores.
-MOST_ROWS = 20_000
+MOST_UNLABELLED_ROWS = 20_000
 _FORMATS = ("csv", "tsv", "jsonl", "parquet")
 
 

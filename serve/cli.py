@@ -139,10 +139,10 @@ def score(**options: Any) -> None:
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         left = f", {report['rows_abstained']:,} of them not answered" if report["abstain"] else ""
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{left}{rejected}, {rate}")
-        print("\n".join([*told_lane(report), drift.sentence(report)]))
+        print("\n".join([*told_lane(report), drift.drift_sentence(report)]))
         print_result(drift.short(report))
     if beside is not None:
-        drift.write(beside, report)
+        drift.write_drift(beside, report)
     require_kept(report["fast_lane"], report["out"], prove=options["prove"])
     # After everything is written: whoever asked for it decides what to do with an output that is not complete.
     if options["strict"] and rejected:
@@ -170,19 +170,19 @@ def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
         drift.require_possible(drift_report, None, resume=False)
     report = run_merge(out, bound_of(max_errors))
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
-    print("\n".join([*told_lane(report), drift.sentence(report)]))
+    print("\n".join([*told_lane(report), drift.drift_sentence(report)]))
     print_result(drift.short(report))
     if drift_report is not None:
-        drift.write(drift_report, report)
+        drift.write_drift(drift_report, report)
     require_kept(report["fast_lane"], out)
 
 
 def _forecast(options: dict[str, Any]) -> None:
-    from serve.operations.dry_run import forecast, sentence, summary
+    from serve.operations.dry_run import forecast, forecast_sentence, forecast_summary
 
     found = forecast(job_of(options), options["price_per_hour"])
-    print(sentence(found))
-    print_result(summary(found))
+    print(forecast_sentence(found))
+    print_result(forecast_summary(found))
 
 
 for _command in (predict, explain, check, bench, tune, doctor):

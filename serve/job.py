@@ -20,9 +20,9 @@ from serve.operations.tune import cached, tune
 from serve.pipeline import Pipeline, stop_on_sigterm
 from serve.reading.columns import MAX_COLUMNS
 from serve.reading.samples import first_texts, rows_of_inputs
-from serve.reading.sources import Reading, Source, find_sources
+from serve.reading.sources import InputSource, Reading, find_sources
 from serve.reading.texts import reading_from
-from serve.reading.windows import Position, Window, read_windows
+from serve.reading.windows import InputPosition, Window, read_windows
 from serve.scorer import Scorer
 from serve.scoring.engine import Engine, LocalEngine
 from serve.scoring.identity import how_scored, scorer_identity
@@ -161,7 +161,7 @@ def prove(scorer: Scorer) -> None:
     require_passed(check(scorer))
 
 
-def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
+def _require_possible(job: ScoreJob, sources: list[InputSource]) -> None:
     """Raise InputError where the inputs do not allow what was asked for."""
     once = any(source.once for source in sources)
     if job.resume and once:
@@ -172,7 +172,7 @@ def _require_possible(job: ScoreJob, sources: list[Source]) -> None:
 
 
 def _first_look(
-    job: ScoreJob, sources: list[Source], scorer: Scorer, lane: JobLane | None, progress: JobProgress
+    job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: JobLane | None, progress: JobProgress
 ) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
@@ -201,7 +201,9 @@ def _first_look(
     return stage, chain([first] if first else [], peeked) if once else None
 
 
-def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle, before: dict[str, Any] | None) -> ScorerOptions:
+def _settings(
+    job: ScoreJob, sources: list[InputSource], bundle: Bundle, before: dict[str, Any] | None
+) -> ScorerOptions:
     """How the scorer runs: as asked for, or as tuned; a resumed job keeps what its rows so far depend on."""
     if before is not None:
         # Not what the cache or the clock say by now. What the user says is compared later.
@@ -223,20 +225,20 @@ def _settings(job: ScoreJob, sources: list[Source], bundle: Bundle, before: dict
     return found.options(job.scorer)
 
 
-def _is_long(job: ScoreJob, sources: list[Source]) -> bool:
+def _is_long(job: ScoreJob, sources: list[InputSource]) -> bool:
     """Whether seconds of tuning are a small part of the job. Shards and clusters need settings that are alike."""
     sizes = [source.size or 0 for source in sources]
     return job.engine == "local" and job.shard is None and sum(sizes) >= LONG_BYTES
 
 
 def _engine(
-    job: ScoreJob, sources: list[Source], stage: WindowScorer, windows: Iterator[Window], start: Position
+    job: ScoreJob, sources: list[InputSource], stage: WindowScorer, windows: Iterator[Window], start: InputPosition
 ) -> AbstractContextManager[Engine]:
     """What scores the windows: this process, or a cluster, which reads them itself."""
     if job.engine == "local":
         return nullcontext(LocalEngine(stage, windows))
     try:
-        from serve.scoring.ray_engine import Inputs, Work, opened
+        from serve.scoring.ray_engine import Inputs, Work, opened_engine
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "ray":
             raise
@@ -260,10 +262,10 @@ def _engine(
         text_columns=job.reading.text_columns,
     )
     inputs = Inputs(sources=sources, columns=scorer.bundle.contract.input.columns, size=job.reading.window, start=start)
-    return opened(work, inputs, address=job.ray_address, workers=job.scorer.workers)
+    return opened_engine(work, inputs, address=job.ray_address, workers=job.scorer.workers)
 
 
-def _identity(job: ScoreJob, sources: list[Source], scorer: Scorer, lane: JobLane | None) -> dict[str, object]:
+def _identity(job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: JobLane | None) -> dict[str, object]:
     """All that the output's bytes depend on: what a resumed job must have in common with the one before."""
     return {
         **scorer_identity(scorer),

@@ -6,7 +6,7 @@ from typing import Any
 
 from export.bundle import MANIFEST
 from export.cascade.certificate import Target
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.scorer import Scorer
 from serve.scoring.audit import auditing, lane_figures, require_kept, stop_if_broken
 from serve.scoring.fast_lane import Auditing
@@ -69,11 +69,11 @@ class JobLane:
             "scored_by": self.options.scored_by,
         }
 
-    def figures(self, state: State) -> dict[str, Any]:
+    def figures(self, state: JobState) -> dict[str, Any]:
         """The report's part."""
         return lane_figures(state.lane, self.target, self.audited.share, state.scored)
 
-    def watch(self, state: State) -> None:
+    def watch(self, state: JobState) -> None:
         """Raise GateError where the audit so far is broken and the job is to end then."""
         if self.options.audit_stop and state.lane:
             stop_if_broken(state.lane, self.target, f"{state.read:,} rows done")

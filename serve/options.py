@@ -32,7 +32,7 @@ def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
     )
 
 
-def reading(options: Mapping[str, Any]) -> Reading:
+def reading_of(options: Mapping[str, Any]) -> Reading:
     """How the inputs are written. Raises ValueError for options that exclude each other."""
     columns = options["columns"]
     if options["no_header"] != (columns is not None):
@@ -70,7 +70,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         # A Path would make "s3://" of one slash.
         out=options["out"] if "://" in str(options["out"]) else Path(options["out"]),
         scorer=scorer_options(options),
-        reading=reading(options),
+        reading=reading_of(options),
         max_errors=error_bound(options.get("max_errors")) or ErrorBound(),
         on_error=options.get("on_error", "skip"),
         probabilities=options.get("probabilities", False),

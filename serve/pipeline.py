@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from serve.journal.output import Sink
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.operations.progress import JobProgress
 from serve.scoring.engine import Engine, Spent
 from serve.scoring.phases import Phases
@@ -51,7 +51,7 @@ class Pipeline:
     max_errors: ErrorBound
     whole: bool = True
     """Whether the rows are all of a job, of which some must be scored; a share may hold rejected rows alone."""
-    watch: Callable[[State], None] = lambda _: None
+    watch: Callable[[JobState], None] = lambda _: None
     """Raises where the figures so far are to end the job."""
 
     def run(self) -> dict[str, object]:
@@ -109,7 +109,7 @@ class Pipeline:
             raise
 
 
-def _counts(state: State) -> dict[str, object]:
+def _counts(state: JobState) -> dict[str, object]:
     """Of the whole job."""
     return {
         "status": "done with rejects" if state.rejected or state.cells else "done",
@@ -130,7 +130,7 @@ def _counts(state: State) -> dict[str, object]:
     }
 
 
-def _rates(first: State, last: State, seconds: float) -> dict[str, object]:
+def _rates(first: JobState, last: JobState, seconds: float) -> dict[str, object]:
     """Of this process, which may have resumed the job."""
     return {
         "seconds": round(seconds, 3),

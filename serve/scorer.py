@@ -26,7 +26,7 @@ from serve.scoring.fast_lane import FastLane
 from serve.scoring.long_text import Prefix
 from serve.scoring.session import CPU, open_sessions
 from serve.scoring.settings import ScorerOptions, Settings, options_of
-from serve.scoring.tables import rows_of, score_table
+from serve.scoring.tables import rows_given, score_table
 from serve.scoring.thresholds import with_thresholds
 from serve.scoring.workers import Logits, Pending, Workers
 from trainer.contract.errors import BadRow, ClassifactError, InputError
@@ -133,7 +133,7 @@ class Scorer:
         """The label of each text (single-label), or its list of labels (multi-label); None where the bundle's rule
         leaves a text unanswered.
         """
-        scores = self.scores(rows_of(texts, "predict", self._columns))
+        scores = self.scores(rows_given(texts, "predict", self._columns))
         named = zip(decided_names(self.labels, scores), scores.answered.tolist(), strict=True)
         if self.labels.kind == "single":
             return [names[0] if answered else None for names, answered in named]
@@ -141,7 +141,7 @@ class Scorer:
 
     def predict_proba(self, texts: Iterable[object]) -> NDArray[np.float32]:
         """Probabilities, float32 [N, C], columns in the order of the bundle's labels."""
-        return self.scores(rows_of(texts, "predict_proba", self._columns)).probabilities
+        return self.scores(rows_given(texts, "predict_proba", self._columns)).probabilities
 
     def predict_table(
         self, table: T, *, probabilities: bool = False, prefix: str = "", on_error: Literal["fail", "null"] = "fail"
@@ -160,7 +160,7 @@ class Scorer:
 
         Raises InputError naming the first row that is no text, ClassifactError where the model gives NaN.
         """
-        rows = [self._checked(row, item) for row, item in enumerate(rows_of(texts, "scores", self._columns))]
+        rows = [self._checked(row, item) for row, item in enumerate(rows_given(texts, "scores", self._columns))]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
         logits = self._logits([text for text, _ in rows], pairs, None, self.fast)
         broken = np.flatnonzero(~finite_rows(logits))
@@ -180,7 +180,7 @@ class Scorer:
         others.
         """
         pending: deque[tuple[list[object], Texts, Pending]] = deque()
-        source = iter(rows_of(rows, "score_iter", self._columns))
+        source = iter(rows_given(rows, "score_iter", self._columns))
         while True:
             taken = list(islice(source, window))
             if taken:

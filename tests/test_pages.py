@@ -7,10 +7,10 @@ import pytest
 from click import Context
 
 from classifact.cli import group
-from export.cli import EXPORTERS, PASSES
+from export.cli import EXPORTER_NAMES, PASS_NAMES
 from export.pipeline import ExportJob
 from export.trained_run import SAMPLE_ROWS
-from export.unlabelled import MOST_ROWS
+from export.unlabelled import MOST_UNLABELLED_ROWS
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -65,8 +65,8 @@ def test_pages_list_what_there_is() -> None:
     assert listed("launch_configs/recipes/README.md", "# Recipes of five systems") == sorted(
         path.name for path in recipes.glob("*.yaml")
     )
-    assert listed("export/README.md", "## Three exporters") == list(EXPORTERS)
-    assert listed("export/README.md", "## Passes") == list(PASSES)
+    assert listed("export/README.md", "## Three exporters") == list(EXPORTER_NAMES)
+    assert listed("export/README.md", "## Passes") == list(PASS_NAMES)
 
 
 def test_the_gates_of_the_page_are_those_of_the_export() -> None:
@@ -80,7 +80,7 @@ def test_the_gates_of_the_page_are_those_of_the_export() -> None:
     assert [float(one) for one in re.findall(r"(?<!\d)(?:1e-4|0\.05)", difference)] == [
         bounds[precision].max_difference for precision in ("fp32", "fp16")
     ]
-    assert f"at most {MOST_ROWS:,}" in text
+    assert f"at most {MOST_UNLABELLED_ROWS:,}" in text
     assert f"up to {SAMPLE_ROWS:,} validation rows" in text
 
 

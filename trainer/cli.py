@@ -100,11 +100,11 @@ def lint(recipe: Path, settings: tuple[str, ...], quiet: bool) -> None:
     Nothing is trained. Ends with exit code 3 where there is an error among the findings.
     """
     from trainer.checks import lint as core
-    from trainer.checks.show import render
+    from trainer.checks.show import render_findings
     from trainer.recipes.file import load
 
     report = core.lint(load(recipe, settings), Progress(quiet=quiet))
-    click.echo(render(report))
+    click.echo(render_findings(report))
     click.echo(json_line(report.plain()))
     if errors := report.count("error"):
         raise GateError(f"{errors} finding{'s' if errors > 1 else ''} must be mended before training", where=recipe)
@@ -160,10 +160,10 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
     """
     from trainer.contract.system.progress import Progress
     from trainer.evaluate import MeasureJob, measure
-    from trainer.evaluation.table import table
+    from trainer.evaluation.table import figures_table
 
     result = measure(MeasureJob(run=run, split=split, tokens=tokens), Progress(quiet=quiet))
-    click.echo(table(result))
+    click.echo(figures_table(result))
     told = ("split", "checkpoint", "rows", "metrics", "intervals", "constant", "also_in_train", "decisions")
     click.echo(json_line({"run": str(run), **{name: result[name] for name in told}}))
 
@@ -193,7 +193,7 @@ def decide(run: Path, quiet: bool, **options: Any) -> None:
     options this is what the recipe's `decisions` say. It goes into the best checkpoint, in place of earlier decisions,
     and into RUN/decisions.json. Exit code 3 where the rows do not show what is to be promised.
     """
-    from trainer.decide import DecideJob, told
+    from trainer.decide import DecideJob, told_decisions
     from trainer.decide import decide as core
     from trainer.deciding.asked import parse
 
@@ -202,7 +202,7 @@ def decide(run: Path, quiet: bool, **options: Any) -> None:
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     result = core(DecideJob(run=run, asked=asked), Progress(quiet=quiet))
-    click.echo(told(result))
+    click.echo(told_decisions(result))
     click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "curves"}}))
 
 
@@ -221,10 +221,10 @@ def suspects(run: Path, folds: int | None, quiet: bool) -> None:
 
     Into RUN/review/suspects.csv, .parquet and .json, the least believed first, each with the label that is suggested.
     """
-    from trainer.review.suspects import SuspectsJob, find_suspects, told
+    from trainer.review.suspects import SuspectsJob, find_suspects, told_suspects
 
     result = find_suspects(SuspectsJob(run=run, folds=folds, quiet=quiet))
-    click.echo(told(result))
+    click.echo(told_suspects(result))
     click.echo(json_line({"run": str(run), **{name: value for name, value in result.items() if name != "joint"}}))
 
 
@@ -246,12 +246,12 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR
     """
     from trainer.recipes.file import load
-    from trainer.search.result import table
+    from trainer.search.result import trials_table
     from trainer.search.sweep import SweepJob, sweep
 
     result = sweep(SweepJob(recipe=load(recipe, settings), out=out, resume=resume, quiet=quiet))
     if result is not None:
-        click.echo(table(result))
+        click.echo(trials_table(result))
         shown = {name: result[name] for name in ("metric", "states", "best", "importances")}
         click.echo(json_line({"run": str(out), **shown}))
 

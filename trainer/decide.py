@@ -18,9 +18,9 @@ from trainer.data.splits import Splits, also_in_train, open_split
 from trainer.deciding.chosen import ChoseCheckpoint, planned
 from trainer.deciding.curves import by_confidence, by_threshold
 from trainer.deciding.fit import Fitted, cross_fitted, decide_on, shared_out
-from trainer.deciding.gains import gains, share
-from trainer.deciding.parts import FOLDS, Rows
-from trainer.deciding.promises import percent
+from trainer.deciding.gains import gains, share_with_interval
+from trainer.deciding.parts import DECISION_FOLDS, Rows
+from trainer.deciding.promises import short_percent
 from trainer.evaluation.calibration import CalibrationError, claim
 from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Measured
@@ -29,7 +29,7 @@ from trainer.opening.golden import check_golden, logits_in_fp32
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.folder import LOCK, RECIPE, locked
+from trainer.run_folder.folder import RUN_LOCK, RUN_RECIPE, locked
 
 FILE = DECISIONS
 
@@ -63,10 +63,10 @@ def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
     Raises InputError for too few rows or labels that there are not, GateError where a promise is not shown; then the
     contract stays as it was.
     """
-    with locked(job.run / LOCK, wait=False):
+    with locked(job.run / RUN_LOCK, wait=False):
         checkpoint = Checkpoint.best(job.run)
         checkpoint.verify()
-        recipe = load(job.run / RECIPE)
+        recipe = load(job.run / RUN_RECIPE)
         asked = job.asked or recipe.decisions or DecisionsPart()
         space = checkpoint.contract.labels.undecided()
         validation = open_split(job.run / "splits", "validation", space)
@@ -109,10 +109,10 @@ def settle(run: Path, asked: DecisionsPart | None, say: Callable[[str], None]) -
     written = read_json(run / FILE) if (run / FILE).exists() else {}
     current = measured_on(Checkpoint.best(run))
     if written.get("asked") != asdict(asked) or written.get("measured_on") != current:
-        say(told(decide(DecideJob(run=run, asked=asked))))
+        say(told_decisions(decide(DecideJob(run=run, asked=asked))))
 
 
-def told(result: dict[str, Any]) -> str:
+def told_decisions(result: dict[str, Any]) -> str:
     """What was decided, for a person."""
     rows, lines = result["rows"], [f"checkpoint {result['checkpoint']}, {result['rows']['validation']} validation rows"]
     lines.append(f"  {result['chose_checkpoint']['said']}")
@@ -158,7 +158,7 @@ def _chosen(asked: DecisionsPart, found: Fitted, groups: Groups) -> dict[str, An
     promises = []
     for name, seen in found.promises:
         figure, least = asked.promised[name]
-        said = f"{figure} of {name!r} at least {percent(least)}, with {_confidence(asked, groups)}"
+        said = f"{figure} of {name!r} at least {short_percent(least)}, with {_confidence(asked, groups)}"
         promises.append(
             {
                 "label": name,
@@ -184,8 +184,8 @@ def _chosen(asked: DecisionsPart, found: Fitted, groups: Groups) -> dict[str, An
 def _confidence(asked: DecisionsPart, groups: Groups) -> str:
     """With which a promise holds. Its bound counts rows one by one, which those of one group are not."""
     if groups.column is None:
-        return f"{percent(asked.level)} confidence"
-    return f"{percent(asked.level)} confidence if rows of one {groups.column!r} err independently"
+        return f"{short_percent(asked.level)} confidence"
+    return f"{short_percent(asked.level)} confidence if rows of one {groups.column!r} err independently"
 
 
 def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown, groups: Groups) -> dict[str, Any]:
@@ -197,11 +197,11 @@ def _abstain(asked: DecisionsPart, found: Fitted, seen: Shown, groups: Groups) -
         "answered": seen.rows,
         "wrong": seen.wrong,
         "rows": rows,
-        "coverage": share(seen.rows, rows),
+        "coverage": share_with_interval(seen.rows, rows),
         "bound": seen.bound,
         "tries": seen.tries,
-        "said": f"at most {percent(asked.abstain or 0)} wrong among the {percent(seen.rows / rows)} answered, "
-        f"with {_confidence(asked, groups)}",
+        "said": f"at most {short_percent(asked.abstain or 0)} wrong among the {short_percent(seen.rows / rows)} "
+        f"answered, with {_confidence(asked, groups)}",
     }
 
 
@@ -225,7 +225,7 @@ def _measured(asked: DecisionsPart, found: Fitted, rows: Rows, space: LabelSpace
         }
     return {
         "temperature": temperature,
-        "estimate": {"folds": FOLDS if found.tested is None else 0, "metrics": metrics},
+        "estimate": {"folds": DECISION_FOLDS if found.tested is None else 0, "metrics": metrics},
         "curves": {
             "calibration": {
                 "of": claim(both["before"]),

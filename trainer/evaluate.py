@@ -29,7 +29,7 @@ from trainer.opening.golden import check_golden
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.review.mismatches import write_mismatches
-from trainer.run_folder.folder import RECIPE
+from trainer.run_folder.folder import RUN_RECIPE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
     if job.split == "test":
         _record_opening(job.run, checkpoint)
     started = time.perf_counter()
-    recipe = load(job.run / RECIPE)
+    recipe = load(job.run / RUN_RECIPE)
     read = _reader(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)
     encoder = checkpoint.encoder()
     encoded = encoder.encode(rows.texts, rows.pairs)

@@ -102,13 +102,13 @@ def fit(job: Fit, position: Position) -> Position:
             if due or result.stop:
                 gather_weights(job)
             if due:
-                position = evaluate(job, position, place)
+                position = evaluate_validation(job, position, place)
             # The end of an epoch is saved as the start of the next one: a resume has no empty epoch to go through.
             if last:
                 position = replace(position, epoch=position.epoch + 1, batch=0)
                 position = replace(position, stage_done=position.stage_done or position.epoch == stage.epochs)
             if due or result.stop:
-                save(job, position)
+                save_state(job, position)
             if result.stop:
                 raise Interrupted(
                     "interrupted; the run is saved",
@@ -189,7 +189,7 @@ def micro_loss(job: Fit, micro: MicroBatch) -> torch.Tensor:
     return loss if micro.counted else loss * 0.0
 
 
-def evaluate(job: Fit, position: Position, place: dict[str, int]) -> Position:
+def evaluate_validation(job: Fit, position: Position, place: dict[str, int]) -> Position:
     """Measure on validation, keep the checkpoint if it is among the best, and note whether the stage should stop
     early.
     """
@@ -202,7 +202,7 @@ def evaluate(job: Fit, position: Position, place: dict[str, int]) -> Position:
     better = position.best is None or goodness(metric, value) > goodness(metric, position.best) + margin
     if job.run.accelerator.is_main_process:
         epoch = position.epoch + position.batch / place["batches"]
-        golden = golden_rows(job, found.logits)
+        golden = golden_of_stage(job, found.logits)
         job.run.keeper.save_checkpoint(job.run.classifier, golden, position, epoch, value)
     job.run.accelerator.wait_for_everyone()
     constant = Constant.of(job.validation.rows.labels, job.run.space, metric)
@@ -237,7 +237,7 @@ def warn_early(job: Fit, losses: list[float], done: int, batches: int) -> None:
         )
 
 
-def golden_rows(job: Fit, logits: NDArray[np.float32]) -> Golden:
+def golden_of_stage(job: Fit, logits: NDArray[np.float32]) -> Golden:
     """What the whole network makes of some validation rows in fp32. logits: of all, in the launch's precision."""
     rows = job.validation.rows.take(choose(logits, job.validation.encoded.lengths, job.run.space))
     return make_golden(job.run.classifier.network, job.predictor.encoder, rows.texts, rows.pairs)
@@ -252,7 +252,7 @@ def gather_weights(job: Fit) -> None:
             job.run.classifier.network.load_state_dict(weights)
 
 
-def save(job: Fit, position: Position) -> None:
+def save_state(job: Fit, position: Position) -> None:
     """Save what a resume needs; on the main process, while the others wait."""
     main = job.run.accelerator.is_main_process
     training = {"optimizer": job.trained.optimizer_state(keep=main)}

@@ -30,7 +30,7 @@ from trainer.processes.fsdp import is_sharded, split_copy
 from trainer.processes.start import facts, start_accelerator
 from trainer.processes.trained import Trained
 from trainer.recipes.recipe import Recipe, Stage
-from trainer.run_folder.folder import discard_unstarted, finish, open_run, sole_writer, take_over
+from trainer.run_folder.folder import discard_unstarted, finish_run, open_run, sole_writer, take_over
 from trainer.run_folder.keeper import Position, StopRequest
 from trainer.run_folder.track import Track
 from trainer.run_folder.trackers import tracking
@@ -71,7 +71,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                     position = _run_stage(run, splits[number], position, shares)
                 shares = _loss(job.recipe.stages[number], splits[number]).constant()
     # Stored rows and the cache go only when metrics.json is there: until then a resume needs them.
-    done = finish(job.out, accelerator, steps=position.step, refit=job.refit, splits=splits[-1])
+    done = finish_run(job.out, accelerator, steps=position.step, refit=job.refit, splits=splits[-1])
     if accelerator.is_main_process:
         drop_stored(job.out / "splits")
         shutil.rmtree(job.out / CACHE, ignore_errors=True)

@@ -10,7 +10,7 @@ from trainer.contract.checkpoint import Contract
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.data.splits import Splits, told
+from trainer.data.splits import Splits, told_splits
 from trainer.network.load import Classifier, load_classifier
 from trainer.network.lora import check_lora, detach
 from trainer.network.shape import shape
@@ -113,5 +113,5 @@ def introduce(run: Run, splits: list[Splits]) -> None:
     if run.classifier.new:
         run.track.say(f"new weights, drawn with seed {run.recipe.seed}: {', '.join(run.classifier.new)}")
     for part in {id(part): part for part in splits}.values():
-        for line in told(part, run.recipe.labels):
+        for line in told_splits(part, run.recipe.labels):
             run.track.say(line)

@@ -12,10 +12,10 @@ from export.bundle import GraphFile
 from export.cascade.certificate import VERSION, Cascade, MetricEffect, Realised, Target, differing
 from export.cascade.certify import DELTA, certify_all
 from export.cascade.rows import CascadeRows, Texts, cascade_rows
-from export.cascade.student import FILE, Student, write_student
+from export.cascade.student import STUDENT_FILE, Student, write_student
 from export.cascade.training import Taught, train_student
 from export.proof.runtime import open_session, run_batches
-from export.trained_run import BATCH_TOKENS, Source
+from export.trained_run import BATCH_TOKENS, TrainedRun
 from trainer.contract.encoding import Encoded, budget_batches
 from trainer.contract.errors import GateError
 from trainer.contract.figures import metrics
@@ -36,7 +36,7 @@ class CascadeJob:
     """What a student is made of."""
 
     run: Path
-    source: Source
+    source: TrainedRun
     unlabelled: tuple[Path, ...]
     graphs: Mapping[str, GraphFile]
     """The bundle's files."""
@@ -95,7 +95,7 @@ def build_cascade(job: CascadeJob) -> Cascade:
     held = _held(rows.unseen)
     with job.progress.step(f"training the student on {int((~held).sum()):,} rows"):
         student = train_student(_some(train, ~held), _some(train, held), space, teacher.vocabulary)
-    write_student(job.folder / FILE, student)
+    write_student(job.folder / STUDENT_FILE, student)
 
     def compare(taught: Taught) -> _Compared:
         return _Compared(encoder=space.decode(taught.logits), student=space.decode(student.logits(taught.encoded)))
@@ -116,7 +116,7 @@ def build_cascade(job: CascadeJob) -> Cascade:
     further = compare(teacher.teach(rows.further, "further rows")) if len(rows.further) else None
     return Cascade(
         version=VERSION,
-        file=FILE,
+        file=STUDENT_FILE,
         precision=teacher.precision,
         confidence=1 - DELTA,
         student_rows=len(rows.train),
@@ -130,7 +130,7 @@ def build_cascade(job: CascadeJob) -> Cascade:
     )
 
 
-def _pairs(source: Source) -> list[str] | None:
+def _pairs(source: TrainedRun) -> list[str] | None:
     return None if source.validation.pairs is None else list(source.validation.pairs)
 
 
@@ -143,7 +143,7 @@ def _held(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(unseen & (np.cumsum(unseen) % 4 == 0))
 
 
-def _unseen(source: Source, rows: CascadeRows) -> NDArray[np.int64]:
+def _unseen(source: TrainedRun, rows: CascadeRows) -> NDArray[np.int64]:
     """Validation rows that set guards: each text once, none that stands among the training rows."""
     texts, pairs = source.validation.texts, source.validation.pairs
     keys = [row_key(text, None if pairs is None else pairs[row]) for row, text in enumerate(texts)]

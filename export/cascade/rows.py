@@ -22,8 +22,8 @@ from trainer.contract.train_rows import TrainRows
 # bounded by its own rows, so guards need more of them than the student does.
 STUDENT_SHARE, FURTHER_SHARE = 0.3, 0.15
 # What a student learns from, and what proves it, at most: minutes of the encoder on two cores.
-MOST_ROWS = 100_000
-LEAST_ROWS = 200
+MOST_STUDENT_ROWS = 100_000
+LEAST_STUDENT_ROWS = 200
 _KEY = b"classifact.cascade"
 
 
@@ -65,18 +65,18 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
     given = read_unlabelled(files, spec) if files else None
     fresh = {} if given is None else _keyed(given.texts, given.pairs, without=taken)
     parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "threshold": {}, "further": {}}
-    for key, row in list(fresh.items())[:MOST_ROWS]:
+    for key, row in list(fresh.items())[:MOST_STUDENT_ROWS]:
         parts[_part(key)][key] = row
     if given is not None and train.keys:
         # What was trained on may be given again: it is known by its key.
         known |= _keyed(given.texts, given.pairs, only=train.keys)
-    teaching = dict(sorted((parts["student"] | known).items())[:MOST_ROWS])
-    if len(teaching) < LEAST_ROWS:
+    teaching = dict(sorted((parts["student"] | known).items())[:MOST_STUDENT_ROWS])
+    if len(teaching) < LEAST_STUDENT_ROWS:
         raise GateError(
             "too few rows for a student to learn from",
             where=run,
             found=f"{len(known):,} training rows with their texts, {len(fresh):,} others",
-            expected=f"at least {LEAST_ROWS}",
+            expected=f"at least {LEAST_STUDENT_ROWS}",
             do="give more rows with --unlabelled: the training file itself may be one (runs made before this version "
             "kept no texts of training rows)",
         )

@@ -18,7 +18,7 @@ from trainer.contract.errors import ArtifactError
 from trainer.contract.system.files import json_bytes
 
 Floats = NDArray[np.float32]
-FILE = "cascade/student.safetensors"
+STUDENT_FILE = "cascade/student.safetensors"
 # We write no other types and no other order of bytes.
 _KINDS: dict[str, Any] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 _NAMES = ("pieces", "pairs", "bias", "output", "output_bias")

@@ -3,7 +3,7 @@
 from export.cascade.certificate import Cascade, ClassBound, Target
 
 
-def lines(cascade: Cascade) -> list[str]:
+def cascade_lines(cascade: Cascade) -> list[str]:
     """A line for each agreement, proven or not, and one for each class that has too few rows."""
     rows = cascade.targets[0].rows if cascade.targets else 0
     found = [
@@ -17,7 +17,8 @@ def lines(cascade: Cascade) -> list[str]:
             f"{target.wrong / target.rows:>7.2%}{_realised(target):>24}  {_effect(target)}"
         )
         found += [
-            f"  {named(each)}: {each.rows:,} rows prove no better than {each.bound:.2%}; give more with --unlabelled"
+            f"  {bound_name(each)}: {each.rows:,} rows prove no better than {each.bound:.2%}; "
+            "give more with --unlabelled"
             for each in target.classes
             if each.bound > 1 - target.agreement + 1e-12
         ]
@@ -25,7 +26,7 @@ def lines(cascade: Cascade) -> list[str]:
     return found
 
 
-def named(answer: ClassBound) -> str:
+def bound_name(answer: ClassBound) -> str:
     """Which rows of the encoder a bound is of."""
     if answer.answer == "not answered":
         return "rows that are not answered"
@@ -44,7 +45,7 @@ def card_section(cascade: Cascade) -> str:
     )
     rows = [
         f"| {target.agreement:g} | {target.coverage:.1%} | {1 - target.agreement:.2%} "
-        f"| {', '.join(f'{named(each)} {each.bound:.2%}' for each in target.classes)} "
+        f"| {', '.join(f'{bound_name(each)} {each.bound:.2%}' for each in target.classes)} "
         f"| {_realised(target)} | {_effect(target)} |"
         for target in cascade.targets
     ]

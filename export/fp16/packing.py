@@ -11,7 +11,7 @@ import onnx
 from export.fp16.convert import FUSED, ort_tools
 from trainer.contract.errors import GateError, InputError
 
-FILE = "onnx/model_fp16_packed.onnx"
+PACKED_FILE = "onnx/model_fp16_packed.onnx"
 NOTE = "padding-free fp16 for CUDA: checked structurally, not yet run or timed on a GPU"
 _PACKED = {"RemovePadding": 1, "RestorePadding": 1}
 

@@ -11,7 +11,7 @@ from export.int8.quantize import Int8, products, quantize
 from export.passes.choose import choose_settings
 from export.passes.graph_file import save_graph
 from export.proof.measure import Measure, Variant
-from export.proof.parity import Bounds, failures
+from export.proof.parity import ParityBounds, failures
 from export.trained_run import Sample, spread
 from trainer.contract.system.progress import Progress
 
@@ -38,7 +38,7 @@ class Int8Search:
 
     graph: onnx.ModelProto
     measure: Measure
-    bounds: Bounds
+    bounds: ParityBounds
     scratch: Path
     """An existing folder for the files."""
 

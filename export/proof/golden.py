@@ -111,7 +111,7 @@ def golden_rows(sample: Sample, scores: Scores, space: LabelSpace) -> Ints:
     for row, key in enumerate(zip(sample.rows.texts, pairs, strict=True)):
         first.setdefault(key, row)
     rows = np.array(list(first.values()), dtype=np.int64)
-    given, distance = decided(scores, space)
+    given, distance = decisions_and_margins(scores, space)
     count = max(1, NEAR_ROWS // (2 * len(space)))
     near = {
         row
@@ -128,7 +128,7 @@ def golden_rows(sample: Sample, scores: Scores, space: LabelSpace) -> Ints:
     return np.union1d(of_all_lengths, np.array(sorted(near), dtype=np.int64))
 
 
-def decided(scores: Scores, space: LabelSpace) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def decisions_and_margins(scores: Scores, space: LabelSpace) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which labels each row is given, and how far it is from the other answer for each label, both [N, C].
 
     In units of the logarithm of probability over threshold; for multi-label, of the odds over those of the threshold;

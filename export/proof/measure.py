@@ -18,7 +18,7 @@ from trainer.contract.system.progress import Progress
 
 # What a race scores in a turn: at most so many rows, fewer where they are long, so that all races take about as long.
 TIMED_ROWS, TIMED_TOKENS = 48, 4096
-ROUNDS = 4
+TIMING_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Measure:
         session = open_session(variant.path, variant.disabled_optimizers)
         return self.golden_rows.score(session, precision)
 
-    def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = ROUNDS) -> Race:
+    def race(self, variants: Mapping[str, Variant], sample: Sample | None = None, rounds: int = TIMING_ROUNDS) -> Race:
         """Graphs side by side, on the same rows: a few of all lengths where no others are given."""
         rows = sample or self.sample.subset(self.sample.within(TIMED_TOKENS, TIMED_ROWS))
         release_memory()

@@ -17,7 +17,7 @@ SAME = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
+class ParityBounds:
     """What a file may differ from torch in fp32 by."""
 
     max_drop: float
@@ -151,14 +151,14 @@ def nothing_learnt(truth: Truth, constant: Constant) -> GateError:
     )
 
 
-def shown(parity: Parity, bound: float) -> str:
+def shown_drop(parity: Parity, bound: float) -> str:
     """What the rows show of the drop, in words. bound: the largest that was asked for."""
     if parity.drop_high <= bound:
         return f"shown to be within {bound:g}"
     return f"not shown to be within {bound:g}: the interval reaches {parity.drop_high:.4f}"
 
 
-def failures(parity: Parity, bounds: Bounds) -> list[str]:
+def failures(parity: Parity, bounds: ParityBounds) -> list[str]:
     """What is outside its bounds, a sentence each; empty where the file passes."""
     least = min(bounds.min_agreement, 1 - 1 / (parity.rows + parity.unlabelled_rows))
     found = []
@@ -174,7 +174,9 @@ def failures(parity: Parity, bounds: Bounds) -> list[str]:
             f"from {parity.torch_value:.4f}, expected at most {bounds.max_drop:.4f}"
         )
     elif bounds.prove and parity.drop_high > bounds.max_drop:
-        found.append(f"the drop of {parity.metric} is {shown(parity, bounds.max_drop)}; more validation rows narrow it")
+        found.append(
+            f"the drop of {parity.metric} is {shown_drop(parity, bounds.max_drop)}; more validation rows narrow it"
+        )
     return found
 
 
@@ -184,7 +186,7 @@ def measured_rows(parity: Parity) -> str:
     return f"{parity.rows:,} validation rows{more}"
 
 
-def gate(precision: str, parity: Parity, bounds: Bounds) -> None:
+def gate(precision: str, parity: Parity, bounds: ParityBounds) -> None:
     """Raise GateError, with every figure that is outside its bounds, where a file is not the same classifier."""
     found = failures(parity, bounds)
     if found:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from export.proof.golden import GoldenRows, decided
+from export.proof.golden import GoldenRows, decisions_and_margins
 from export.proof.reference import reference_logits
 from export.trained_run import Sample
 from export.unlabelled import UnlabelledRows
@@ -95,7 +95,7 @@ def _drawn(words: list[str], length: int, generator: np.random.Generator) -> lis
 
 def _nearest(logits: Logits, space: LabelSpace) -> list[int]:
     """The texts nearest to each label's decision, on both sides of it."""
-    given, distance = decided(space.decode(logits), space)
+    given, distance = decisions_and_margins(space.decode(logits), space)
     rows = {
         int(row)
         for label in range(len(space))

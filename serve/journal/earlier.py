@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from serve.journal.notes import compare, plain, read_notes
-from serve.journal.own import remove_own, require_own
-from serve.journal.state import Target, work_folder
+from serve.journal.own import remove_own, require_own_folder
+from serve.journal.state import JobTarget, work_folder
 from trainer.contract.errors import InputError
 from trainer.contract.system.files import read_json, refuse_existing
 
 
-def require_free(target: Target, *, resume: bool) -> None:
+def require_free(target: JobTarget, *, resume: bool) -> None:
     """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
-    require_own(target.work)
+    require_own_folder(target.work)
     if target.part_rows is None and target.out.is_dir():
         raise InputError(
             "the output is a folder",
@@ -36,7 +36,7 @@ def require_free(target: Target, *, resume: bool) -> None:
             refuse_existing(path)
 
 
-def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str, Any] | None:
+def finished_report(target: JobTarget, identity: Mapping[str, object]) -> dict[str, Any] | None:
     """The report of an output that this very job made already, or None.
 
     Raises InputError where another job made it.
@@ -55,7 +55,7 @@ def finished_report(target: Target, identity: Mapping[str, object]) -> dict[str,
 def earlier_job(out: Path) -> dict[str, Any] | None:
     """The identity of the job that is under way for an output, or that made it; None where there is none."""
     # Before anything in it is believed.
-    require_own(work_folder(out))
+    require_own_folder(work_folder(out))
     journal, report = work_folder(out) / "journal", out.with_name(f"{out.name}.report.json")
     notes = read_notes(journal) if journal.exists() else []
     if notes:

@@ -12,7 +12,7 @@ from serve.journal.remote import RemoteFolder, RemoteParts
 from serve.journal.remote_merge import merge_parts
 from serve.journal.shards import FrameFormat, ShardJournal, shard_path, share_of
 from serve.journal.shards import merge as merge_files
-from serve.journal.state import ScoredWindow, State, Target
+from serve.journal.state import JobState, JobTarget, ScoredWindow
 from serve.journal.store import Store
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
@@ -37,7 +37,7 @@ class Destination:
 class Sink(Protocol):
     """What takes windows, in order. A context manager: an error keeps what can be gone on with."""
 
-    state: State
+    state: JobState
     """How far the job is."""
     finished: dict[str, Any] | None
     """The report, once the job is whole."""
@@ -80,7 +80,7 @@ class Output(Protocol):
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         """Begin a job, or go on with the one that was interrupted. Raises InputError as `require_free`."""
 
-    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:
+    def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:
         """Those windows that are scored for this output, of all from where `state` is on."""
 
 
@@ -128,7 +128,7 @@ class _Stream:
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:  # noqa: ARG002  Nothing is compared.
         return StreamSink(output, quiet=self._quiet)
 
-    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+    def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return windows
 
 
@@ -136,7 +136,7 @@ class _File:
     """A file, or a folder of parts, that a journal makes."""
 
     def __init__(self, wanted: Destination, out: Path) -> None:
-        self._target = Target(out=out, part_rows=wanted.part_rows)
+        self._target = JobTarget(out=out, part_rows=wanted.part_rows)
         self._resume = wanted.resume
 
     def require_free(self) -> None:
@@ -152,7 +152,7 @@ class _File:
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         return Journal.open(self._target, output, identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+    def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return windows
 
 
@@ -167,7 +167,7 @@ class _Share(_File):
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         return ShardJournal.open(self._target, FrameFormat(output.head()), identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+    def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
         return share_of(windows, self._shard)
 
 
@@ -190,7 +190,7 @@ class _Url:
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
         return RemoteParts.open(self._folder, output, identity, resume=self._resume)
 
-    def share(self, windows: Iterator[Window], state: State) -> Iterator[Window]:
+    def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:
         return self._folder.windows(windows, state)
 
 

@@ -31,7 +31,7 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
-def require_own(folder: Path) -> None:
+def require_own_folder(folder: Path) -> None:
     """Raise InputError where a work folder is a link or holds one: somebody else made it, and we would write there."""
     for path in (folder, *(sorted(folder.rglob("*")) if folder.is_dir() and not folder.is_symlink() else ())):
         try:
@@ -63,7 +63,7 @@ def remove_own(folder: Path) -> None:
     """Remove a work folder, if it is there. Raises InputError where it holds what no job of ours makes."""
     if not folder.exists() and not folder.is_symlink():
         return
-    require_own(folder)
+    require_own_folder(folder)
     # The name is ours by habit only: a user may have chosen it, too.
     odd = [path for path in folder.iterdir() if path.name not in _NAMES and not path.name.startswith("rows-")]
     if odd:

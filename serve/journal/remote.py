@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, cast
 
 from serve.journal.notes import append, compare, plain
-from serve.journal.state import ScoredWindow, State
+from serve.journal.state import JobState, ScoredWindow
 from serve.journal.store import Store
 from serve.journal.work_folder import disk_error
 from serve.reading.windows import Window
@@ -115,7 +115,7 @@ class RemoteFolder:
                 do="choose another name, or remove them",
             )
 
-    def windows(self, windows: Iterator[Window], state: State) -> Iterator[Window]:
+    def windows(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:
         """Those windows that our parts hold, of all from where `state` is on."""
         ours, count = self.stride
         # A note is made at the end of a part of ours, and the windows behind it begin the next part, whosever it is.
@@ -146,7 +146,7 @@ class RemoteParts:
     """Takes the place of a journal where the output is a URL. A context manager: an error keeps the parts."""
 
     def __init__(self, folder: RemoteFolder, output: Format, job: dict[str, Any]) -> None:
-        self.state = State(part=folder.stride[0])
+        self.state = JobState(part=folder.stride[0])
         self.finished: dict[str, Any] | None = None
         self._folder = folder
         self._format = output
@@ -169,7 +169,7 @@ class RemoteParts:
         noted = folder.noted()
         if noted is not None:
             compare(noted["job"], parts._job, folder.store.url)
-            parts.state, parts._digests, parts._bytes = State.of(noted["state"]), noted["digests"], noted["bytes"]
+            parts.state, parts._digests, parts._bytes = JobState.of(noted["state"]), noted["digests"], noted["bytes"]
         else:
             # Before the first part: what is put after it is known to be ours.
             parts._note()

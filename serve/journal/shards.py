@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
-from serve.journal.state import ScoredWindow, State
+from serve.journal.state import JobState, ScoredWindow
 from serve.journal.work_folder import Journal
 from serve.reading.windows import Window
 from serve.scoring.audit import joined
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.figures.drift import merged
+from trainer.contract.figures.drift import merged_drift
 from trainer.contract.system.files import atomic_file, read_json, refuse_existing, sha256, write_json
 
 _FRAME = struct.Struct("<QQ")
@@ -165,7 +165,7 @@ def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "bundle": reports[0]["bundle"],
         "status": "done with rejects" if sums["rows_rejected"] or sums["cells_left_out"] else "done",
         **sums,
-        "drift": merged([report["drift"] for report in reports]),
+        "drift": merged_drift([report["drift"] for report in reports]),
         "reasons": _sum(report["reasons"] for report in reports),
         "cell_reasons": _sum(report["cell_reasons"] for report in reports),
         "fast_lane": joined([report.get("fast_lane") for report in reports], int(sums["rows_scored"])),
@@ -178,7 +178,7 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 
 def require_scored(totals: dict[str, Any], bound: ErrorBound, where: object) -> None:
     """Raise ClassifactError where an undivided job would: its shares may each hold rejected rows alone."""
-    state = State(
+    state = JobState(
         read=totals["rows_read"],
         scored=totals["rows_scored"],
         rejected=totals["rows_rejected"],
@@ -226,12 +226,12 @@ def _join(out: Path, shards: list[Path], kind: str) -> None:
     spool = out.with_name(f".{out.name}.{secrets.token_hex(8)}.partial")
     try:
         if kind == "parquet":
-            from serve.writing.parquet_out import finish
+            from serve.writing.parquet_out import write_spooled
 
             with spool.open("xb") as rows:
                 _write_frames(files, rows, out)
             with atomic_file(out) as made:
-                finish(spool, cast("BinaryIO", made))
+                write_spooled(spool, cast("BinaryIO", made))
         else:
             with atomic_file(out) as made:
                 _write_frames(files, made, out)

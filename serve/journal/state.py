@@ -7,7 +7,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from serve.reading.windows import Position
+from serve.reading.windows import InputPosition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class ScoredWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class JobState:
     """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them."""
 
-    position: Position = field(default_factory=Position)
+    position: InputPosition = field(default_factory=InputPosition)
     windows: int = 0
     read: int = 0
     scored: int = 0
@@ -79,16 +79,16 @@ class State:
     errors_bytes: int = 0
 
     @classmethod
-    def of(cls, noted: Mapping[str, Any]) -> "State":
+    def of(cls, noted: Mapping[str, Any]) -> "JobState":
         """From what `asdict` made, through JSON."""
-        return cls(**{**noted, "position": Position(**noted["position"])})
+        return cls(**{**noted, "position": InputPosition(**noted["position"])})
 
-    def after(self, scored: ScoredWindow) -> "State":
+    def after(self, scored: ScoredWindow) -> "JobState":
         """With a window more, and its bytes."""
         return replace(
             self,
             # Where the next window begins: what a resumed job skips to.
-            position=Position(number=scored.number, records=scored.records, windows=scored.ordinal),
+            position=InputPosition(number=scored.number, records=scored.records, windows=scored.ordinal),
             windows=self.windows + 1,
             read=self.read + scored.read,
             scored=self.scored + scored.scored,
@@ -112,7 +112,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
+class JobTarget:
     """What a journal makes."""
 
     out: Path

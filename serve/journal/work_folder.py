@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO, cast
 from serve.journal.earlier import noted_states, require_free
 from serve.journal.notes import append, compare, lock, note, plain, read_notes, truncate_notes
 from serve.journal.own import make_folder, open_own, remove_own
-from serve.journal.state import ScoredWindow, State, Target
+from serve.journal.state import JobState, JobTarget, ScoredWindow
 from serve.writing.text_out import Format
 from trainer.contract.errors import ClassifactError
 from trainer.contract.system.files import (
@@ -40,13 +40,13 @@ COMMIT_SECONDS = 1.0
 class Journal:
     """The work folder of one output, held by one process at a time. A context manager: an error keeps the work."""
 
-    def __init__(self, target: Target, output: Format, files: contextlib.ExitStack) -> None:
-        self.state = State()
+    def __init__(self, target: JobTarget, output: Format, files: contextlib.ExitStack) -> None:
+        self.state = JobState()
         self.folder = target.work
         self.finished: dict[str, Any] | None = None
         self._target = target
         self._format = output
-        self._safe = State()
+        self._safe = JobState()
         self._committed = time.monotonic()
         self._rows: IO[bytes] | None = None
         # All that is open, and closed together: with the lock another process may go on at once.
@@ -56,7 +56,7 @@ class Journal:
         self._log = files.enter_context(open_own(self.folder / "journal"))
 
     @classmethod
-    def open(cls, target: Target, output: Format, identity: Mapping[str, object], *, resume: bool) -> "Journal":
+    def open(cls, target: JobTarget, output: Format, identity: Mapping[str, object], *, resume: bool) -> "Journal":
         """Begin a job, or go on with the one that was interrupted.
 
         Raises InputError where the output exists, another process writes it, an unfinished job is in the way, or the
@@ -172,12 +172,12 @@ class Journal:
                 os.truncate(file.fileno(), 0)
             sync_folder(self.folder)
             note(self._log, {"job": dict(identity)})
-            self.state = State(rows_bytes=self._open_part(0))
+            self.state = JobState(rows_bytes=self._open_part(0))
             # A job of no rows is whole too.
             self._safe = self.state
             return
         compare(notes[0]["job"], plain(identity), self.folder)
-        self.state = self._safe = State.of(states[-1])
+        self.state = self._safe = JobState.of(states[-1])
         if self.finished is None:
             truncate_notes(self._log, notes)
             os.truncate(self._errors.fileno(), self.state.errors_bytes)

@@ -105,6 +105,6 @@ def require_passed(result: Check) -> None:
     )
 
 
-def summary(result: Check) -> dict[str, object]:
+def check_summary(result: Check) -> dict[str, object]:
     """The check as JSON."""
     return {**asdict(result), "passed": result.passed}

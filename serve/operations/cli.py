@@ -150,13 +150,13 @@ def explain(**options: Any) -> None:
     LIME and occlusion, in log-odds: above 0 a word speaks for the label. Then how well LIME's local model fits, and
     whether leaving out the top words matters more than leaving out others.
     """
-    from serve.operations.explain_page import lines
-    from serve.operations.explain_rows import explain_job, explain_rows, summary
+    from serve.operations.explain_page import explanation_lines
+    from serve.operations.explain_rows import explain_job, explain_rows, explained_summary
 
     found, ran = explain_rows(_usage(explain_job, options))
     for each in () if options["as_json"] else found:
-        print("\n".join(lines(each, options["top"])))
-    print_result(summary(found, ran))
+        print("\n".join(explanation_lines(each, options["top"])))
+    print_result(explained_summary(found, ran))
 
 
 @click.command(context_settings=HELP)
@@ -170,7 +170,7 @@ def check(**options: Any) -> None:
     """
     from export.bundle import Bundle
     from serve.operations.check import check as run_check
-    from serve.operations.check import require_passed, summary
+    from serve.operations.check import check_summary, require_passed
     from serve.scorer import Scorer
 
     with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
@@ -182,7 +182,7 @@ def check(**options: Any) -> None:
         f"logits moved by at most {result.logit_difference:.2g} (bound {result.bounds.logits:.2g}), "
         f"probabilities by {result.largest_difference:.2g} (bound {result.bounds.probabilities:.2g})"
     )
-    print_result(summary(result))
+    print_result(check_summary(result))
 
 
 @click.command(cls=GroupedCommand, context_settings=HELP)
@@ -222,7 +222,7 @@ def tune(**options: Any) -> None:
     Tried on INPUTS or on the golden rows; `score --tuned` uses them.
     """
     from export.bundle import Bundle
-    from serve.operations.tune import cache_path, summary
+    from serve.operations.tune import cache_path, tuned_summary
     from serve.operations.tune import tune as run_tune
     from serve.reading.samples import first_texts, golden_texts
     from serve.reading.sources import find_sources
@@ -233,7 +233,7 @@ def tune(**options: Any) -> None:
     sources = find_sources(options["inputs"], job.reading)
     texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
     best = run_tune(bundle, given, texts, pairs, say=Progress().say)
-    print_result(summary(best, cache_path(bundle, given)))
+    print_result(tuned_summary(best, cache_path(bundle, given)))
 
 
 @click.command(context_settings=HELP)

@@ -22,12 +22,12 @@ def require_possible(path: Path, bundle: Path | None, *, resume: bool) -> None:
         raise InputError("there is nothing to compare with", where=bundle / REFERENCE, do="export the bundle again")
 
 
-def write(path: Path, report: dict[str, Any]) -> None:
+def write_drift(path: Path, report: dict[str, Any]) -> None:
     """Write what a job's report says of drift, and of which rows, as JSON."""
     write_json(path, {**{name: report[name] for name in _ABOUT}, "drift": report["drift"]})
 
 
-def sentence(report: dict[str, Any]) -> str:
+def drift_sentence(report: dict[str, Any]) -> str:
     """What a job's report says of drift, for a person."""
     found: str = NO_REFERENCE if report["drift"] is None else report["drift"]["sentence"]
     return found

@@ -8,7 +8,7 @@ import numpy as np
 from export.bundle import Bundle
 from serve.job import ScoreJob
 from serve.journal.output import open_output
-from serve.reading.samples import good_texts, rows_of
+from serve.reading.samples import count_rows, good_texts
 from serve.reading.sources import find_sources
 from serve.reading.texts import reading_from
 from serve.reading.windows import read_windows
@@ -56,7 +56,7 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
         rate = _rate(scorer, texts, pairs)
     coverage = None if scorer.fast is None else round(float(plan.by_student.mean()), 4)
     cut = plan.encoded.truncation()
-    rows = rows_of(sources, window)
+    rows = count_rows(sources, window)
     seconds = rows / rate if rows is not None and rate else None
     return Forecast(
         sampled_rows=len(records),
@@ -72,7 +72,7 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     )
 
 
-def sentence(found: Forecast) -> str:
+def forecast_sentence(found: Forecast) -> str:
     """The forecast for people."""
     size = f"about {found.rows:,} rows" if found.rows is not None else "an unknown number of rows"
     takes = "an unknown time" if found.seconds is None else f"about {duration(max(1, found.seconds))}"
@@ -81,7 +81,7 @@ def sentence(found: Forecast) -> str:
     return f"{size} at {found.rows_per_second:,} rows/s{student}: {takes}{cost}"
 
 
-def summary(found: Forecast) -> dict[str, object]:
+def forecast_summary(found: Forecast) -> dict[str, object]:
     """The forecast as JSON."""
     return asdict(found)
 

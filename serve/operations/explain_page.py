@@ -37,7 +37,7 @@ class Explained:
     """Why it is given its labels."""
 
 
-def lines(explained: Explained, top: int) -> Iterator[str]:
+def explanation_lines(explained: Explained, top: int) -> Iterator[str]:
     """For people: the text, then for each label its words and what to think of them."""
     row = explained.explanation.row
     text = cut(visible(" ".join(" ".join(row.texts.values()).split())), _LINE)

@@ -9,7 +9,7 @@ from export.bundle import Bundle
 from serve.operations.explain import explain
 from serve.operations.explain_page import Explained, page, values
 from serve.operations.predict import record_of
-from serve.options import reading, scorer_options
+from serve.options import reading_of, scorer_options
 from serve.reading.sources import Reading, find_sources
 from serve.reading.texts import read_record, reading_from
 from serve.reading.windows import read_windows
@@ -79,7 +79,7 @@ def _steady(bundle: Bundle, given: ScorerOptions) -> ScorerOptions:
     return replace(given, session=replace(given.session, precision="fp32"))
 
 
-def summary(found: Sequence[Explained], ran: Mapping[str, Any]) -> dict[str, Any]:
+def explained_summary(found: Sequence[Explained], ran: Mapping[str, Any]) -> dict[str, Any]:
     """For programs."""
     return {"explanations": [values(each) for each in found], **ran}
 
@@ -93,7 +93,7 @@ def explain_job(options: Mapping[str, Any]) -> ExplainJob:
         **{name: options[name] for name in ("bundle", "texts", "source", "html", "top")},
         rows=_row_numbers(options["rows"] or ""),
         scorer=scorer_options(options),
-        reading=reading(options),
+        reading=reading_of(options),
         how=ExplainOptions(**settings),
     )
 

@@ -2,7 +2,7 @@
 
 from itertools import accumulate
 
-from serve.journal.state import State
+from serve.journal.state import JobState
 from trainer.contract.system.progress import Progress
 
 # What a shorter job read and wrote is made whole in no time.
@@ -20,9 +20,9 @@ class JobProgress:
         # The bytes before each input: there may be a million inputs, and each window asks.
         known = [size for size in sizes if size is not None]
         self._bytes = [0, *accumulate(known if len(known) == len(sizes) else [])]
-        self.begin(State(), None)
+        self.begin(JobState(), None)
 
-    def begin(self, state: State, share: float | None) -> None:
+    def begin(self, state: JobState, share: float | None) -> None:
         """Count from here: rates are of this process, which may have resumed a job."""
         self._progress.begin(share)
         self._first = state
@@ -36,7 +36,7 @@ class JobProgress:
         before, after = self._bytes[number : number + 2]
         return (before + share * (after - before)) / self._bytes[-1]
 
-    def update(self, state: State, share: float | None) -> None:
+    def update(self, state: JobState, share: float | None) -> None:
         """Show `state`, now and then. share: how much of all inputs is done."""
         self._progress.show(lambda: self._line(state), share)
 
@@ -57,7 +57,7 @@ class JobProgress:
         """Take the terminal's line away."""
         self._progress.close()
 
-    def _line(self, state: State) -> str:
+    def _line(self, state: JobState) -> str:
         seconds = self._progress.seconds
         rows, tokens = state.scored - self._first.scored, state.tokens - self._first.tokens
         padding = 1 - state.tokens / state.padded_tokens if state.padded_tokens else 0.0

@@ -7,29 +7,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from serve.journal.state import State
+from serve.journal.state import JobState
 from trainer.contract.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class MetricLine:
     """One line of what is told."""
 
     name: str
     help: str
-    value: Callable[[State], int]
+    value: Callable[[JobState], int]
 
 
 FIGURES = (
-    Figure(name="rows_read_total", help="Rows read", value=lambda state: state.read),
-    Figure(name="rows_scored_total", help="Rows scored", value=lambda state: state.scored),
-    Figure(name="rows_rejected_total", help="Rows that could not be scored", value=lambda state: state.rejected),
-    Figure(name="tokens_total", help="Tokens scored", value=lambda state: state.tokens),
-    Figure(name="padded_tokens_total", help="Tokens computed, padding too", value=lambda state: state.padded_tokens),
+    MetricLine(name="rows_read_total", help="Rows read", value=lambda state: state.read),
+    MetricLine(name="rows_scored_total", help="Rows scored", value=lambda state: state.scored),
+    MetricLine(name="rows_rejected_total", help="Rows that could not be scored", value=lambda state: state.rejected),
+    MetricLine(name="tokens_total", help="Tokens scored", value=lambda state: state.tokens),
+    MetricLine(
+        name="padded_tokens_total", help="Tokens computed, padding too", value=lambda state: state.padded_tokens
+    ),
 )
 
 
-def text(state: State) -> str:
+def text(state: JobState) -> str:
     """Prometheus' text format, version 0.0.4."""
     lines = []
     for figure in FIGURES:
@@ -39,7 +41,7 @@ def text(state: State) -> str:
 
 
 @contextmanager
-def served(port: int | None, state: Callable[[], State], host: str = "127.0.0.1") -> Iterator[int | None]:
+def served(port: int | None, state: Callable[[], JobState], host: str = "127.0.0.1") -> Iterator[int | None]:
     """Answer on `port` while the block runs (0: any free one, which is told); yields the port. None: answer nothing.
 
     host: whose callers are answered; this machine's alone unless said otherwise.

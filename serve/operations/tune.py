@@ -195,6 +195,6 @@ def _shown(tuned: Tuned) -> str:
     )
 
 
-def summary(tuned: Tuned, path: Path | None) -> dict[str, Any]:
+def tuned_summary(tuned: Tuned, path: Path | None) -> dict[str, Any]:
     """The settings as JSON, and where they are kept, if they are."""
     return {**asdict(tuned), "cache": str(path) if path is not None and path.exists() else None}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from serve.reading.sources import Source, undamaged
+from serve.reading.sources import InputSource, undamaged
 from trainer.contract.text_files.records import read_columns, read_records
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Look = Callable[[int, int, float | None], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class SourceColumns:
     """What a source declares."""
 
     names: tuple[str, ...] | None
@@ -37,21 +37,21 @@ class Columns:
 
 
 @functools.lru_cache(maxsize=100_000)
-def source_columns(source: Source) -> Columns:
+def source_columns(source: InputSource) -> SourceColumns:
     """The columns that a source declares. Raises InputError where it cannot be read or two have one name."""
     with undamaged(source):
         if source.dialect is None:
             from serve.reading.parquet_in import parquet_schema
 
             schema = parquet_schema(source)
-            return Columns(names=tuple(schema.names), schema=schema)
+            return SourceColumns(names=tuple(schema.names), schema=schema)
         if source.dialect.format == "jsonl":
-            return Columns(names=None)
+            return SourceColumns(names=None)
         with source.open() as stream:
-            return Columns(names=read_columns(stream, source.dialect, source.name))
+            return SourceColumns(names=read_columns(stream, source.dialect, source.name))
 
 
-def declared_columns(sources: Sequence[Source]) -> dict[Source, Columns]:
+def declared_columns(sources: Sequence[InputSource]) -> dict[InputSource, SourceColumns]:
     """The columns of every source that can be read twice; those at URLs are asked for side by side."""
     again = [source for source in sources if not source.once]
     if not any("://" in source.name for source in again):
@@ -128,7 +128,7 @@ class Kind:
         return "int" if self.ints and not self.wide else "text"
 
 
-def json_kinds(sources: Sequence[Source], look: Look) -> Kinds:
+def json_kinds(sources: Sequence[InputSource], look: Look) -> Kinds:
     """A pass over the rows of JSON lines that can be read twice. Raises InputError where one is damaged."""
     kinds, rows = Kinds(keep=sources[0].keep or ()), 0
     for number, source in enumerate(sources):

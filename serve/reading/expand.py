@@ -52,7 +52,7 @@ def expand(given: str) -> tuple[list[str], list[str]]:
         raise InputError(
             "no input is there",
             where=given,
-            found=told(map(str, out)),
+            found=told_names(map(str, out)),
             expected=expected,
             do="check the path, or name the files themselves",
         )
@@ -88,7 +88,7 @@ def _is_file(path: Path) -> bool:
     return path.is_file()
 
 
-def told(names: Iterable[str]) -> str:
+def told_names(names: Iterable[str]) -> str:
     """How many names, and some of them; nothing of none."""
     given = [PurePath(name).name for name in names]
     rest = ", ..." if len(given) > _SHOWN else ""

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from serve.reading.arrow_types import plain_array, without_views
 from serve.reading.plain_values import Undecodable, decoded_texts
 from serve.reading.row_bytes import row_bytes
-from serve.reading.sources import Source
+from serve.reading.sources import InputSource
 from trainer.contract.errors import InputError
 from trainer.contract.text_files.records import Record, refuse_repeated
 
@@ -19,7 +19,7 @@ _BUFFER = 2**20
 _BATCH_BYTES = 4 * 2**20
 
 
-def parquet_schema(source: Source) -> pa.Schema:
+def parquet_schema(source: InputSource) -> pa.Schema:
     """The columns and types of a Parquet input."""
     with source.open() as stream:
         schema = _plain(_open(source, stream).schema_arrow)
@@ -34,7 +34,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 
 
 def read_parquet(
-    source: Source, columns: tuple[str, ...], limit: tuple[int, int], skip: int
+    source: InputSource, columns: tuple[str, ...], limit: tuple[int, int], skip: int
 ) -> Iterator[dict[str, Any]]:
     """Windows of a Parquet file from row `skip` on: start, records that hold the text columns, table, share.
 
@@ -63,7 +63,7 @@ def read_parquet(
             yield _part(table, columns, start, total)
 
 
-def _open(source: Source, stream: BinaryIO) -> pq.ParquetFile:
+def _open(source: InputSource, stream: BinaryIO) -> pq.ParquetFile:
     try:
         # A column of a row group is otherwise read ahead as a whole, however large.
         return pq.ParquetFile(stream, buffer_size=_BUFFER, pre_buffer=False)
@@ -76,7 +76,7 @@ def _open(source: Source, stream: BinaryIO) -> pq.ParquetFile:
         ) from None
 
 
-def _read_columns(source: Source, columns: tuple[str, ...]) -> list[str] | None:
+def _read_columns(source: InputSource, columns: tuple[str, ...]) -> list[str] | None:
     """Those that make the text and those that are kept; None for all."""
     return None if source.keep is None else list(dict.fromkeys([*source.keep, *columns]))
 

@@ -33,10 +33,10 @@ class Undecodable:
 
     def __init__(self, data: bytes) -> None:
         self.escaped = data.decode("utf-8", "classifact-escape")
-        self.shown = Shown(data.decode("utf-8", "backslashreplace"))
+        self.shown = EscapedText(data.decode("utf-8", "backslashreplace"))
 
 
-class Shown(str):
+class EscapedText(str):
     """A text in which bytes that are no text are spelled as escapes: another one than the file holds."""
 
     __slots__ = ()
@@ -51,7 +51,7 @@ def changed_cells(table: pa.Table, *, json: bool) -> Iterator[tuple[int, str, st
         # Looking at arrays is cheap, and hardly any column has such a cell.
         if any(map(_is_suspect, column.chunks)):
             for row, value in enumerate(_column(column)):
-                if _holds(value, Shown):
+                if _holds(value, EscapedText):
                     yield row, name, "invalid_encoding"
                 elif _holds(value, float) and (json or isinstance(value, list | dict)):
                     yield row, name, "not_json"
@@ -90,7 +90,7 @@ def _leaves(array: Any) -> Iterator[Any]:
 
 
 def _holds(value: object, kind: type) -> bool:
-    """Whether a value is, or holds, an escaped text (`Shown`) or an infinite number (float)."""
+    """Whether a value is, or holds, an escaped text (`EscapedText`) or an infinite number (float)."""
     if isinstance(value, dict):
         return any(_holds(item, kind) for item in value.values())
     if isinstance(value, list):

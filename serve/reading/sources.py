@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from serve.reading.expand import STDIN, expand, told
+from serve.reading.expand import STDIN, expand, told_names
 from serve.reading.urls import file_name, open_url, url_state
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.text_files.formats import split_suffixes
@@ -16,8 +16,8 @@ from trainer.contract.text_files.opened import DAMAGE, unpacked
 from trainer.contract.text_files.records import Dialect, read_records
 
 # What is read; a workbook and a JSON array are told how to become one of these.
-FORMATS = ("csv", "tsv", "jsonl", "parquet")
-COMPRESSIONS = ("none", "gzip", "bzip2", "xz", "zstd")
+INPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+COMPRESSION_NAMES = ("none", "gzip", "bzip2", "xz", "zstd")
 
 # A gzip file holds its own name, too.
 _PACKED_NOTHING = 320
@@ -29,7 +29,7 @@ class Reading:
 
     format: str | None = None
     compression: str | None = None
-    """One of COMPRESSIONS."""
+    """One of COMPRESSION_NAMES."""
     delimiter: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
@@ -48,7 +48,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class InputSource:
     """One input."""
 
     name: str
@@ -107,7 +107,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def undamaged(source: Source, do: str = "restore the file") -> Iterator[None]:
+def undamaged(source: InputSource, do: str = "restore the file") -> Iterator[None]:
     """Raise InputError, naming the source, where its bytes are damaged while the block reads them."""
     try:
         yield
@@ -123,7 +123,9 @@ def undamaged(source: Source, do: str = "restore the file") -> Iterator[None]:
         ) from error
 
 
-def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], None] = lambda _: None) -> list[Source]:
+def find_sources(
+    inputs: Sequence[str], reading: Reading, say: Callable[[str], None] = lambda _: None
+) -> list[InputSource]:
     """Every file that the inputs name, in order: files, globs, folders (sorted by name), URLs and "-".
 
     say: is told of the files of a folder or glob that are left out. Raises InputError where an input is missing or of a
@@ -134,17 +136,17 @@ def find_sources(inputs: Sequence[str], reading: Reading, say: Callable[[str], N
         found, out = expand(given)
         names += found
         if out:
-            say(f"{given}: {told(out)} (hidden, or of an earlier job, or to be named)")
+            say(f"{given}: {told_names(out)} (hidden, or of an earlier job, or to be named)")
     sources = [_source(name, reading) for name in names]
     empty = [source for source in sources if _is_empty(source)] if len(sources) > 1 else []
     if empty and len(empty) < len(sources):
         # As other tools write a part without rows, not even a header.
-        say(f"{told(source.name for source in empty)} (empty)")
+        say(f"{told_names(source.name for source in empty)} (empty)")
         sources = [source for source in sources if source not in set(empty)]
     return sources if reading.limit is None else _first_rows(sources, reading.limit)
 
 
-def _is_empty(source: Source) -> bool:
+def _is_empty(source: InputSource) -> bool:
     """Whether a text file holds not a byte."""
     if source.dialect is None or source.size is None or source.compression is None:
         return source.dialect is not None and source.size == 0
@@ -157,7 +159,7 @@ def _is_empty(source: Source) -> bool:
     return source.size == 0
 
 
-def _source(name: str, reading: Reading) -> Source:
+def _source(name: str, reading: Reading) -> InputSource:
     # A presigned address has its suffix before the query.
     guessed, packed = split_suffixes(file_name(name))
     kind = _readable(name, reading.format or guessed)
@@ -169,7 +171,7 @@ def _source(name: str, reading: Reading) -> Source:
     elif name != STDIN and Path(name).is_file():
         status = Path(name).stat()
         size, modified = status.st_size, status.st_mtime_ns
-    return Source(
+    return InputSource(
         name=name,
         dialect=_dialect(kind, reading),
         compression=None if compression == "none" else compression,
@@ -189,7 +191,7 @@ def _readable(name: str, kind: str | None) -> str:
             where="standard input" if name == STDIN else name,
             expected="a name that ends in .csv, .tsv, .txt, .jsonl, .ndjson, .json, .parquet or .pq "
             "(.gz, .bz2, .xz or .zst may follow)",
-            do=f"say --format {'|'.join(FORMATS)}",
+            do=f"say --format {'|'.join(INPUT_FORMATS)}",
         )
     return "jsonl" if kind == "json" else kind
 
@@ -211,9 +213,9 @@ def _dialect(kind: str, reading: Reading) -> Dialect | None:
         raise InputError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
 
 
-def _first_rows(sources: list[Source], limit: int) -> list[Source]:
+def _first_rows(sources: list[InputSource], limit: int) -> list[InputSource]:
     """The sources that hold the first `limit` records: what is read before the last of them is counted."""
-    found: list[Source] = []
+    found: list[InputSource] = []
     for source in sources:
         if source.once and len(sources) > 1:
             raise InputError("--limit cannot count the rows of a pipe", where=source.name, do="give the pipe alone")
@@ -227,7 +229,7 @@ def _first_rows(sources: list[Source], limit: int) -> list[Source]:
     return found
 
 
-def _count(source: Source, most: int) -> int:
+def _count(source: InputSource, most: int) -> int:
     if source.dialect is None:
         import pyarrow.parquet as pq
 

@@ -9,7 +9,7 @@ from trainer.contract.errors import BadRow, InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.text_files.records import Record
 
-Row = TypeVar("Row")
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Texts:
     """The other rows: place to what is wrong."""
 
 
-def read_texts(rows: Iterable[Row], read: Callable[[Row], tuple[str, str | None]], *, paired: bool) -> Texts:
+def read_texts(rows: Iterable[_Row], read: Callable[[_Row], tuple[str, str | None]], *, paired: bool) -> Texts:
     """Read every row by `read`, which raises BadRow."""
     found = Texts(pairs=[] if paired else None)
     for place, row in enumerate(rows):

@@ -28,7 +28,7 @@ def url_system(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def told(name: str) -> Iterator[None]:
+def url_errors(name: str) -> Iterator[None]:
     """Raise InputError, naming the URL, for whatever its file system raises: no base is shared but Exception."""
     try:
         yield
@@ -46,7 +46,7 @@ def told(name: str) -> Iterator[None]:
 def open_url(name: str) -> BinaryIO:
     """The bytes at a URL. Raises InputError where it cannot be opened."""
     system, path = url_system(name)
-    with told(name):
+    with url_errors(name):
         return cast("BinaryIO", system.open(path, "rb"))
 
 
@@ -55,7 +55,7 @@ def url_state(name: str) -> tuple[int | None, str]:
     system, path = url_system(name)
     # A change must be seen, and fsspec answers from memory.
     system.invalidate_cache()
-    with told(name):
+    with url_errors(name):
         return system.info(path).get("size"), str(system.ukey(path))
 
 
@@ -76,7 +76,7 @@ def expand_url(given: str) -> tuple[list[str], list[str]]:
         # A web server lists nothing, and the query of an address is no pattern.
         return [given], []
     system, path = url_system(given)
-    with told(given):
+    with url_errors(given):
         return _listed(given, system, path)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import TYPE_CHECKING, TypedDict
 
-from serve.reading.sources import Source, undamaged
+from serve.reading.sources import InputSource, undamaged
 from trainer.contract.errors import InputError
 from trainer.contract.text_files.records import Dialect, Record, read_records
 
@@ -25,7 +25,7 @@ class Window:
     """The window's place among all windows of the job."""
     number: int
     """The source's place among the inputs."""
-    source: Source
+    source: InputSource
     start: int
     """Records of the source before this window."""
     records: list[Record]
@@ -36,7 +36,7 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
+class InputPosition:
     """Where to begin: so many records into an input, after so many windows of all inputs."""
 
     number: int = 0
@@ -45,13 +45,13 @@ class Position:
 
 
 def read_windows(
-    sources: list[Source], columns: tuple[str, ...], size: int, start: Position | None = None
+    sources: list[InputSource], columns: tuple[str, ...], size: int, start: InputPosition | None = None
 ) -> Iterator[Window]:
     """Every window from a position on. Cuts depend on rows alone, so a later start finds the same cuts.
 
     columns: those that make the text. Raises InputError where an input cannot be read on.
     """
-    begin = start or Position()
+    begin = start or InputPosition()
     ordinals = count(begin.windows)
     for number, source in enumerate(sources[begin.number :], begin.number):
         skip = begin.records if number == begin.number else 0
@@ -73,7 +73,7 @@ def read_windows(
             )
 
 
-def _unchanged(source: Source) -> bool:
+def _unchanged(source: InputSource) -> bool:
     try:
         return source.state() == (source.size, source.modified)
     except OSError:
@@ -90,7 +90,7 @@ class _Part(TypedDict):
     share: float | None
 
 
-def _text_windows(source: Source, dialect: Dialect, size_skip: tuple[int, int]) -> Iterator[_Part]:
+def _text_windows(source: InputSource, dialect: Dialect, size_skip: tuple[int, int]) -> Iterator[_Part]:
     size, offset = size_skip
     raw = source.open_raw()
     records: list[Record] = []

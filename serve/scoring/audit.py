@@ -44,7 +44,7 @@ def rows_wanted(target: Target) -> int:
 
 
 def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, scored: int) -> dict[str, Any]:
-    """The report's part on the fast lane. lane: counts as a job's `State` has them. scored: rows."""
+    """The report's part on the fast lane. lane: counts as a job's `JobState` has them. scored: rows."""
     counts = [lane.get(str(side), [0, 0]) for side in range(len(target.classes))]
     classes = [
         {"label": each.label, "answer": each.answer, "rows": rows, "differ": wrong, "bound": each.bound}

@@ -23,9 +23,9 @@ from ray.data.block import BlockMetadata
 
 from export.bundle import Bundle
 from serve.journal.state import ScoredWindow
-from serve.reading.sources import Source
+from serve.reading.sources import InputSource
 from serve.reading.texts import reading_from
-from serve.reading.windows import Position, Window, read_windows
+from serve.reading.windows import InputPosition, Window, read_windows
 from serve.scorer import Scorer
 from serve.scoring.engine import Spent
 from serve.scoring.fast_lane import Auditing
@@ -96,10 +96,10 @@ class Work:
 class Inputs:
     """What is read: windows of `size` rows of the sources from a position on; columns make the text."""
 
-    sources: list[Source]
+    sources: list[InputSource]
     columns: tuple[str, ...]
     size: int
-    start: Position
+    start: InputPosition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ class ScoreActor:
 
 
 @contextlib.contextmanager
-def opened(work: Work, inputs: Inputs, *, address: str | None, workers: int | None) -> Iterator["RayEngine"]:
+def opened_engine(work: Work, inputs: Inputs, *, address: str | None, workers: int | None) -> Iterator["RayEngine"]:
     """Connect to a cluster, or start one on this machine, which ends with the block.
 
     address: of the cluster; None: RAY_ADDRESS, else this machine. workers: actors; None: one a processor, or one a GPU.
@@ -266,7 +266,7 @@ def _reading(inputs: Inputs, number: int, skip: int) -> Callable[[], Iterator[pa
     sources = [*inputs.sources[:number], there]
 
     def read() -> Iterator[pa.Table]:
-        start = Position(number=number, records=skip)
+        start = InputPosition(number=number, records=skip)
         try:
             for window in read_windows(sources, inputs.columns, inputs.size, start):
                 yield _block([replace(window, source=source)])

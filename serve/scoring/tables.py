@@ -18,7 +18,7 @@ T = TypeVar("T")
 _LIBRARIES = ("pandas", "polars", "pyarrow")
 
 
-def rows_of(given: Iterable[object], call: str, columns: Sequence[str]) -> Iterable[object]:
+def rows_given(given: Iterable[object], call: str, columns: Sequence[str]) -> Iterable[object]:
     """What a call takes as rows.
 
     call: the name of the method, for the error. Raises InputError for one text, one row or a table, whose parts would

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export.bundle import REFERENCE
 from export.cascade.certificate import Bools
-from serve.journal.state import ScoredWindow, State
+from serve.journal.state import JobState, ScoredWindow
 from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
 from serve.scorer import Scorer
@@ -21,8 +21,8 @@ from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
 from serve.writing.cells import CHANGED, Misfit
 from serve.writing.layout import Layout
-from serve.writing.rejects import Rejected, counted, shown_bytes
-from serve.writing.text_out import Block, Format
+from serve.writing.rejects import Rejected, reason_counts, shown_bytes
+from serve.writing.text_out import Format, RowBlock
 from trainer.contract.errors import BadRow
 from trainer.contract.figures.drift import judged
 from trainer.contract.figures.reference import Reference
@@ -115,7 +115,7 @@ class WindowScorer:
         known = REFERENCE in bundle.manifest.files
         return Reference.open(bundle.path / REFERENCE, bundle.contract.labels) if known else None
 
-    def drift(self, state: State) -> dict[str, Any] | None:
+    def drift(self, state: JobState) -> dict[str, Any] | None:
         """What the report says of the rows scored so far; None without a reference."""
         if self.reference is None:
             return None
@@ -147,14 +147,14 @@ class WindowScorer:
         """What an error calls a row of the window: its file and line."""
         return lambda row: f"{begun.window.source.name}:{begun.window.records[begun.kept[row]].line}"
 
-    def _block(self, begun: Begun, kept: Sequence[int], logits: Logits, sound: Bools) -> Block:
+    def _block(self, begun: Begun, kept: Sequence[int], logits: Logits, sound: Bools) -> RowBlock:
         window, plan = begun.window, begun.pending.plan
         table = (
             window.table
             if window.table is None or len(kept) == len(window.records)
             else window.table.take(np.array(kept, dtype=np.int64))
         )
-        return Block(
+        return RowBlock(
             records=[window.records[row] for row in kept],
             table=table,
             scores=self.scorer.labels.decode(logits[sound]),
@@ -216,13 +216,13 @@ def _shown(cells: dict[str, object] | None) -> dict[str, object] | None:
     return {name: shown_bytes(value) if isinstance(value, str) else value for name, value in cells.items()}
 
 
-def _with_nulls(window: Window, kept: list[int], scored: Block, rejected: list[Rejected]) -> Block:
+def _with_nulls(window: Window, kept: list[int], scored: RowBlock, rejected: list[Rejected]) -> RowBlock:
     """Every row of the window; of the rejected ones those columns that fit the output."""
     places: list[int | None] = [None] * len(window.records)
     for place, row in enumerate(kept):
         places[row] = place
     reasons = {item.record.line: item.reason for item in rejected}
-    return Block(
+    return RowBlock(
         records=window.records,
         table=window.table,
         scores=scored.scores,
@@ -243,8 +243,8 @@ def _counted(begun: Begun, rows: bytes, errors: bytes, rejected: list[Rejected])
         share=window.share,
         read=len(window.records),
         scored=len(window.records) - len(rejected),
-        reasons=counted(rejected),
-        cells=counted(begun.cells),
+        reasons=reason_counts(rejected),
+        cells=reason_counts(begun.cells),
         distinct=len(plan.encoded),
         rows_cut=plan.rows_cut,
         tokens=plan.tokens,

@@ -8,7 +8,7 @@ from serve.writing.text_out import CsvFormat, Format, JsonFormat
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.labels import LabelSpace
 
-SUFFIXES = {
+OUTPUT_SUFFIXES = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
@@ -28,14 +28,14 @@ def output_format(name: str, wanted: str | None = None) -> str:
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     packing = suffixes.pop() if suffixes and suffixes[-1] in PACKERS else ""
     suffix = suffixes[-1] if suffixes else ""
-    kind = wanted or SUFFIXES.get(suffix)
+    kind = wanted or OUTPUT_SUFFIXES.get(suffix)
     if kind is None:
         raise InputError(
             "the output's format is unknown",
             where=name,
             found=repr(suffix),
-            expected=f"{', '.join(SUFFIXES)} ({' or '.join(PACKERS)} may follow)",
-            do=nearest(suffix, SUFFIXES) or "end the output's name in one of these, or say --out-format",
+            expected=f"{', '.join(OUTPUT_SUFFIXES)} ({' or '.join(PACKERS)} may follow)",
+            do=nearest(suffix, OUTPUT_SUFFIXES) or "end the output's name in one of these, or say --out-format",
         )
     if packing and kind == "parquet":
         raise InputError(

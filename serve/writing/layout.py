@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from serve.reading.columns import Columns, Kinds, Look, declared_columns, json_kinds, row_columns
-from serve.reading.sources import Source
+from serve.reading.columns import Kinds, Look, SourceColumns, declared_columns, json_kinds, row_columns
+from serve.reading.sources import InputSource
 from serve.reading.windows import Window
 from serve.writing.cells import Misfit, misfit, not_json
 from serve.writing.json_text import json_text
@@ -126,7 +126,7 @@ class Layout:
 
 
 def make_layout(
-    sources: Sequence[Source],
+    sources: Sequence[InputSource],
     first: Window | None,
     scores: AddedColumns,
     output: str,
@@ -171,7 +171,7 @@ def make_layout(
     )
 
 
-def require_columns(sources: list[Source], first: Window | None, spec: InputSpec) -> None:
+def require_columns(sources: list[InputSource], first: Window | None, spec: InputSpec) -> None:
     """Raise InputError, with the nearest name, where an input lacks a column that makes the text."""
     declared = declared_columns(sources)
     for source in sources:
@@ -183,13 +183,15 @@ def require_columns(sources: list[Source], first: Window | None, spec: InputSpec
             spec.require(columns, source.name)
 
 
-def _schema(tables: Mapping[Source, Columns], kept: tuple[str, ...]) -> "pa.Schema":
+def _schema(tables: Mapping[InputSource, SourceColumns], kept: tuple[str, ...]) -> "pa.Schema":
     from serve.writing.schemas import shared_schema
 
     return shared_schema(tables, kept)
 
 
-def _all_columns(sources: Sequence[Source], tables: Mapping[Source, Columns], rows: tuple[str, ...]) -> tuple[str, ...]:
+def _all_columns(
+    sources: Sequence[InputSource], tables: Mapping[InputSource, SourceColumns], rows: tuple[str, ...]
+) -> tuple[str, ...]:
     """The tables' columns, which must be the same, and those of JSON rows; first those of the first source."""
     own: tuple[str, ...] | None = None
     for source, found in tables.items():

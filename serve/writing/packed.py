@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from serve.writing.text_out import Block, Format
+from serve.writing.text_out import Format, RowBlock
 
 
 def _zstd(content: bytes) -> bytes:
@@ -38,7 +38,7 @@ class PackedFormat:
         """The file's start; a member also where it is empty, since a file of no bytes is no gzip."""
         return self._pack(self._inner.head())
 
-    def encode(self, block: Block) -> bytes:
+    def encode(self, block: RowBlock) -> bytes:
         """Some rows, as a member."""
         return self._pack(self._inner.encode(block))
 

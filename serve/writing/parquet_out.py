@@ -12,7 +12,7 @@ from serve.reading.arrow_types import without_dictionaries
 from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from serve.writing.json_text import cell_text
 from serve.writing.layout import Layout
-from serve.writing.text_out import Block, decided_probabilities
+from serve.writing.text_out import RowBlock, decided_probabilities
 from trainer.contract.labels import LabelSpace
 
 # Rows of the finished file that are compressed together; a group also ends at this many bytes, so that wide rows do
@@ -43,7 +43,7 @@ class ParquetFormat:
         """The stream's schema."""
         return cast("bytes", self._schema.serialize().to_pybytes())
 
-    def encode(self, block: Block) -> bytes:
+    def encode(self, block: RowBlock) -> bytes:
         """One record batch of the stream."""
         table = block.table
         if table is None or self._layout.schema is None:
@@ -65,7 +65,7 @@ class ParquetFormat:
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
         """Write the stream's rows as Parquet."""
-        finish(spool, out)
+        write_spooled(spool, out)
 
     def _score_fields(self, *, final: bool) -> list[pa.Field]:
         multi = self._labels.kind == "multi"
@@ -83,7 +83,7 @@ class ParquetFormat:
             *([pa.field(names.error, pa.string())] if names.error else []),
         ]
 
-    def _score_arrays(self, block: Block) -> list[pa.Array]:
+    def _score_arrays(self, block: RowBlock) -> list[pa.Array]:
         scores = block.scores
         named = zip(decided_names(self._labels, scores), scores.answered.tolist(), strict=True)
         decisions = [names if answered else None for names, answered in named]
@@ -119,7 +119,7 @@ class ParquetFormat:
         return pa.array(values, kind)
 
 
-def finish(spool: Path, out: BinaryIO) -> None:
+def write_spooled(spool: Path, out: BinaryIO) -> None:
     """Write an Arrow stream's rows as Parquet, in groups that depend on the rows alone."""
     with pa.OSFile(str(spool), "rb") as file, pa.ipc.open_stream(file) as stream:
         schema = pa.ipc.read_schema(pa.py_buffer(stream.schema.metadata[_FINAL]))

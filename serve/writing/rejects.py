@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from serve.journal.state import State
-from serve.reading.sources import Source
+from serve.journal.state import JobState
+from serve.reading.sources import InputSource
 from serve.writing.json_text import json_text
 from trainer.contract.errors import ClassifactError
 from trainer.contract.redact import redacted
@@ -34,11 +34,11 @@ class ErrorBound:
             return cls(rows=0, share=float(text[:-1]) / 100)
         return cls(rows=int(text), share=0.0)
 
-    def exceeded(self, state: State) -> bool:
+    def exceeded(self, state: JobState) -> bool:
         """Whether there are too many."""
         return state.rejected > self.rows and state.rejected > self.share * state.read
 
-    def require(self, state: State, *, where: object, do: str, whole: bool) -> None:
+    def require(self, state: JobState, *, where: object, do: str, whole: bool) -> None:
         """Raise ClassifactError where too many rows are rejected.
 
         where: the side file. whole: whether these are all rows of a job; then one must be scored, unless all may be
@@ -66,7 +66,7 @@ class Rejected:
     column: str | None = None
     """Of the cell; None where the row is not scored."""
 
-    def line(self, source: Source) -> bytes:
+    def line(self, source: InputSource) -> bytes:
         """The row's line in the side file; the raw text is cut, and bytes that are no text are escaped."""
         raw = (self.record.raw or self._values())[:_RAW]
         raw = shown_bytes(raw)
@@ -92,7 +92,7 @@ def shown_bytes(text: str) -> str:
     return _ESCAPED_BYTE.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
 
 
-def counted(items: Iterable[Rejected]) -> dict[str, int]:
+def reason_counts(items: Iterable[Rejected]) -> dict[str, int]:
     """How many have each reason."""
     return dict(Counter(item.reason for item in items))
 

@@ -8,14 +8,14 @@ import pyarrow as pa
 from trainer.contract.errors import InputError
 
 if TYPE_CHECKING:
-    from serve.reading.columns import Columns
-    from serve.reading.sources import Source
+    from serve.reading.columns import SourceColumns
+    from serve.reading.sources import InputSource
 
 # The most digits of Arrow's two decimals.
 _DIGITS = (38, 76)
 
 
-def shared_schema(tables: "Mapping[Source, Columns]", columns: tuple[str, ...]) -> pa.Schema:
+def shared_schema(tables: "Mapping[InputSource, SourceColumns]", columns: tuple[str, ...]) -> pa.Schema:
     """The columns with a type that holds those of every input. Raises InputError where there is none.
 
     A column that is null throughout takes the type of the others; whole numbers, floating point and texts widen.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from serve.journal.state import ScoredWindow, State
+from serve.journal.state import JobState, ScoredWindow
 from serve.writing.text_out import Format
 from trainer.contract.errors import InputError
 
@@ -26,7 +26,7 @@ class StreamSink:
                 expected="--out-format csv, tsv or jsonl",
                 do="name a file with --out",
             )
-        self.state = State()
+        self.state = JobState()
         self.finished: dict[str, Any] | None = None
         self._quiet = quiet
         # Held from now on: what libraries print meanwhile may be sent elsewhere.

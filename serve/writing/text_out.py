@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Block:
+class RowBlock:
     """N rows: their records, all their columns where the input has types, and what the model says."""
 
     records: list[Record]
@@ -64,7 +64,7 @@ class Format(Protocol):
     def head(self) -> bytes:
         """The file's start."""
 
-    def encode(self, block: Block) -> bytes:
+    def encode(self, block: RowBlock) -> bytes:
         """The bytes of some rows."""
 
     def finish(self, spool: Path, out: BinaryIO) -> None:
@@ -92,7 +92,7 @@ class CsvFormat:
         """The header line."""
         return self._line([*self._layout.written, *self._layout.scores.names]).encode()
 
-    def encode(self, block: Block) -> bytes:
+    def encode(self, block: RowBlock) -> bytes:
         """A line a row."""
         scored = self._scored(block)
         names = self._layout.scores
@@ -110,7 +110,7 @@ class CsvFormat:
     def finish(self, spool: Path, out: BinaryIO) -> None:
         """Nothing is left to do."""
 
-    def _scored(self, block: Block) -> list[list[str]]:
+    def _scored(self, block: RowBlock) -> list[list[str]]:
         """The fields of each row that has scores."""
         # Whole columns at once: NumPy spells a thousand numbers in the time of a few calls.
         decisions = decided_names(self._labels, block.scores)
@@ -155,7 +155,7 @@ class JsonFormat:
         """JSON lines begin with the first row."""
         return b""
 
-    def encode(self, block: Block) -> bytes:
+    def encode(self, block: RowBlock) -> bytes:
         """A line a row."""
         names = self._layout.scores
         multi = self._labels.kind == "multi"

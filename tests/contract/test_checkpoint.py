@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.contract.checkpoint import FILES, Checkpoint, Contract
+from trainer.contract.checkpoint import CHECKPOINT_FILES, Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.inputs import InputSpec
@@ -25,7 +25,7 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
     """A saved checkpoint with placeholder files."""
     path = tmp_path / "checkpoints" / "step_10"
     path.mkdir(parents=True)
-    for name in FILES:
+    for name in CHECKPOINT_FILES:
         (path / name).write_text(name)
     contract = Contract(
         labels=MULTI,
@@ -52,7 +52,7 @@ def rows(space: LabelSpace, pairs: list[str] | None = None) -> LabelledRows:
 def test_a_flipped_byte_is_found_by_verify(checkpoint: Checkpoint) -> None:
     """Before weights are used, each file is held against the hash it was saved with."""
     checkpoint.verify()
-    for name in FILES:
+    for name in CHECKPOINT_FILES:
         file = checkpoint.path / name
         sound = file.read_bytes()
         file.write_bytes(sound[:-1] + b"!")

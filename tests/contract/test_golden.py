@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.contract.errors import ArtifactError
-from trainer.contract.golden import BOUND, ROWS, Golden, choose, versions
+from trainer.contract.golden import BOUND, GOLDEN_ROWS, Golden, choose, versions
 from trainer.contract.labels import LabelSpace
 
 
@@ -27,8 +27,8 @@ def test_rows_near_a_decision_and_the_longest_are_chosen() -> None:
         probabilities = space.decode(logits).probabilities
         ordered = np.sort(probabilities, axis=1)
         margins = ordered[:, -1] - ordered[:, -2] if space.kind == "single" else np.abs(probabilities - 0.5).min(axis=1)
-        assert len(rows) == ROWS == len(set(rows.tolist()))
-        assert set(np.argsort(margins)[: ROWS // 2].tolist()) <= set(rows.tolist())
+        assert len(rows) == GOLDEN_ROWS == len(set(rows.tolist()))
+        assert set(np.argsort(margins)[: GOLDEN_ROWS // 2].tolist()) <= set(rows.tolist())
         assert {int(lengths.min()), int(lengths.max())} <= set(rows.tolist())
     assert choose(logits[:5], lengths[:5], LabelSpace(names=("a", "b", "c"))).tolist() == [0, 1, 2, 3, 4]
 

@@ -11,7 +11,7 @@ from export.bundle import Bundle, golden_logits
 from export.inspect import describe
 from export.pipeline import ExportJob, export
 from export.proof.reference import torch_logits
-from export.trained_run import Source
+from export.trained_run import TrainedRun
 from serve.scorer import Scorer
 from tests.export.runs import make_run
 from trainer.contract.checkpoint import DECISIONS, Checkpoint
@@ -86,7 +86,7 @@ def test_decisions_of_other_weights_are_not_exported(run: Path) -> None:
     try:
         checkpoint.decide(labels.undecided())
         with pytest.raises(ArtifactError, match="another hash of its contract") as caught:
-            Source.open(run)
+            TrainedRun.open(run)
         assert "classifact decide RUN" in str(caught.value)
     finally:
         checkpoint.decide(labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from export.bundle import FILES
+from export.bundle import GRAPH_FILES
 from export.cli import inspect_command
 from export.pipeline import ExportJob, export
 
@@ -16,7 +16,14 @@ def test_says_what_a_bundle_holds(bundle: Path) -> None:
     """Labels, limits, files with their hashes, passes, versions and the training fingerprint are printed."""
     result = CliRunner().invoke(inspect_command, [str(bundle)])
     assert result.exit_code == 0, result.stderr
-    for part in ("ham, spam", "at most 64 tokens", "first_token", "onnxruntime", '"fingerprint": "abc"', FILES["int8"]):
+    for part in (
+        "ham, spam",
+        "at most 64 tokens",
+        "first_token",
+        "onnxruntime",
+        '"fingerprint": "abc"',
+        GRAPH_FILES["int8"],
+    ):
         assert part in result.stdout
     assert json.loads(result.stdout.splitlines()[-1])["graphs"]["fp32"]["passes"][-1] == "one_query"
 

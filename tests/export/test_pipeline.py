@@ -24,7 +24,7 @@ from export.int8.choose import Int8Search
 from export.passes import PASSES
 from export.passes import choose as optimize
 from export.pipeline import ExportJob, export
-from export.trained_run import Source
+from export.trained_run import TrainedRun
 from tests.export.runs import contract, make_run
 from trainer.contract.figures.reference import Reference
 
@@ -55,8 +55,8 @@ def test_bundle_is_complete(bundle: Path, run: Path) -> None:
     opened = Bundle.open(bundle)
     assert opened.manifest.files == hash_files(bundle)
     assert opened.manifest.training["fingerprint"] == "abc"
-    assert opened.contract == Source.open(run).checkpoint.contract
-    original = Source.open(run).checkpoint.path / "tokenizer.json"
+    assert opened.contract == TrainedRun.open(run).checkpoint.contract
+    original = TrainedRun.open(run).checkpoint.path / "tokenizer.json"
     assert (bundle / "tokenizer.json").read_bytes() == original.read_bytes()
 
 
@@ -183,7 +183,7 @@ def test_existing_output(run: Path, tmp_path: Path) -> None:
 def test_weights_that_do_not_fill_the_network(run: Path, tmp_path: Path) -> None:
     """A checkpoint without a head is refused: transformers would fill it with random numbers."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    checkpoint = Source.open(copy).checkpoint
+    checkpoint = TrainedRun.open(copy).checkpoint
     weights = load_file(checkpoint.path / "model.safetensors")
     weights.pop("classifier.weight")
     save_file(weights, checkpoint.path / "model.safetensors", metadata={"format": "pt"})
@@ -264,7 +264,7 @@ def test_help() -> None:
 
 def test_passes_of_the_command_line_are_those_that_exist() -> None:
     """The names that --skip takes, listed without importing what passes need, are the passes."""
-    assert tuple(PASSES) == cli.PASSES
+    assert tuple(PASSES) == cli.PASS_NAMES
 
 
 def test_skipped_pass(run: Path, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_model_that_has_learnt_nothing_is_not_exported(run: Path, tmp_path: Pa
     worth, and exported --anyway with a card and a manifest that tell.
     """
     copy = Path(shutil.copytree(run, tmp_path / "run"))
-    checkpoint = Source.open(copy).checkpoint
+    checkpoint = TrainedRun.open(copy).checkpoint
     weights = load_file(checkpoint.path / "model.safetensors")
     weights["classifier.weight"][:] = 0
     save_file(weights, checkpoint.path / "model.safetensors", metadata={"format": "pt"})

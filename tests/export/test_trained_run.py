@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.pipeline import ExportJob, export
-from export.trained_run import BATCH_TOKENS, Sample, Source, spread
+from export.trained_run import BATCH_TOKENS, Sample, TrainedRun, spread
 from tests.export.runs import contract, labelled
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.stamped import SPLIT_SCHEMA, write_figures
@@ -23,21 +23,21 @@ def copy(run: Path, tmp_path: Path) -> Path:
 def test_no_run(tmp_path: Path) -> None:
     """A path without a run is an input error."""
     with pytest.raises(InputError, match="no run"):
-        Source.open(tmp_path / "nothing")
+        TrainedRun.open(tmp_path / "nothing")
 
 
 def test_run_without_best(copy: Path) -> None:
     """A run that has no best checkpoint yet says which file is missing."""
     (copy / "best.json").unlink()
     with pytest.raises(ArtifactError, match=r"best.json is missing"):
-        Source.open(copy)
+        TrainedRun.open(copy)
 
 
 def test_best_that_leaves_the_run(copy: Path) -> None:
     """best.json cannot point outside the run."""
     (copy / "best.json").write_text(json.dumps({"checkpoint": "../../..", "metric": "f1", "value": 1}))
     with pytest.raises(ArtifactError, match="leads out"):
-        Source.open(copy)
+        TrainedRun.open(copy)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -48,7 +48,7 @@ def test_flipped_byte_of_a_checkpoint(copy: Path, name: str) -> None:
     content[-len(content) // 3] ^= 1
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match="was changed") as caught:
-        Source.open(copy)
+        TrainedRun.open(copy)
     assert name in caught.value.details["where"]
 
 
@@ -57,7 +57,7 @@ def test_missing_file_of_a_checkpoint(copy: Path, name: str) -> None:
     """A checkpoint that lacks a file is refused, and the file is named."""
     (copy / "checkpoints" / "step-10" / name).unlink()
     with pytest.raises(ArtifactError, match="missing") as caught:
-        Source.open(copy)
+        TrainedRun.open(copy)
     assert name in str(caught.value)
 
 
@@ -66,20 +66,20 @@ def test_too_few_validation_rows(copy: Path) -> None:
     space = contract().labels
     labelled(8, space).save(copy / "splits" / "validation.jsonl", space)
     with pytest.raises(ArtifactError, match="too few") as caught:
-        Source.open(copy)
+        TrainedRun.open(copy)
     assert caught.value.details["expected"] == "at least 32"
 
 
 def test_test_figures_of_other_weights_are_refused(copy: Path) -> None:
     """Figures that `evaluate` wrote go into the manifest; those of another model's weights end the export."""
-    checkpoint = Source.open(copy).checkpoint
+    checkpoint = TrainedRun.open(copy).checkpoint
     write_figures(copy / "test_metrics.json", {"schema": SPLIT_SCHEMA, "rows": 7}, checkpoint)
-    assert (Source.open(copy).test_metrics or {})["rows"] == 7
+    assert (TrainedRun.open(copy).test_metrics or {})["rows"] == 7
     figures = json.loads((copy / "test_metrics.json").read_text())
     figures["measured_on"]["weights"] = "0" * 64
     (copy / "test_metrics.json").write_text(json.dumps(figures))
     with pytest.raises(ArtifactError, match="another hash of its weights") as caught:
-        Source.open(copy)
+        TrainedRun.open(copy)
     assert "classifact evaluate" in caught.value.details["do"]
 
 
@@ -90,14 +90,14 @@ def test_cells_of_rows_and_points_of_curves_stay_in_the_run(copy: Path) -> None:
     parts = [{"by": "author", "column": True, "value": "Jo Doe"}, {"by": "url", "column": False, "value": "yes"}]
     slices = {"columns": ["author"], "found": parts}
     figures = {"schema": SPLIT_SCHEMA, "curves": [1], "slices": slices, "worst_slices": "author is 'Jo Doe'"}
-    write_figures(copy / "test_metrics.json", figures, Source.open(copy).checkpoint)
-    found = Source.open(copy).test_metrics or {}
+    write_figures(copy / "test_metrics.json", figures, TrainedRun.open(copy).checkpoint)
+    found = TrainedRun.open(copy).test_metrics or {}
     assert found["slices"]["found"] == parts[1:]
     assert found.keys() == {"schema", "slices", "measured_on"}
     write_figures(
-        copy / "test_metrics.json", figures | {"slices": {"columns": [], "found": []}}, Source.open(copy).checkpoint
+        copy / "test_metrics.json", figures | {"slices": {"columns": [], "found": []}}, TrainedRun.open(copy).checkpoint
     )
-    assert "worst_slices" in (Source.open(copy).test_metrics or {})
+    assert "worst_slices" in (TrainedRun.open(copy).test_metrics or {})
 
 
 def test_label_outside_the_label_space(copy: Path) -> None:
@@ -105,7 +105,7 @@ def test_label_outside_the_label_space(copy: Path) -> None:
     path = copy / "splits" / "validation.jsonl"
     path.write_text(path.read_text().replace('"spam"', '"spm"', 1))
     with pytest.raises(InputError, match="'spm'"):
-        Source.open(copy)
+        TrainedRun.open(copy)
 
 
 def test_unknown_family(copy: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_blocks(run: Path) -> None:
     """Blocks hold each row once, of nearly one length each, the shortest and the longest rows among them; where there
     are fewer rows than asked for, all of them.
     """
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
     lengths = sample.encoded.lengths
     blocks = sample.blocks(3, 8)
@@ -152,7 +152,7 @@ def test_blocks(run: Path) -> None:
 
 def test_rows_within_tokens(run: Path) -> None:
     """A budget of tokens becomes a number of rows by their mean length, within its bounds."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
     mean = sample.encoded.lengths.mean()
     assert sample.within(int(10 * mean) + 1, 50) == 10
@@ -162,7 +162,7 @@ def test_rows_within_tokens(run: Path) -> None:
 
 def test_sample_batches(run: Path) -> None:
     """Every row is in exactly one batch of at most the token budget, and logits return to row order."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder(), at_most=50)
     assert sorted(np.concatenate(sample.batches).tolist()) == list(range(50))
     assert all(batch.ids.size <= BATCH_TOKENS for batch in sample.padded())

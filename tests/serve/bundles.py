@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from export.bundle import (
-    FILES,
+    GRAPH_FILES,
     ExportManifest,
     GoldenBounds,
     GraphFile,
@@ -88,9 +88,9 @@ def reseal(
     parity = Parity(rows=8, metric="accuracy", drop=0.0, drop_low=0.0, drop_high=0.0, **figures)
     graphs = {
         name: GraphFile(
-            file=FILES[name],
+            file=GRAPH_FILES[name],
             opset=17,
-            bytes=(folder / FILES[name]).stat().st_size,
+            bytes=(folder / GRAPH_FILES[name]).stat().st_size,
             parity=parity,
             instruction_set=instruction_set(),
             golden=golden[name],

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.bundle import FILES, GOLDEN, Bundle, GoldenBounds, hash_files, write_manifest
+from export.bundle import GOLDEN, GRAPH_FILES, Bundle, GoldenBounds, hash_files, write_manifest
 from export.cascade.certificate import VERSION, Cascade, Target
 from export.cascade.certify import certify
-from export.cascade.student import FILE, write_student
+from export.cascade.student import STUDENT_FILE, write_student
 from export.cascade.training import Taught, train_student
 from serve.scorer import Scorer
 from tests.serve import bundles
@@ -26,9 +26,9 @@ AGREEMENTS = (0.8, 0.9)
 def make_lane(bundle: Path, folder: Path, given: Contract, **changes: Any) -> Path:
     """The bundle copied to `folder`, with another fp32 graph and a student of it that takes some rows, not all."""
     shutil.copytree(bundle, folder)
-    (folder / FILES["int8"]).unlink(missing_ok=True)
+    (folder / GRAPH_FILES["int8"]).unlink(missing_ok=True)
     encoder = Bundle.open(bundle).encoder()
-    onnx.save(_graph(encoder.vocabulary, len(given.labels)), folder / FILES["fp32"])
+    onnx.save(_graph(encoder.vocabulary, len(given.labels)), folder / GRAPH_FILES["fp32"])
     bounds = GoldenBounds(logits=1e-3, probabilities=1e-3, from_torch=1e-3, agreement=0.99)
     golden = bundles.texts(8, seed=5)
     _write_golden(folder, encoder, golden, np.zeros((8, len(given.labels))))
@@ -57,7 +57,7 @@ def _student(folder: Path, given: Contract, rows: list[str], logits: np.ndarray)
         return Taught(encoded=encoder.encode(rows[start:stop]), logits=logits[start:stop])
 
     student = train_student(taught(0, 2000), taught(2000, 2500), space, encoder.vocabulary)
-    write_student(folder / FILE, student)
+    write_student(folder / STUDENT_FILE, student)
     threshold = taught(2500, 6000)
     said, truth = space.decode(student.logits(threshold.encoded)), space.decode(threshold.logits)
     targets = [certify(said, truth, space, agreement) for agreement in AGREEMENTS]
@@ -66,7 +66,7 @@ def _student(folder: Path, given: Contract, rows: list[str], logits: np.ndarray)
     assert all(0.1 < target.coverage < 0.97 for target in found), [target.coverage for target in found]
     return Cascade(
         version=VERSION,
-        file=FILE,
+        file=STUDENT_FILE,
         precision="fp32",
         confidence=0.95,
         student_rows=2000,

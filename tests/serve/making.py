@@ -14,7 +14,7 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from transformers import AutoModelForSequenceClassification
 
-from export.bundle import FILES, GOLDEN
+from export.bundle import GOLDEN, GRAPH_FILES
 from export.proof.golden import GoldenRows
 from export.proof.parity import Truth
 from export.proof.runtime import open_session
@@ -45,11 +45,11 @@ def make(folder: Path, given: Contract, *, precisions: tuple[str, ...] = ("fp32"
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copy(checkpoint.path / name, folder / name)
     (folder / "onnx").mkdir()
-    _export(checkpoint.path, folder / FILES["fp32"])
+    _export(checkpoint.path, folder / GRAPH_FILES["fp32"])
     if "int8" in precisions:
-        quantize_dynamic(folder / FILES["fp32"], folder / FILES["int8"], weight_type=QuantType.QInt8)
+        quantize_dynamic(folder / GRAPH_FILES["fp32"], folder / GRAPH_FILES["int8"], weight_type=QuantType.QInt8)
     golden = _golden(checkpoint, given)
-    scores = {name: golden.score(open_session(folder / FILES[name]), name) for name in precisions}
+    scores = {name: golden.score(open_session(folder / GRAPH_FILES[name]), name) for name in precisions}
     golden.write(folder / GOLDEN, {name: each.logits for name, each in scores.items()})
     reseal(folder, given, precisions, golden={name: each.bounds for name, each in scores.items()}, **changes)
     return folder

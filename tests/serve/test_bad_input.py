@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
@@ -108,7 +108,7 @@ def test_first_bad_row_ends_the_job(single: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("bound", "exceeded"), [("0", True), ("1", False), ("10%", False), ("9%", True)])
 def test_error_bounds(bound: str, exceeded: bool) -> None:
     """One bad row of ten is over 0 and over 9 %, and is not over 1 nor over 10 %."""
-    assert ErrorBound.parse(bound).exceeded(State(read=10, rejected=1)) is exceeded
+    assert ErrorBound.parse(bound).exceeded(JobState(read=10, rejected=1)) is exceeded
 
 
 def test_nothing_to_score(single: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serve.journal.output import merge
-from serve.reading.sources import Source
+from serve.reading.sources import InputSource
 from tests.serve.helpers import read_csv, read_jsonl, score
 from trainer.contract.errors import InputError
 
@@ -202,13 +202,13 @@ def test_each_parquet_input_is_looked_at_once(single: Path, tmp_path: Path, monk
     for number in range(3):
         pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / f"{number}.parquet")
     opened: list[str] = []
-    before = Source.open_raw
+    before = InputSource.open_raw
 
-    def counting(source: Source) -> BinaryIO:
+    def counting(source: InputSource) -> BinaryIO:
         opened.append(Path(source.name).name)
         return before(source)
 
-    monkeypatch.setattr(Source, "open_raw", counting)
+    monkeypatch.setattr(InputSource, "open_raw", counting)
     score(single, tmp_path / "*.parquet", out=tmp_path / "out.csv")
     # The first is also looked into for its first window.
     assert sorted(Counter(opened).items()) == [("0.parquet", 3), ("1.parquet", 2), ("2.parquet", 2)]

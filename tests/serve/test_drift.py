@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from export.bundle import REFERENCE, Bundle
 from serve.cli import main
 from serve.journal.output import merge
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.scorer import Scorer
 from serve.scoring.window_scorer import WindowScorer
 from tests.serve import bundles
@@ -162,7 +162,7 @@ def test_confidences_of_a_student_are_not_compared(bundle: Path) -> None:
         stand_in: Any = SimpleNamespace(bundle=opened, labels=opened.contract.labels, thresholds={}, fast=fast)
         nothing: Any = None
         stage = WindowScorer(scorer=stand_in, layout=nothing, format=nothing, max_chars=1)
-        found = stage.drift(State(seen=seen, scored=120))
+        found = stage.drift(JobState(seen=seen, scored=120))
         assert found is not None
         names.append(set(found["figures"]))
     assert names[0] - names[1] == {"confidences"}

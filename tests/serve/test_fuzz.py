@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve.reading.sources import Reading, find_sources
-from serve.reading.windows import Position, read_windows
+from serve.reading.windows import InputPosition, read_windows
 from serve.writing.json_text import json_text
 from serve.writing.layout import AddedColumns, Layout
 from serve.writing.text_out import CsvFormat
@@ -66,7 +66,7 @@ def test_a_later_start_finds_the_same_windows(content: bytes, size: int, skip: i
         sources = find_sources([str(path)], Reading())
         whole = [window.records for window in read_windows(sources, ("text",), size)]
         skip = min(skip, len(whole))
-        position = Position(records=sum(map(len, whole[:skip])), windows=skip)
+        position = InputPosition(records=sum(map(len, whole[:skip])), windows=skip)
         rest = [window.records for window in read_windows(sources, ("text",), size, position)]
         assert rest == whole[skip:]
 

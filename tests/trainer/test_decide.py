@@ -23,7 +23,7 @@ from trainer.decide import FILE, DecideJob, decide
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
-from trainer.run_folder.folder import LOCK, locked
+from trainer.run_folder.folder import RUN_LOCK, locked
 from trainer.stages import TrainJob, train
 
 
@@ -157,7 +157,7 @@ def test_test_rows_tell_what_was_gained(run: Path) -> None:
 
 def test_a_run_in_use_is_left_alone(run: Path) -> None:
     """While another command works in the run, deciding is refused."""
-    with locked(run / LOCK), pytest.raises(InputError, match="another process works"):
+    with locked(run / RUN_LOCK), pytest.raises(InputError, match="another process works"):
         decide(DecideJob(run=run))
 
 
@@ -222,8 +222,9 @@ def test_groups_are_kept_apart_and_told(tmp_path: Path) -> None:
     assert found["rows"]["tested"] % 10 == 0
     assert found["abstain"]["said"].endswith("with 95 % confidence if rows of one 'author' err independently")
     noted: list[Any] = []
-    real = trainer.deciding.gains.resampled
+    gains = trainer.deciding.gains
+    real = gains.resampled_systems
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer.deciding.gains, "resampled", lambda *given: noted.append(given[2]) or real(*given))
+        patch.setattr(gains, "resampled_systems", lambda *given: noted.append(given[2]) or real(*given))
         measure(MeasureJob(run=tmp_path / "run"))
     assert len(np.unique(noted[0])) == 8

@@ -19,7 +19,7 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import sha256
 from trainer.evaluate import MeasureJob, measure
-from trainer.evaluation.table import table
+from trainer.evaluation.table import figures_table
 from trainer.predict import EncodedRows, Predictor
 from trainer.recipes.file import load
 from trainer.stages import train
@@ -143,7 +143,7 @@ def test_what_a_terminal_would_obey_is_never_printed(run: Path) -> None:
     result = measure(MeasureJob(run=run))
     for each in result["slices"]["found"]:
         each["flagged"], each["p_adjusted"] = each["value"] == "\x1b[31m", 0.01
-    shown = table(result)
+    shown = figures_table(result)
     assert r"source '\x1b[31m'" in shown
     assert "\x1b" not in shown
 
@@ -163,7 +163,7 @@ def test_a_run_without_its_training_files_has_no_bag_of_words(run: Path, tmp_pat
         words = result["baselines"]["bag_of_words"]
         assert reason in words["missing"]
         assert words["metrics"] == {}
-        assert "bag of words:    not measured: the training rows cannot be read again" in table(result)
+        assert "bag of words:    not measured: the training rows cannot be read again" in figures_table(result)
     (copy / "recipe.yaml").write_text(recipe.replace("- source", "- sauce"))
     with pytest.raises(InputError, match="'sauce'"):
         measure(MeasureJob(run=copy))

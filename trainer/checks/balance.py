@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-from trainer.checks.findings import Facts, Finding, share, shown
+from trainer.checks.findings import Facts, Finding, first_examples, share
 from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.data.rows import Row
 from trainer.data.splitting.refusals import HELD
@@ -14,7 +14,7 @@ UNBALANCED = 5
 SHIFT = 0.1
 
 
-def label_counts(facts: Facts) -> dict[str, dict[str, int]]:
+def labels_by_split(facts: Facts) -> dict[str, dict[str, int]]:
     """Rows of each label in each split."""
     counts = {name: Counter(label for row in facts.of(name) for label in row.labels) for name in facts.names}
     return {name: {label: counts[name][label] for label in facts.space.names} for name in facts.names}
@@ -22,7 +22,7 @@ def label_counts(facts: Facts) -> dict[str, dict[str, int]]:
 
 def balance(facts: Facts) -> Iterator[Finding]:
     """One class only, labels without rows or with too few, and a lopsided distribution."""
-    counts = label_counts(facts)
+    counts = labels_by_split(facts)
     total = {label: sum(counts[name][label] for name in counts) for label in facts.space.names}
     present = [label for label, count in total.items() if count]
     if len(present) < (2 if facts.space.kind == "single" else 1):
@@ -74,7 +74,7 @@ def shift(facts: Facts) -> Iterator[Finding]:
     """Labels that evaluation rows bear more or less often than training rows."""
     shares = {
         name: {label: count / max(1, len(facts.of(name))) for label, count in counts.items()}
-        for name, counts in label_counts(facts).items()
+        for name, counts in labels_by_split(facts).items()
     }
     for name in facts.names[1:] if "train" in shares else ():
         far = {label: abs(shares[name][label] - shares["train"][label]) for label in facts.space.names}
@@ -102,7 +102,7 @@ def _few(facts: Facts, label: str, counts: dict[str, int]) -> Iterator[Finding]:
         if not rows
         else f"label {label!r} has only {', '.join(f'{count} {name} rows' for name, count in low.items())}",
         count=sum(counts.values()),
-        examples=shown(row.place for row in rows),
+        examples=first_examples(row.place for row in rows),
         do="take it out of the labels" if not rows else "add rows, join it with another label, or enlarge the split",
     )
 
@@ -119,7 +119,7 @@ def combinations(facts: Facts) -> Iterator[Finding]:
             check="rare_combinations",
             what=f"{len(rare)} of {len(counts)} combinations of labels have fewer than {FEW} rows",
             count=len(rare),
-            examples=shown(
+            examples=first_examples(
                 f"{' + '.join(labels)}: {count}" for labels, count in sorted(rare.items(), key=lambda pair: pair[1])
             ),
             do="nothing: the split balances single labels; do not expect these combinations to be learnt",
@@ -130,7 +130,7 @@ def combinations(facts: Facts) -> Iterator[Finding]:
             check="no_labels",
             what=f"{share(counts[()], len(facts.rows))} rows have no label",
             count=counts[()],
-            examples=shown(row.place for row in facts.rows if not row.labels),
+            examples=first_examples(row.place for row in facts.rows if not row.labels),
             do="check that no label is meant, and not an unlabelled row",
         )
 

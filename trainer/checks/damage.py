@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainer.checks.findings import Facts, Finding, Severity, quoted, share, shown
+from trainer.checks.findings import Facts, Finding, Severity, first_examples, quoted, share
 
 _CONTEXT = 24
 _FEW = 0.005
@@ -110,7 +110,7 @@ def damage(facts: Facts) -> Iterator[Finding]:
                 check=mark.check,
                 what=f"{share(len(found), len(texts))} texts {mark.what}",
                 count=len(found),
-                examples=shown(f"{row.place}: {_around(match)}" for row, match in found),
+                examples=first_examples(f"{row.place}: {_around(match)}" for row, match in found),
                 do=mark.do,
             )
     yield from _placeholders(facts, texts)
@@ -131,7 +131,7 @@ def _placeholders(facts: Facts, texts: list[str]) -> Iterator[Finding]:
             what="placeholders stand for names or links: "
             + ", ".join(f"{name} in {count}" for name, count in counts.most_common(6)),
             count=sum(counts.values()),
-            examples=shown(f"{first[name]}: {name}" for name, _ in counts.most_common()),
+            examples=first_examples(f"{first[name]}: {name}" for name, _ in counts.most_common()),
             do="see that texts to be scored are masked the same way",
         )
 

@@ -10,7 +10,7 @@ from trainer.data.rows import Row
 from trainer.recipes.recipe import Recipe
 
 Severity = Literal["error", "warning", "note"]
-SHOWN = 3
+EXAMPLES_SHOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,9 @@ class Facts:
         return [row for row, name in zip(self.rows, self.splits, strict=True) if name == split]
 
 
-def shown(examples: Iterable[str]) -> tuple[str, ...]:
+def first_examples(examples: Iterable[str]) -> tuple[str, ...]:
     """The first few examples."""
-    return tuple(example for example, _ in zip(examples, range(SHOWN), strict=False))
+    return tuple(example for example, _ in zip(examples, range(EXAMPLES_SHOWN), strict=False))
 
 
 def quoted(text: str, most: int = 80) -> str:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trainer.checks.findings import Facts, Finding, share, shown
+from trainer.checks.findings import Facts, Finding, first_examples, share
 from trainer.contract.errors import BadRow
 from trainer.data.splitting.times import TimeReader
 
@@ -53,7 +53,7 @@ def times(facts: Facts) -> Iterator[Finding]:
                     what=f"column {column.name!r}: {share(len(early), len(held))} evaluation rows are older than the "
                     "newest training row",
                     count=len(early),
-                    examples=shown(f"{facts.rows[place].place}: {column.cells[place]}" for place in early),
+                    examples=first_examples(f"{facts.rows[place].place}: {column.cells[place]}" for place in early),
                     do=f"where the classifier will meet newer texts, set data.split.time={column.name}",
                 )
 
@@ -79,7 +79,7 @@ def _asked_group(facts: Facts, column: _Column) -> Iterator[Finding]:
             check="group_leak",
             what=f"{len(held)} evaluation rows share their {column.name!r} with training rows",
             count=len(held),
-            examples=shown(f"{facts.rows[place].place}: {column.cells[place]}" for place in held),
+            examples=first_examples(f"{facts.rows[place].place}: {column.cells[place]}" for place in held),
             do="divide the given files by this column, or let the split be cut",
         )
 
@@ -102,7 +102,7 @@ def _found_group(facts: Facts, column: _Column) -> Iterator[Finding]:
             f"evaluation rows share theirs with training rows, and the value alone predicts the label of "
             f"{100 * known:.0f} % (the most frequent label: {100 * base:.0f} %)",
             count=len(values),
-            examples=shown(f"{value}: {count} rows" for value, count in values.most_common()),
+            examples=first_examples(f"{value}: {count} rows" for value, count in values.most_common()),
             do=f"to measure on values that training has not seen, set data.split.group={column.name}",
         )
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.checks.findings import Facts, Finding, quoted, share, shown
+from trainer.checks.findings import Facts, Finding, first_examples, quoted, share
 from trainer.contract.encoding import Encoded, TextEncoder
 from trainer.data.rows import Row
 
@@ -28,7 +28,7 @@ class Lengths:
     unknown: NDArray[np.int64] | None = None
 
 
-def measure(rows: list[Row], encoder: TextEncoder | None) -> Lengths:
+def measure_lengths(rows: list[Row], encoder: TextEncoder | None) -> Lengths:
     """Count the words and tokens of rows."""
     words = np.array([len(row.text.split()) + len((row.pair or "").split()) for row in rows], dtype=np.int64)
     if encoder is None:
@@ -38,7 +38,7 @@ def measure(rows: list[Row], encoder: TextEncoder | None) -> Lengths:
     return Lengths(words=words, kept=encoded.lengths, cut=encoded.cut, unknown=_unknown(encoded, encoder.unknown_id))
 
 
-def table(facts: Facts, lengths: Lengths) -> list[dict[str, Any]]:
+def lengths_table(facts: Facts, lengths: Lengths) -> list[dict[str, Any]]:
     """Median, 95th percentile and maximum of each label's rows, and what is cut of them; a line a label, and all."""
     groups = {"all": np.ones(len(facts.rows), dtype=np.bool_), **_by_label(facts)}
     lines = []
@@ -72,7 +72,9 @@ def truncation(facts: Facts, lengths: Lengths) -> Iterator[Finding]:
         f"({facts.recipe.input.truncation}), {share(int(lengths.cut.sum()), int((lengths.cut + lengths.kept).sum()))} "
         f"tokens with them; of {most!r} {100 * shares[most]:.0f} %, of {least!r} {100 * shares[least]:.0f} %",
         count=rows,
-        examples=shown(f"{facts.rows[place].place}: {lengths.cut[place]} tokens cut" for place in longest[:3].tolist()),
+        examples=first_examples(
+            f"{facts.rows[place].place}: {lengths.cut[place]} tokens cut" for place in longest[:3].tolist()
+        ),
         do="raise input.max_tokens, or try truncation: head_tail; a label that is cut more is known by its length",
     )
 
@@ -89,7 +91,7 @@ def unknown(facts: Facts, lengths: Lengths) -> Iterator[Finding]:
         what=f"{share(total, tokens)} tokens are unknown to the tokenizer, in "
         f"{share(int((lengths.unknown > 0).sum()), len(facts.rows))} texts",
         count=total,
-        examples=shown(
+        examples=first_examples(
             f"{facts.rows[place].place}: {lengths.unknown[place]} of {lengths.kept[place]}, "
             f"{quoted(facts.rows[place].text, 50)}"
             for place in order[:3].tolist()
@@ -131,7 +133,9 @@ def outliers(facts: Facts, lengths: Lengths) -> Iterator[Finding]:
             what=f"{share(len(far), len(facts.rows))} texts have more than {bound:.0f} words, half of all {low:.0f} to "
             f"{high:.0f}",
             count=len(far),
-            examples=shown(f"{facts.rows[place].place}: {lengths.words[place]:,} words" for place in far.tolist()),
+            examples=first_examples(
+                f"{facts.rows[place].place}: {lengths.words[place]:,} words" for place in far.tolist()
+            ),
             do="see what they are: two texts in one row, or another kind of text that should be measured apart",
         )
 
@@ -152,7 +156,7 @@ def endings(facts: Facts) -> Iterator[Finding]:
                 what=f"{file}: {share(len(open_ended), len(rows))} texts end at about {longest} characters without a "
                 "full stop: something has cut them before",
                 count=len(open_ended),
-                examples=shown(f"{row.place}: ...{row.text[-30:]!r}" for row in open_ended),
+                examples=first_examples(f"{row.place}: ...{row.text[-30:]!r}" for row in open_ended),
                 do="take the whole texts from the source; where other files hold whole ones, the model can tell them",
             )
 

@@ -14,7 +14,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import Columns
-from trainer.data.gather import Gathered, divide, gather
+from trainer.data.gather import Gathered, divide, gather_rows
 from trainer.data.rows import Row, RowsRead
 from trainer.data.splitting.refusals import refuse_unlearnable, refuse_unmeasurable
 from trainer.opening.names import find_folder
@@ -30,7 +30,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     balance.order,
     repeats.repeats,
     repeats.near,
-    repeats.columns,
+    repeats.repeated_values,
     leaks.groups,
     leaks.times,
     damage.damage,
@@ -39,7 +39,7 @@ _CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     reading.several_labels,
     reading.spellings,
     reading.nulls,
-    reading.columns,
+    reading.useless_columns,
 )
 _LENGTH_CHECKS: tuple[Callable[[Facts, lengths.Lengths], Iterator[Finding]], ...] = (
     lengths.truncation,
@@ -116,10 +116,10 @@ def lint(recipe: Recipe, progress: Progress = QUIET) -> LintReport:
             findings += repeats.earlier(facts, trained)
             trained |= {row.key: row.place for row in facts.of("train")}
             progress.say(f"stage {number}: counting words and tokens")
-            sizes = lengths.measure(facts.rows, encoder)
+            sizes = lengths.measure_lengths(facts.rows, encoder)
             findings += [finding for measured in _LENGTH_CHECKS for finding in measured(facts, sizes)]
             rows = {name: facts.splits.count(name) for name in facts.names}
-            counts, table = balance.label_counts(facts), lengths.table(facts, sizes)
+            counts, table = balance.labels_by_split(facts), lengths.lengths_table(facts, sizes)
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
         reports.append(
             StageReport(stage=number, files=read, rows=rows, counts=counts, lengths=table, findings=findings)
@@ -165,7 +165,7 @@ def _facts(
     """The rows of a part with their splits, records read by file, and what is wrong with reading and dividing them."""
     rows: list[Row] = []
     try:
-        gathered = gather(recipe, data, space, take=rows.append, keep=True, progress=progress)
+        gathered = gather_rows(recipe, data, space, take=rows.append, keep=True, progress=progress)
     except InputError as error:
         return None, {}, [_refused("cannot_read", error)]
     read = {file: count for part in gathered.given.values() for file, count in part.read.items()}

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from trainer.checks.findings import Facts, Finding, Severity, quoted, share, shown
+from trainer.checks.findings import Facts, Finding, Severity, first_examples, quoted, share
 from trainer.contract.errors import InputError
 from trainer.data.files.label_cells import separator_hint
 from trainer.data.gather import Gathered
@@ -28,7 +28,7 @@ def unreadable(gathered: Gathered) -> Iterator[Finding]:
                 check=reason,
                 what=f"{share(count, sum(part.read.values()))} records cannot be read: {problems[0].what}",
                 count=count,
-                examples=shown(f"{problem.place}: {problem.what}" for problem in problems),
+                examples=first_examples(f"{problem.place}: {problem.what}" for problem in problems),
                 do=_REPAIR.get(reason, "repair the rows"),
             )
         try:
@@ -39,7 +39,7 @@ def unreadable(gathered: Gathered) -> Iterator[Finding]:
                 check="unknown_label",
                 what=f"{error.what}: {error.details['found']}",
                 count=part.labels.unknown.total(),
-                examples=shown(f"{place}: {name!r}" for name, place in part.labels.first_seen.items()),
+                examples=first_examples(f"{place}: {name!r}" for name, place in part.labels.first_seen.items()),
                 do=error.details["do"],
             )
 
@@ -53,7 +53,7 @@ def dropped(gathered: Gathered) -> Iterator[Finding]:
             check="nulls_dropped",
             what=f"{sum(counts.values()):,} rows are left out for a null text (input.on_null: drop)",
             count=sum(counts.values()),
-            examples=shown(f"{file}: {count}" for file, count in counts.items()),
+            examples=first_examples(f"{file}: {count}" for file, count in counts.items()),
             do="check that nothing is lost that scoring will meet: there a null text is an error row",
         )
 
@@ -68,7 +68,7 @@ def quoting(facts: Facts) -> Iterator[Finding]:
             check="swallowed_rows",
             what=f"{len(swallowed)} cells hold what look like rows of their own: a stray quote joins lines",
             count=len(swallowed),
-            examples=shown(f"{row.place}: {quoted(row.text)}" for row in swallowed),
+            examples=first_examples(f"{row.place}: {quoted(row.text)}" for row in swallowed),
             do="set `quoting: none` for this source, or repair the quotes",
         )
     if any(source.quoting == "none" for source in facts.gathered.data.train):
@@ -79,7 +79,7 @@ def quoting(facts: Facts) -> Iterator[Finding]:
                 check="stray_quotes",
                 what=f"{len(cells)} cells begin with a double quote, read as a character (`quoting: none`)",
                 count=len(cells),
-                examples=shown(f"{row.place}: {quoted(row.text)}" for row in cells),
+                examples=first_examples(f"{row.place}: {quoted(row.text)}" for row in cells),
                 do="nothing: but a reader that takes quotes for quotes will join lines here and lose rows",
             )
 
@@ -104,7 +104,7 @@ def nulls(facts: Facts) -> Iterator[Finding]:
             check="empty_text",
             what=f"{share(len(empty), len(facts.rows))} rows have no text at all",
             count=len(empty),
-            examples=shown(row.place for row in empty),
+            examples=first_examples(row.place for row in empty),
             do="set input.on_null to drop, or take them out: a label that hangs on nothing teaches nothing",
         )
     counts: Counter[str] = Counter()
@@ -124,12 +124,12 @@ def nulls(facts: Facts) -> Iterator[Finding]:
                 what=f"columns with empty cells{'' if used else ', which are not read'}: "
                 + ", ".join(f"{name!r} {count:,}" for name, count in found.items()),
                 count=sum(found.values()),
-                examples=shown(f"{first[name]}: {name!r}" for name in found),
+                examples=first_examples(f"{first[name]}: {name!r}" for name in found),
                 do="nothing, where the text is whole without them" if used else "nothing",
             )
 
 
-def columns(facts: Facts) -> Iterator[Finding]:
+def useless_columns(facts: Facts) -> Iterator[Finding]:
     """Columns that hold one value, or that a saved index left behind."""
     values: defaultdict[str, set[object]] = defaultdict(set)
     filled: Counter[str] = Counter()
@@ -184,7 +184,7 @@ def several_labels(facts: Facts) -> Iterator[Finding]:
             check="repeated_labels",
             what=f"{share(len(repeated), len(facts.rows))} cells name a label twice; it counts once",
             count=len(repeated),
-            examples=shown(repeated),
+            examples=first_examples(repeated),
             do="see what was meant",
         )
 
@@ -211,7 +211,7 @@ def spellings(facts: Facts) -> Iterator[Finding]:
             check="label_spellings",
             what=f"labels are written in several ways: {written}",
             count=sum(map(len, several.values())),
-            examples=shown(f"{first[cell]}: {cell}" for cells in several.values() for cell in cells),
+            examples=first_examples(f"{first[cell]}: {cell}" for cells in several.values() for cell in cells),
             do="check labels.mapping: each spelling must mean what it is read as",
         )
     folded: defaultdict[str, list[str]] = defaultdict(list)

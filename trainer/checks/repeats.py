@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 
-from trainer.checks.findings import Facts, Finding, quoted, share, shown
+from trainer.checks.findings import Facts, Finding, first_examples, quoted, share
 from trainer.data.rows import Row
 from trainer.data.splitting.similar import clusters
 
@@ -23,7 +23,7 @@ def repeats(facts: Facts) -> Iterator[Finding]:
             what=f"{share(len(again), len(facts.rows))} rows repeat an earlier one exactly; "
             + ", ".join(f"{count} in {file}" for file, count in files),
             count=len(again),
-            examples=shown(_places(members) for members in sets),
+            examples=first_examples(_places(members) for members in sets),
             do="nothing for the splits, repeats stay on one side; take them out where they are copies and not messages "
             "that were sent often",
         )
@@ -42,7 +42,7 @@ def near(facts: Facts) -> Iterator[Finding]:
         check="near_repeats",
         what=f"{share(rows, len(facts.rows))} rows are nearly equal to another, in {len(sets)} sets",
         count=rows,
-        examples=shown(f"{_places(_unlike(members))}: {quoted(members[0].text)}" for members in sets),
+        examples=first_examples(f"{_places(_unlike(members))}: {quoted(members[0].text)}" for members in sets),
         do="look at them: templates and edited copies count several times",
     )
     split = {row.id: name for row, name in zip(facts.rows, facts.splits, strict=True)}
@@ -55,7 +55,7 @@ def near(facts: Facts) -> Iterator[Finding]:
             check="near_leak",
             what=f"{len(known)} validation and test rows are nearly equal to a training row",
             count=len(known),
-            examples=shown(
+            examples=first_examples(
                 _places([_first(members, split, "train"), rows[0]])
                 for rows, members in zip(held, across, strict=True)
                 if len(rows) < len(members)
@@ -65,7 +65,7 @@ def near(facts: Facts) -> Iterator[Finding]:
     yield from _conflicts(sets, "near_conflicts", "sets of nearly equal texts stand under different labels")
 
 
-def columns(facts: Facts) -> Iterator[Finding]:
+def repeated_values(facts: Facts) -> Iterator[Finding]:
     """Where a text is made of several columns: values of one of them that come again."""
     read = facts.recipe.input.columns
     split = {row.id: name for row, name in zip(facts.rows, facts.splits, strict=True)}
@@ -81,7 +81,7 @@ def columns(facts: Facts) -> Iterator[Finding]:
             what=f"{len(sets)} values of column {column!r} stand in {sum(map(len, sets))} rows: {len(conflicting)} of "
             f"them under different labels, {across} in several splits",
             count=len(sets),
-            examples=shown(_places(members) for members in conflicting or sets),
+            examples=first_examples(_places(members) for members in conflicting or sets),
             do=f"never train on this column alone; to keep such rows on one side set data.split.group={column}",
         )
 
@@ -95,7 +95,7 @@ def earlier(facts: Facts, trained: dict[tuple[str, str | None], str]) -> Iterato
             check="stage_leak",
             what=f"{len(held)} validation and test rows are training rows of an earlier stage",
             count=len(held),
-            examples=shown(f"{trained[row.key]} = {row.place}" for row in held),
+            examples=first_examples(f"{trained[row.key]} = {row.place}" for row in held),
             do="take them out of the earlier stage, or give all stages one data part",
         )
 
@@ -112,7 +112,9 @@ def _leaks(facts: Facts, sets: list[list[Row]]) -> Iterator[Finding]:
                 check="leak",
                 what=f"{len(rows)} {held} rows stand in {known} too, word by word",
                 count=len(rows),
-                examples=shown(_places([_first(members, split, name) for name in (known, held)]) for members in both),
+                examples=first_examples(
+                    _places([_first(members, split, name) for name in (known, held)]) for members in both
+                ),
                 do=f"take them out of {known}: what is known by heart is not measured",
             )
 
@@ -125,7 +127,7 @@ def _conflicts(sets: list[list[Row]], check: str, what: str) -> Iterator[Finding
             check=check,
             what=f"{len(conflicting)} {what}",
             count=len(conflicting),
-            examples=shown(
+            examples=first_examples(
                 f"{' / '.join(_label_at(row) for row in _differing(members))}: {quoted(members[0].text)}"
                 for members in conflicting
             ),

@@ -9,7 +9,7 @@ from trainer.checks.lint import SEVERITIES, LintReport, StageReport
 from trainer.contract.figures.tables import table
 
 
-def render(report: LintReport) -> str:
+def render_findings(report: LintReport) -> str:
     """The whole report as text."""
     totals = ", ".join(f"{report.count(name)} {name}s" for name in SEVERITIES)
     return "\n\n".join([*(_stage(report.name, stage) for stage in report.stages), f"{report.name}: {totals}"])

@@ -11,16 +11,22 @@ from typing import Any, TypeVar
 from trainer.contract import schema
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import ArtifactError
-from trainer.contract.golden import FILE as GOLDEN
+from trainer.contract.golden import GOLDEN_FILE as GOLDEN
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import inside, read_json, sha256, write_json
 
 T = TypeVar("T")
-SCHEMA = 1
+CONTRACT_SCHEMA = 1
 # In a run: what `classifact decide` chose, on which rows, and what was shown (trainer/decisions.schema.json).
 DECISIONS = "decisions.json"
-FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+CHECKPOINT_FILES = (
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +62,11 @@ class Checkpoint:
         Raises ArtifactError where the folder is none, or was written by another schema.
         """
         data = read_json(path / "contract.json")
-        if not isinstance(data, dict) or data.pop("schema", None) != SCHEMA:
+        if not isinstance(data, dict) or data.pop("schema", None) != CONTRACT_SCHEMA:
             raise ArtifactError(
                 "the checkpoint has another schema",
                 where=path / "contract.json",
-                expected=f"schema {SCHEMA}",
+                expected=f"schema {CONTRACT_SCHEMA}",
                 do="use the Classifact version that wrote it, or train again",
             )
         data.pop("sha256", None)
@@ -78,9 +84,11 @@ class Checkpoint:
         """Write contract.json into the folder, last of its files: it holds the hashes of those that are there."""
         content = asdict(self)
         del content["path"]
-        hashes = {name: sha256(self.path / name) for name in (*FILES, GOLDEN) if (self.path / name).is_file()}
+        hashes = {
+            name: sha256(self.path / name) for name in (*CHECKPOINT_FILES, GOLDEN) if (self.path / name).is_file()
+        }
         content["contract"] = self.contract.plain()
-        write_json(self.path / "contract.json", {"schema": SCHEMA, **content, "sha256": hashes})
+        write_json(self.path / "contract.json", {"schema": CONTRACT_SCHEMA, **content, "sha256": hashes})
 
     def decide(self, labels: LabelSpace) -> "Checkpoint":
         """The same checkpoint with other decisions, written over its contract.json, which is replaced as a whole.
@@ -99,7 +107,7 @@ class Checkpoint:
         """
         recorded = read_json(self.path / "contract.json").get("sha256", {})
         # Runs of earlier versions have no golden logits.
-        for name in (*FILES, *({GOLDEN} & {*recorded})):
+        for name in (*CHECKPOINT_FILES, *({GOLDEN} & {*recorded})):
             file = self.path / name
             if not file.is_file():
                 raise ArtifactError(

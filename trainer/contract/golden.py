@@ -17,8 +17,8 @@ from trainer.contract.labels import LabelSpace
 from trainer.contract.lanes import other_lane
 from trainer.contract.system.files import read_json, write_json
 
-FILE = "golden.json"
-ROWS = 128
+GOLDEN_FILE = "golden.json"
+GOLDEN_ROWS = 128
 # Of the largest logit. Orders of sums on another processor or device leave 1e-5; another function leaves far more.
 BOUND = 1e-3
 _LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
@@ -41,7 +41,7 @@ class Golden:
         """Write the file, unless a logit is not finite: such a network decides nothing, and its figures say so."""
         if np.isfinite(self.logits).all():
             content = {"versions": self.versions, "texts": self.texts, "pairs": self.pairs}
-            write_json(folder / FILE, {**content, "logits": self.logits.tolist()})
+            write_json(folder / GOLDEN_FILE, {**content, "logits": self.logits.tolist()})
 
     @classmethod
     def open(cls, folder: Path) -> "Golden | None":
@@ -49,9 +49,9 @@ class Golden:
 
         Raises ArtifactError where it does not hold a row of logits for each text.
         """
-        if not (folder / FILE).is_file():
+        if not (folder / GOLDEN_FILE).is_file():
             return None
-        content = read_json(folder / FILE)
+        content = read_json(folder / GOLDEN_FILE)
         try:
             texts, pairs = [str(text) for text in content["texts"]], content["pairs"]
             logits = np.array(content["logits"], dtype=np.float32)
@@ -92,8 +92,8 @@ def versions() -> dict[str, str]:
 
 
 def choose(logits: NDArray[np.float32], lengths: NDArray[np.int64], space: LabelSpace) -> NDArray[np.int64]:
-    """The numbers of at most ROWS rows, ascending: half of them nearest to another decision, the others spread over
-    all lengths, the shortest and the longest among them.
+    """The numbers of at most GOLDEN_ROWS rows, ascending: half of them nearest to another decision, the others spread
+    over all lengths, the shortest and the longest among them.
 
     logits: [N, C]. lengths: tokens of each row, [N].
     """
@@ -104,8 +104,8 @@ def choose(logits: NDArray[np.float32], lengths: NDArray[np.int64], space: Label
     else:
         weighed = np.sort(probabilities / limits, axis=1)
         margins = weighed[:, -1] - weighed[:, -2]
-    near = np.argsort(margins, kind="stable")[: ROWS // 2]
+    near = np.argsort(margins, kind="stable")[: GOLDEN_ROWS // 2]
     others = np.setdiff1d(np.argsort(lengths, kind="stable"), near, assume_unique=False)
     others = others[np.argsort(lengths[others], kind="stable")]
-    places = np.linspace(0, len(others) - 1, min(ROWS - len(near), len(others))).round().astype(np.int64)
+    places = np.linspace(0, len(others) - 1, min(GOLDEN_ROWS - len(near), len(others))).round().astype(np.int64)
     return np.sort(np.concatenate([near, others[places]]))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trainer.contract.errors import ArtifactError
 from trainer.contract.system.files import atomic_file, json_bytes
 
-FILE = "train.jsonl"
+TRAIN_ROWS_FILE = "train.jsonl"
 # What a fast lane learns from before more rows change little; a copy of a large set would fill the disk for nothing.
 KEPT_TEXTS = 50_000
 
@@ -34,7 +34,7 @@ class TrainRows:
     def open(cls, run: Path) -> "TrainRows":
         """Read what `save_train_rows` wrote for the stages of a run. Raises ArtifactError for a damaged file."""
         keys, texts, pairs = set[int](), list[str](), list[str]()
-        for path in sorted((run / "splits").rglob(FILE)):
+        for path in sorted((run / "splits").rglob(TRAIN_ROWS_FILE)):
             try:
                 for row in map(json.loads, path.read_bytes().splitlines()):
                     # Runs of earlier versions kept ids and places alone.

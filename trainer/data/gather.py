@@ -11,7 +11,7 @@ from trainer.contract.system.progress import QUIET, Progress
 from trainer.data.columns import Columns, Ints
 from trainer.data.files.label_cells import LabelReader, ambiguous, spelled_twice
 from trainer.data.rows import Row, RowReader, RowsRead
-from trainer.data.splitting.allocation import Plan, cut
+from trainer.data.splitting.allocation import SplitPlan, cut_splits
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import LabelsPart, Recipe
 
@@ -65,7 +65,7 @@ class Gathered:
             ) from None
 
 
-def gather(
+def gather_rows(
     recipe: Recipe,
     data: DataPart,
     space: LabelSpace | None = None,
@@ -139,7 +139,7 @@ def divide(gathered: Gathered, space: LabelSpace, seed: int, wholes: Sequence[st
         places[name] = np.arange(start, start + part.rows)
         start += part.rows
     split, stop = gathered.data.split, gathered.given["train"].rows
-    plan = Plan(
+    plan = SplitPlan(
         shares=shares(gathered.data),
         taken=gathered.columns.keys[stop:],
         stratify=space if split.stratify else None,
@@ -147,7 +147,7 @@ def divide(gathered: Gathered, space: LabelSpace, seed: int, wholes: Sequence[st
         by_time=split.time is not None,
         wholes=wholes if split.similar else None,
     )
-    places |= cut(gathered.columns, stop, plan)
+    places |= cut_splits(gathered.columns, stop, plan)
     return {name: _some(places[name], gathered.data.limit, plan.seed) for name in NAMES if name in places}
 
 

@@ -16,7 +16,7 @@ from trainer.data.files.readers import FileRecords, read_source
 from trainer.data.splitting.times import TimeReader
 from trainer.recipes.data_part import Source, SplitPart
 
-SHOWN = 5
+PROBLEMS_SHOWN = 5
 # Rows between two looks at the clock.
 _TOLD = 1024
 
@@ -76,7 +76,7 @@ class Problems:
     def add(self, problem: Problem) -> None:
         """Note one: a file that is wrong in every row must not fill the memory with it."""
         self.counts[problem.reason] += 1
-        if self.counts[problem.reason] <= SHOWN:
+        if self.counts[problem.reason] <= PROBLEMS_SHOWN:
             self.shown.append(problem)
 
     def of(self, reason: str) -> list[Problem]:
@@ -105,8 +105,8 @@ class RowsRead:
         """
         if self.problems:
             first = self.problems.shown
-            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in first[:SHOWN])
-            more = f"; and {len(self.problems) - SHOWN} more" if len(self.problems) > SHOWN else ""
+            shown = "; ".join(f"{problem.place}: {problem.what}" for problem in first[:PROBLEMS_SHOWN])
+            more = f"; and {len(self.problems) - PROBLEMS_SHOWN} more" if len(self.problems) > PROBLEMS_SHOWN else ""
             raise InputError(
                 "a row cannot be read" if len(self.problems) == 1 else f"{len(self.problems)} rows cannot be read",
                 where=first[0].place,

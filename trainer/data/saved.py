@@ -15,7 +15,7 @@ from trainer.contract.figures.metrics import Labels
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import read_json
 from trainer.data.columns import Columns, Ints
-from trainer.data.gather import gather
+from trainer.data.gather import gather_rows
 from trainer.data.rows import Row
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.recipe import Recipe
@@ -67,7 +67,7 @@ def check_fingerprint(summary: dict[str, Any], found: str, folder: Path) -> None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainedRows:
     """Some of the rows that a run was trained on, read from their files again."""
 
     texts: Sequence[str]
@@ -79,7 +79,7 @@ class Trained:
 
 def read_training_rows(
     recipe: Recipe, data: DataPart, folder: Path, space: LabelSpace, *, at_most: int, characters: int
-) -> Trained:
+) -> TrainedRows:
     """At most so many training rows of the splits saved in `folder`, with at most so many characters, drawn by the
     recipe's seed.
 
@@ -93,12 +93,12 @@ def read_training_rows(
         if row.id in wanted:
             found[row.id] = row
 
-    gathered = gather(recipe, data, space, take=taken)
+    gathered = gather_rows(recipe, data, space, take=taken)
     for part in gathered.given.values():
         part.refuse()
     _check_same(gathered.columns, folder, space)
     rows = _within([found[number] for number in drawn], characters)
-    return Trained(texts=[row.whole for row in rows], labels=space.ids(row.labels for row in rows), of=len(ids))
+    return TrainedRows(texts=[row.whole for row in rows], labels=space.ids(row.labels for row in rows), of=len(ids))
 
 
 def _check_same(columns: Columns, folder: Path, space: LabelSpace) -> None:

@@ -21,12 +21,12 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import atomic_folder, json_line, read_json, write_json
 from trainer.contract.system.progress import QUIET, Progress
-from trainer.contract.train_rows import FILE as TRAIN_ROWS
+from trainer.contract.train_rows import TRAIN_ROWS_FILE as TRAIN_ROWS
 from trainer.contract.train_rows import save_train_rows
 from trainer.data.columns import wholes
 from trainer.data.files.label_cells import separator_hint
 from trainer.data.files.readers import seen
-from trainer.data.gather import Gathered, divide, gather, kept_columns, shares
+from trainer.data.gather import Gathered, divide, gather_rows, kept_columns, shares
 from trainer.data.saved import Keyed, check_fingerprint, fingerprint, saved_places
 from trainer.data.splitting.refusals import HELD, label_counts, refuse_known, refuse_unlearnable, refuse_unmeasurable
 from trainer.data.stored import KINDS, STORE, TABLE, StoredRows, TableWriter, open_table, store_splits
@@ -108,7 +108,7 @@ def _read(
     """Read all rows into `store`, and make the splits in `folder` or find the rows of those that are there."""
     writer = TableWriter(store / TABLE, pairs=recipe.input.pair is not None, kept=kept_columns(recipe, data))
     try:
-        gathered = gather(recipe, data, space, take=writer.add, progress=progress)
+        gathered = gather_rows(recipe, data, space, take=writer.add, progress=progress)
     finally:
         writer.close()
     for part in gathered.given.values():
@@ -130,7 +130,7 @@ def _read(
     _save(folder, splits, _summary(splits, gathered, space, recipe.seed), space)
 
 
-def told(splits: Splits, labels: LabelsPart) -> Iterator[str]:
+def told_splits(splits: Splits, labels: LabelsPart) -> Iterator[str]:
     """What a person should know of the rows before training, a line each."""
     space, held, test = splits.space, len(splits.validation), splits.test
     yield f"rows: train {len(splits.train)}, validation {held}{'' if test is None else f', test {len(test)}'}"

@@ -11,7 +11,7 @@ from trainer.contract.labels import LabelSpace, Scores
 from trainer.deciding.parts import Rows
 from trainer.deciding.thresholds import cuts, is_label, label_scores
 
-POINTS, LABELS = 101, 30
+COVERAGE_POINTS, LABELS_DECIDED = 101, 30
 
 
 def by_threshold(rows: Rows, space: LabelSpace) -> list[dict[str, Any]]:
@@ -19,7 +19,7 @@ def by_threshold(rows: Rows, space: LabelSpace) -> list[dict[str, Any]]:
     probabilities = space.decode(rows.logits).probabilities
     counts = [int(is_label(rows, label, space).sum()) for label in range(len(space))]
     found = []
-    for label in np.argsort(-np.array(counts), kind="stable")[:LABELS].tolist():
+    for label in np.argsort(-np.array(counts), kind="stable")[:LABELS_DECIDED].tolist():
         scores, true = label_scores(probabilities, label, space), is_label(rows, label, space)
         given, thresholds = cuts(scores)
         chosen = _spread(len(given))
@@ -55,5 +55,5 @@ def by_confidence(scores: Scores, labels: Labels, delta: float) -> dict[str, lis
 
 
 def _spread(count: int) -> NDArray[np.int64]:
-    """At most POINTS of so many places, the first and the last among them."""
-    return np.unique(np.linspace(0, max(0, count - 1), min(POINTS, count)).round().astype(np.int64))
+    """At most COVERAGE_POINTS of so many places, the first and the last among them."""
+    return np.unique(np.linspace(0, max(0, count - 1), min(COVERAGE_POINTS, count)).round().astype(np.int64))

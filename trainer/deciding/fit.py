@@ -9,7 +9,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.figures.selective import Shown
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.deciding.parts import FITTED, Rows
-from trainer.deciding.promises import percent, promise_error, promise_precision, promise_recall, require_rows
+from trainer.deciding.promises import promise_error, promise_precision, promise_recall, require_rows, short_percent
 from trainer.deciding.temperature import fit_temperature, require_temperature_rows
 from trainer.deciding.thresholds import USUAL, Threshold, best_f1, is_label, least_cost
 from trainer.recipes.decisions_part import DecisionsPart
@@ -33,7 +33,7 @@ class Fitted:
     """The rows that the last promise was tested on."""
 
 
-def check(asked: DecisionsPart, space: LabelSpace) -> None:
+def check_asked(asked: DecisionsPart, space: LabelSpace) -> None:
     """Raise InputError for labels that there are not, and for more thresholds than single labels have."""
     for name in asked.promised:
         space.id(name)
@@ -47,7 +47,7 @@ def check(asked: DecisionsPart, space: LabelSpace) -> None:
         raise InputError("of single labels one threshold decides: by the best F1, or by what is promised")
 
 
-def fit(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Fitted:
+def fit_decisions(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Fitted:
     """Temperature, then thresholds that promise nothing, on all of these rows. space: as training left it."""
     labels, said = space, None
     if asked.temperature:
@@ -71,7 +71,7 @@ def shared_out(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints:
 
     Raises InputError for labels that there are not, and for rows that are too few, whatever they show.
     """
-    check(asked, space)
+    check_asked(asked, space)
     kinds = [bool(asked.promised), asked.abstain is not None]
     parts = rows.parts([FITTED, *[(1 - FITTED) / sum(kinds)] * sum(kinds)]) if any(kinds) else [rows]
     if asked.temperature:
@@ -82,7 +82,7 @@ def shared_out(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints:
         what = f"{figure} {least:g} of {name!r}"
         require_rows(what, has, f"tested rows of {name!r}", target=1 - least, delta=delta)
     if asked.abstain is not None:
-        what = f"at most {percent(asked.abstain)} wrong among the answered"
+        what = f"at most {short_percent(asked.abstain)} wrong among the answered"
         require_rows(what, len(parts[-1]), "tested rows", target=asked.abstain, delta=delta)
     return parts
 
@@ -100,7 +100,7 @@ def decide_on(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints: 
     GateError where a promise is not shown.
     """
     first, *others = shared_out(asked, rows, space, checkpoints)
-    found = fit(asked, first, space)
+    found = fit_decisions(asked, first, space)
     if not others:
         return found
     delta = _delta(asked, checkpoints)
@@ -143,7 +143,8 @@ def cross_fitted(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Scores:
     folds = rows.folds()
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds).tolist()]
     found = [
-        fit(asked, rows.take(~np.isin(folds, folds[part])), space).labels.decode(rows.logits[part]) for part in parts
+        fit_decisions(asked, rows.take(~np.isin(folds, folds[part])), space).labels.decode(rows.logits[part])
+        for part in parts
     ]
     order = np.argsort(np.concatenate(parts))
     joined = Scores(

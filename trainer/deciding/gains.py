@@ -10,7 +10,7 @@ from trainer.contract.figures.exact import interval
 from trainer.contract.figures.metrics import Labels
 from trainer.contract.figures.resample import Interval, Units
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.evaluation.figures import LOWER, names, resampled
+from trainer.evaluation.figures import LOWER, names, resampled_systems
 from trainer.evaluation.measured import Measured
 
 
@@ -19,7 +19,7 @@ def gains(before: Measured, after: Measured, units: Units | None = None) -> dict
     positive is better. Rank metrics are left out: they look at no decision. units: the rows' groups, drawn together.
     """
     wanted = [name for name in names(before.space) if name not in ("roc_auc", "average_precision")]
-    both = resampled({"before": before, "after": after}, dict.fromkeys(("before", "after"), wanted), units)
+    both = resampled_systems({"before": before, "after": after}, dict.fromkeys(("before", "after"), wanted), units)
     old, new = both["before"], both["after"]
     found = {}
     for name in wanted:
@@ -62,12 +62,12 @@ def answered(scores: Scores, labels: Labels) -> dict[str, Any] | None:
         "rows": len(labels),
         "answered": rows,
         "wrong": wrong,
-        "coverage": share(rows, len(labels)),
-        "error": share(wrong, rows),
+        "coverage": share_with_interval(rows, len(labels)),
+        "error": share_with_interval(wrong, rows),
     }
 
 
-def share(part: int, whole: int) -> dict[str, float]:
+def share_with_interval(part: int, whole: int) -> dict[str, float]:
     """A share with its exact 95 % interval; NaN of nothing."""
     if not whole:
         return {"value": np.nan, "low": 0.0, "high": 1.0}

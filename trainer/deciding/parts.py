@@ -18,7 +18,7 @@ from trainer.evaluation.groups import Groups
 
 # Of the rows, for temperature and thresholds, where promises are tested on the others.
 FITTED = 1 / 3
-FOLDS = 5
+DECISION_FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Rows:
     @classmethod
     def of(cls, logits: NDArray[np.float32] | None, rows: LabelledRows, groups: Groups | None = None) -> "Rows":
         """The logits of some rows with their labels; None while there are none, for what can be said without. Fewer
-        groups than FOLDS cannot be kept apart, and only equal texts stay together then.
+        groups than DECISION_FOLDS cannot be kept apart, and only equal texts stay together then.
         """
         pairs: Sequence[str] = rows.pairs or [""] * len(rows)
         texts = ("\0".join(each).encode("utf-8", "surrogatepass") for each in zip(rows.texts, pairs, strict=True))
@@ -45,7 +45,7 @@ class Rows:
         units = None if groups is None else groups.units
         if units is not None:
             joined = _joined(keys, units)
-            keys = joined if len(np.unique(joined)) >= FOLDS else keys
+            keys = joined if len(np.unique(joined)) >= DECISION_FOLDS else keys
         given = np.empty((len(rows), 0), dtype=np.float32) if logits is None else logits
         return cls(logits=given, labels=rows.labels, keys=keys, groups=units)
 
@@ -66,8 +66,8 @@ class Rows:
         return [self.take(number == part) for part in range(len(shares))]
 
     def folds(self) -> NDArray[np.int64]:
-        """A number from 0 to FOLDS - 1 for each row, [N], equal for rows that stay together."""
-        return self._numbers([1 / FOLDS] * FOLDS)
+        """A number from 0 to DECISION_FOLDS - 1 for each row, [N], equal for rows that stay together."""
+        return self._numbers([1 / DECISION_FOLDS] * DECISION_FOLDS)
 
     def _numbers(self, shares: Sequence[float]) -> NDArray[np.int64]:
         ordered = np.sort(self.keys)

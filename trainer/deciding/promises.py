@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from trainer.contract.errors import GateError, InputError
 from trainer.contract.figures.exact import rows_needed, upper_bound
-from trainer.contract.figures.selective import STEPS, Shown, counted, ladder, show
+from trainer.contract.figures.selective import STEPS, Shown, ladder, show, wrong_and_rows
 from trainer.contract.labels import Abstain, LabelSpace, Scores
 from trainer.deciding.parts import Rows
 from trainer.deciding.thresholds import cuts, is_label, label_scores, with_threshold
 
 
-def percent(share: float) -> str:
+def short_percent(share: float) -> str:
     """A share for a person, two digits: "2 %"."""
     return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"
 
@@ -29,8 +29,8 @@ def require_rows(what: str, rows: int, of: str, *, target: float, delta: float) 
     needed = rows_needed(target, delta)
     if rows < needed:
         raise InputError(
-            f"too few validation rows for {what}: {percent(target)} needs {needed:,} {of} without an error; there are "
-            f"{rows:,}",
+            f"too few validation rows for {what}: {short_percent(target)} needs {needed:,} {of} without an error; "
+            f"there are {rows:,}",
             expected=f"a chance of at most {delta:.3g} to be misled, for each promise and checkpoint to choose from",
             do="give more validation rows, allow a larger error, or a lower level",
         )
@@ -49,7 +49,7 @@ def promise_precision(
     thresholds = ladder(own, 1 - own, len(tested), target=target, delta=delta)
     # A label that every row gets is decided by nothing.
     thresholds = thresholds[thresholds > 0]
-    found = _shown(name, counted(scores, ~true, thresholds), thresholds, target, delta)
+    found = _shown(name, wrong_and_rows(scores, ~true, thresholds), thresholds, target, delta)
     return with_threshold(space, label, found.threshold), found
 
 
@@ -75,11 +75,11 @@ def promise_error(
     """The labels with the rule that leaves the fewest rows unanswered of those whose error is shown to be at most
     `error`; see `promise_precision`. level: what is said of it; delta: what each test may be misled by.
     """
-    what = f"at most {percent(error)} wrong among the answered"
+    what = f"at most {short_percent(error)} wrong among the answered"
     plain = replace(space, abstain=None)
     own, scores = plain.decode(fitted.logits), plain.decode(tested.logits)
     thresholds = ladder(own.confidence, _doubt(own), len(tested), target=error, delta=delta)
-    steps = counted(scores.confidence, ~scores.right(tested.labels), thresholds)
+    steps = wrong_and_rows(scores.confidence, ~scores.right(tested.labels), thresholds)
     found = _shown(what, steps, thresholds, error, delta)
     return replace(space, abstain=Abstain(below=found.threshold, error=error, level=level)), found
 
@@ -101,8 +101,8 @@ def _shown(
         raise GateError(
             f"not shown: {what}",
             found=f"{wrong} of {rows} rows wrong at the most careful threshold that was tried, so up to "
-            f"{percent(upper_bound(wrong, rows, delta))} may be",
-            expected=f"at most {percent(target)}",
+            f"{short_percent(upper_bound(wrong, rows, delta))} may be",
+            expected=f"at most {short_percent(target)}",
             do="allow a larger error or a lower level, give more validation rows, or train a better model",
         )
     return found

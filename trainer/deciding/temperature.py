@@ -9,7 +9,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
 from trainer.deciding.parts import Rows
 
-LEAST_ROWS = 50
+LEAST_TEMPERATURE_ROWS = 50
 # Beyond these the rows say nothing but that all of them are right, or that the logits say nothing.
 LOW, HIGH = 0.05, 20.0
 # Halvings of that range on a logarithmic scale: to 1e-12 of the number.
@@ -17,10 +17,10 @@ _HALVINGS = 42
 
 
 def require_temperature_rows(rows: Rows, of: int) -> None:
-    """Raise InputError where there are fewer than LEAST_ROWS to fit a temperature on. of: all validation rows."""
-    if len(rows) < LEAST_ROWS:
+    """Raise InputError where there are fewer rows than a temperature is fitted on. of: all validation rows."""
+    if len(rows) < LEAST_TEMPERATURE_ROWS:
         raise InputError(
-            f"a temperature needs {LEAST_ROWS} validation rows to fit it on; there are {len(rows)}",
+            f"a temperature needs {LEAST_TEMPERATURE_ROWS} validation rows to fit it on; there are {len(rows)}",
             found=f"{of} validation rows" + (", of which the others test what is promised" if of > len(rows) else ""),
             do="give more validation rows, or leave the temperature out (--no-temperature; `temperature: false`)",
         )

@@ -13,7 +13,7 @@ from trainer.deciding.parts import Rows
 Floats = NDArray[np.float64]
 USUAL = 0.5
 # A label with fewer rows, or fewer others, keeps the usual threshold: the best F1 of so few is chance.
-LEAST_ROWS = 10
+LEAST_THRESHOLD_ROWS = 10
 # Distance of log-odds between the two scores that a threshold lies between: rounding of another file moves less.
 _GAP = 1e-3
 # Of more than two single labels: how often every label's turn comes, and how many thresholds are tried.
@@ -64,7 +64,7 @@ def best_f1(rows: Rows, space: LabelSpace, labels: list[int]) -> tuple[LabelSpac
     labels: whose; of multi-label any, of single labels all.
     """
     counts = [int(is_label(rows, label, space).sum()) for label in range(len(space))]
-    few = {label: min(count, len(rows) - count) < LEAST_ROWS for label, count in enumerate(counts)}
+    few = {label: min(count, len(rows) - count) < LEAST_THRESHOLD_ROWS for label, count in enumerate(counts)}
     found, probabilities = space, space.decode(rows.logits).probabilities
     if space.kind == "multi" or len(space) == 2:
         for label in labels if space.kind == "multi" else [space.positive_id]:
@@ -80,7 +80,7 @@ def best_f1(rows: Rows, space: LabelSpace, labels: list[int]) -> tuple[LabelSpac
             threshold=limits[label],
             rule="usual" if few[label] else "f1",
             rows=counts[label],
-            note=f"it has {counts[label]} of {len(rows)} rows; {LEAST_ROWS} of it and of others are needed"
+            note=f"it has {counts[label]} of {len(rows)} rows; {LEAST_THRESHOLD_ROWS} of it and of others are needed"
             if few[label]
             else None,
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trainer.drafting.columns import ColumnLook, is_group, is_time, summarize
-from trainer.drafting.files import Found, LabelledFile, spellings
-from trainer.drafting.sources import canonical, merged, source, text_names
+from trainer.drafting.files import Found, LabelledFile, label_spellings
+from trainer.drafting.sources import canonical, merged_sources, source, text_names
 
 _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos|nbsp|#\d+);| #\d+;")
 _MOST_TOKENS = 512
@@ -43,7 +43,9 @@ def draft(found: Found) -> Draft:
     sources: dict[str, list[dict[str, Any]]] = {}
     for one in found.files:
         sources.setdefault(one.role, []).append(source(one, main, title, None if several else label))
-    made.parts["data"] = {role: merged(sources[role]) for role in ("train", "validation", "test") if role in sources}
+    made.parts["data"] = {
+        role: merged_sources(sources[role]) for role in ("train", "validation", "test") if role in sources
+    }
     for one in found.files:
         for sentence in one.look.why:
             made.explain("data", f"{one.name}: {sentence}")
@@ -155,7 +157,7 @@ def _balance(made: Draft, counts: Counter[str]) -> None:
 
 def _foreign(made: Draft, files: list[LabelledFile]) -> None:
     """Files of which none has all labels may write the same labels differently: only a person knows."""
-    written = {one.name: {_spelled(value).casefold() for value in spellings(one)} for one in files}
+    written = {one.name: {_spelled(value).casefold() for value in label_spellings(one)} for one in files}
     if set().union(*written.values()) not in written.values():
         told = "; ".join(f"{name}: {', '.join(sorted(names)[:6])}" for name, names in written.items())
         made.undecided.append(

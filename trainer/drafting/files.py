@@ -12,7 +12,7 @@ from trainer.contract.errors import ClassifactError, InputError, nearest
 from trainer.drafting.columns import ColumnLook, label_columns, summarize, text_columns
 from trainer.drafting.writing import FileLook, look
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
+DRAFTED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 _ROLES = (
     ("test", re.compile(r"(^|[^a-z])test|test([^a-z]|$)", re.IGNORECASE)),
     ("validation", re.compile(r"(^|[^a-z])(dev|val|valid|validation|development)([^a-z]|$)", re.IGNORECASE)),
@@ -75,12 +75,12 @@ def find(names: Iterable[str]) -> list[Path]:
                 )
             found += matches
     if not found:
-        raise InputError("no file of rows is here", where=", ".join(names), expected=", ".join(SUFFIXES))
+        raise InputError("no file of rows is here", where=", ".join(names), expected=", ".join(DRAFTED_SUFFIXES))
     return list(dict.fromkeys(found))
 
 
 def _is_table(path: Path) -> bool:
-    return any(suffix.lower() in SUFFIXES for suffix in path.suffixes[-2:])
+    return any(suffix.lower() in DRAFTED_SUFFIXES for suffix in path.suffixes[-2:])
 
 
 def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Found:
@@ -207,12 +207,12 @@ def _role(one: LabelledFile) -> str:
 def _with_roles(files: list[LabelledFile]) -> list[LabelledFile]:
     """Files that are called test or validation are those splits, where training files know all of their labels."""
     roles = [_role(one) for one in files]
-    known = {value for one, role in zip(files, roles, strict=True) if role == "train" for value in spellings(one)}
-    fit = [role if set(spellings(one)) <= known else "train" for one, role in zip(files, roles, strict=True)]
+    known = {value for one, role in zip(files, roles, strict=True) if role == "train" for value in label_spellings(one)}
+    fit = [role if set(label_spellings(one)) <= known else "train" for one, role in zip(files, roles, strict=True)]
     return [dataclasses.replace(one, role=role) for one, role in zip(files, fit, strict=True)]
 
 
-def spellings(one: LabelledFile) -> list[str]:
+def label_spellings(one: LabelledFile) -> list[str]:
     """How the labels are written in a file with one label column."""
     if one.constant is not None:
         return [one.constant]

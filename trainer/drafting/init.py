@@ -16,7 +16,7 @@ from trainer.contract.system.files import atomic_file, refuse_existing
 from trainer.data.splits import Splits, prepare
 from trainer.drafting.draft import Draft, draft, token_limit
 from trainer.drafting.files import find, sort_out
-from trainer.drafting.page import write
+from trainer.drafting.page import recipe_page
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 
@@ -79,7 +79,7 @@ def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
 def _save(made: Draft, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out) as file:
-        file.write(write(made, out).encode())
+        file.write(recipe_page(made, out).encode())
 
 
 def _read(made: Draft, out: Path) -> Splits:

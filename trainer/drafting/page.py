@@ -12,7 +12,7 @@ from trainer.drafting.draft import Draft
 _WIDTH = 120
 
 
-def write(made: Draft, path: Path) -> str:
+def recipe_page(made: Draft, path: Path) -> str:
     """The recipe's text; file names are relative to its folder."""
     parts, why = made.parts, made.why
     small = parts["model"]["name"].startswith("pkg://")

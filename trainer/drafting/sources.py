@@ -45,7 +45,7 @@ def source(one: LabelledFile, main: str, title: str | None, label: str | None) -
     return plain | ({"rename": rename} if rename else {}) | ({"constant": constant} if constant else {})
 
 
-def merged(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merged_sources(sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Files that are written alike are one source."""
     found: list[dict[str, Any]] = []
     for source in sources:

@@ -17,8 +17,8 @@ from trainer.evaluation.baselines import Baseline
 
 FEATURES = 100_000
 # Training rows, fewer where there are many labels or long texts: it should take seconds.
-ROWS = 20_000
-LEAST_ROWS = 2_000
+MOST_BAG_ROWS = 20_000
+LEAST_BAG_ROWS = 2_000
 _ROWS_AND_LABELS = 200_000
 CHARACTERS = 20_000_000
 # Of longer texts the head; the tail of one novel would cost as much as thousands of rows.
@@ -32,7 +32,7 @@ ABOUT = (
 
 def most_rows(space: LabelSpace) -> int:
     """How many training rows it takes."""
-    return int(np.clip(_ROWS_AND_LABELS // len(space), LEAST_ROWS, ROWS))
+    return int(np.clip(_ROWS_AND_LABELS // len(space), LEAST_BAG_ROWS, MOST_BAG_ROWS))
 
 
 def bag_of_words(
@@ -43,7 +43,7 @@ def bag_of_words(
     words = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
-        min_df=2 if len(train) > LEAST_ROWS else 1,
+        min_df=2 if len(train) > LEAST_BAG_ROWS else 1,
         max_features=FEATURES,
         dtype=np.float32,
     )

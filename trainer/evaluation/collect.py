@@ -23,11 +23,11 @@ from trainer.evaluation.bag_of_words import ABOUT, CHARACTERS, bag_of_words, mos
 from trainer.evaluation.baselines import Baseline, compared, majority, measured_by
 from trainer.evaluation.calibration import CalibrationError, claim
 from trainer.evaluation.curves import curves
-from trainer.evaluation.figures import ECE, headline, names, resampled
+from trainer.evaluation.figures import ECE, headline, names, resampled_systems
 from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.robustness import Probe, robustness
-from trainer.evaluation.slices import figures_of_slices, slices
+from trainer.evaluation.robustness import Probe, measure_robustness
+from trainer.evaluation.slices import figures_of_slices, find_slices
 from trainer.evaluation.traits import Traits
 from trainer.evaluation.worst import worst_slices
 from trainer.recipes.recipe import Recipe
@@ -68,7 +68,7 @@ def collect(subject: Subject) -> dict[str, Any]:
     groups = Groups.of_rows(recipe, rows)
     columns = {name: _cells(subject, name) for name in recipe.evaluation.slices}
     traits = Traits.of(rows.texts, rows.pairs, subject.probe.encoded.cut)
-    parts = slices(traits, columns)
+    parts = find_slices(traits, columns)
     known = np.isin(rows.ids, also_in_train(subject.run / "splits", subject.split))
     step = subject.progress.step
     with step("baselines and intervals", least=LEAST_SECONDS):
@@ -76,7 +76,7 @@ def collect(subject: Subject) -> dict[str, Any]:
     with step("slices", least=LEAST_SECONDS):
         found = figures_of_slices(measured, parts, subject.checkpoint.metric)
     with step("changed texts", least=LEAST_SECONDS):
-        flips = robustness(subject.probe, recipe.evaluation.swaps)
+        flips = measure_robustness(subject.probe, recipe.evaluation.swaps)
     return {
         **_told(subject),
         **figures,
@@ -118,7 +118,7 @@ def _figures(subject: Subject, measured: Measured) -> dict[str, Any]:
     seen = {name: measured_by(baseline, measured) for name, baseline in baselines.items()}
     systems = {"encoder": measured} | {name: each for name, each in seen.items() if each is not None}
     few = headline(space, metric)
-    sampled = resampled(systems, {name: [*names(space), ECE] if name == "encoder" else few for name in systems})
+    sampled = resampled_systems(systems, {name: [*names(space), ECE] if name == "encoder" else few for name in systems})
     intervals = _plain(sampled["encoder"].intervals())
     metrics = {name: figure["value"] for name, figure in intervals.items()}
     constant = Constant.of(measured.labels, space, metric)
@@ -175,7 +175,7 @@ def _without(measured: Measured, known: Bools) -> dict[str, Any] | None:
     if not 0 < known.sum() < len(measured):
         return None
     others = {"encoder": measured.take(~known)}
-    return _plain(resampled(others, {"encoder": [*names(measured.space), ECE]})["encoder"].intervals())
+    return _plain(resampled_systems(others, {"encoder": [*names(measured.space), ECE]})["encoder"].intervals())
 
 
 def _calibration(measured: Measured, error: CalibrationError | None) -> dict[str, Any]:

@@ -107,7 +107,7 @@ class Resampled:
         return found if self.calibration is None else found | {ECE: self.calibration.expected()}
 
 
-def resampled(
+def resampled_systems(
     systems: Mapping[str, Measured], wanted: Mapping[str, Iterable[str]], units: Units | None = None
 ) -> dict[str, Resampled]:
     """Metrics of several classifiers of the same rows, resampled together. wanted: which of each, by the classifier's

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.contract.encoding import Ints
 from trainer.contract.labelled import LabelledRows
-from trainer.evaluation.figures import ECE, names, resampled
+from trainer.evaluation.figures import ECE, names, resampled_systems
 from trainer.evaluation.measured import Measured
 from trainer.recipes.recipe import Recipe
 
@@ -47,7 +47,7 @@ class Groups:
         if self.column is None or not len(self.of):
             return None
         wanted = [*names(measured.space), ECE]
-        found = resampled({"encoder": measured}, {"encoder": wanted}, self.of)["encoder"].intervals()
+        found = resampled_systems({"encoder": measured}, {"encoder": wanted}, self.of)["encoder"].intervals()
         sizes = np.bincount(self.of)
         return {
             "column": self.column,

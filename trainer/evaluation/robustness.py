@@ -37,7 +37,7 @@ class Probe:
     seed: int
 
 
-def robustness(probe: Probe, swaps: Mapping[str, str]) -> dict[str, Any]:
+def measure_robustness(probe: Probe, swaps: Mapping[str, str]) -> dict[str, Any]:
     """Each kind of change with the share of decisions that flip, among rows whose text it changes.
 
     Rows are drawn among those, so that a swap of rare words finds its rows. A change is made before the recipe cleans

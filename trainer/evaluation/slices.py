@@ -13,7 +13,7 @@ from trainer.contract.figures.resample import Interval, resamples
 from trainer.evaluation.figures import Weights
 from trainer.evaluation.measured import Bools, Measured
 from trainer.evaluation.traits import Traits
-from trainer.evaluation.worse import LEAST_ROWS, LEVEL, TEST, holm, worse
+from trainer.evaluation.worse import LEAST_SLICE_ROWS, SLICE_LEVEL, TEST, holm, worse
 
 # Values of a column, or scripts, with figures of their own; the others are one slice.
 VALUES = 10
@@ -38,7 +38,7 @@ class Slice:
     """Whether it holds all rarer values together."""
 
 
-def slices(traits: Traits, columns: Mapping[str, Sequence[str]]) -> list[Slice]:
+def find_slices(traits: Traits, columns: Mapping[str, Sequence[str]]) -> list[Slice]:
     """The parts by length (four of about as many rows), truncation, script, link, number, emoji, and by each column.
     What would be all rows is none.
     """
@@ -98,9 +98,9 @@ def figures_of_slices(measured: Measured, parts: Sequence[Slice], metric: str) -
     return {
         "metric": name,
         "test": TEST,
-        "level": LEVEL,
+        "level": SLICE_LEVEL,
         "tested": sum(p is not None for p, _ in ps),
-        "least_rows": LEAST_ROWS,
+        "least_rows": LEAST_SLICE_ROWS,
         "columns": list(dict.fromkeys(each.by for each in parts if each.column)),
         "found": [
             {
@@ -112,7 +112,7 @@ def figures_of_slices(measured: Measured, parts: Sequence[Slice], metric: str) -
                 "metric": asdict(figure),
                 "p": p,
                 "p_adjusted": adjusted,
-                "flagged": adjusted is not None and adjusted < LEVEL,
+                "flagged": adjusted is not None and adjusted < SLICE_LEVEL,
             }
             for part, figure, (p, adjusted) in zip(parts, metrics, ps, strict=True)
         ],
@@ -122,7 +122,7 @@ def figures_of_slices(measured: Measured, parts: Sequence[Slice], metric: str) -
 def adjusted_ps(wrong: Bools, parts: Sequence[Slice]) -> list[tuple[float, float] | tuple[None, None]]:
     """For each slice p and the adjusted p; none for those of fewer than LEAST_ROWS rows. wrong: bool [N]."""
     sizes = [int(part.rows.sum()) for part in parts]
-    chosen = [place for place, rows in enumerate(sizes) if rows >= LEAST_ROWS]
+    chosen = [place for place, rows in enumerate(sizes) if rows >= LEAST_SLICE_ROWS]
     every, all_wrong = len(wrong), int(wrong.sum())
     ps = [worse(int(wrong[parts[place].rows].sum()), sizes[place], all_wrong, every) for place in chosen]
     found: list[tuple[float, float] | tuple[None, None]] = [(None, None)] * len(parts)
@@ -145,7 +145,7 @@ def _is_defined(measured: Measured, name: str) -> bool:
     if name not in (*ONE_LABEL, "f1_macro"):
         return True
     counts = measured.truth.sum(axis=0)
-    return bool((counts if name == "f1_macro" else counts[measured.space.positive_id]).min() >= LEAST_ROWS)
+    return bool((counts if name == "f1_macro" else counts[measured.space.positive_id]).min() >= LEAST_SLICE_ROWS)
 
 
 def _metrics(measured: Measured, parts: Sequence[Slice], name: str) -> list[Interval]:

@@ -6,13 +6,13 @@ from typing import Any
 from trainer.contract.figures import tables
 from trainer.contract.figures.constant import REMEDY
 from trainer.contract.figures.metrics import shown
-from trainer.review.mismatches import told
+from trainer.review.mismatches import told_mismatches
 
 # What the baselines are called, here and on the page.
 _NAMES = {"majority": "commonest label", "bag_of_words": "bag of words"}
 
 
-def table(result: dict[str, Any]) -> str:
+def figures_table(result: dict[str, Any]) -> str:
     """The headline metrics, both baselines, the worst slice and the change that flips most decisions; with rows that
     the model has learnt word by word, the figures without them too.
     """
@@ -37,7 +37,7 @@ def table(result: dict[str, Any]) -> str:
             f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
         )
         lines += ["without them:", _aligned(known["metrics_without"], few)] if known["metrics_without"] else []
-    lines.append(told(result["mismatches"]))
+    lines.append(told_mismatches(result["mismatches"]))
     return "\n".join(lines)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-LEVEL = 0.05
+SLICE_LEVEL = 0.05
 # A slice of fewer rows is shown and not tested: it could hardly be flagged, and every test makes the others stricter.
-LEAST_ROWS = 10
+LEAST_SLICE_ROWS = 10
 TEST = (
     "one-sided exact test of Fisher, whether the share of wrong rows is higher than among the other rows; rows count "
     "as independent of each other; p adjusted for all slices by Holm (1979)"

@@ -13,9 +13,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from trainer.contract.encoding import Ints
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slices import errors, slices
+from trainer.evaluation.slices import errors, find_slices
 from trainer.evaluation.traits import Traits
-from trainer.evaluation.worse import LEVEL, holm, worse
+from trainer.evaluation.worse import SLICE_LEVEL, holm, worse
 
 DEPTH = 3
 RULES = 5
@@ -47,12 +47,12 @@ def worst_slices(
             found.append({"rule": rule, **counts, **errors(wrong[checked])})
     ps = [worse(each["wrong"], each["rows"], int(wrong[second].sum()), int(second.sum())) for each in found]
     for each, p, adjusted in zip(found, ps, holm(ps).tolist(), strict=True):
-        each.update(p=p, p_adjusted=adjusted, flagged=adjusted < LEVEL)
+        each.update(p=p, p_adjusted=adjusted, flagged=adjusted < SLICE_LEVEL)
     return {
         "method": METHOD,
         "found_on": int(first.sum()) if enough else 0,
         "checked_on": int(second.sum()) if enough else 0,
-        "level": LEVEL,
+        "level": SLICE_LEVEL,
         "found": found,
     }
 
@@ -89,7 +89,7 @@ def _features(traits: Traits, columns: Mapping[str, Sequence[str]]) -> tuple[lis
         ("at most {:.1%} capitals", "more than {:.1%} capitals"),
     ]
     found = [traits.characters.astype(np.float64), traits.capitals]
-    for part in slices(traits, columns):
+    for part in find_slices(traits, columns):
         if not part.column and (part.by == "length" or part.value == "no"):
             continue
         if part.column:

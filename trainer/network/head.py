@@ -4,14 +4,14 @@ from typing import Literal
 
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace
-from trainer.opening.network import Weights
+from trainer.opening.network import Tensors
 
 Choice = Literal["keep", "new", "auto"]
 
 
 def fit_head(
-    weights: Weights, head: str, labels: tuple[str, ...] | None, space: LabelSpace, choice: Choice
-) -> tuple[Weights, str]:
+    weights: Tensors, head: str, labels: tuple[str, ...] | None, space: LabelSpace, choice: Choice
+) -> tuple[Tensors, str]:
     """The weights with a head for these labels or without one, and a line on what was done ("" without a head).
 
     head: name of the layer that gives the logits; its weight is [C, H], a row a label. labels: names of the rows that
@@ -46,5 +46,5 @@ def fit_head(
     return {key: value for key, value in weights.items() if key not in left}, f"the head is new: {reason}"
 
 
-def _keys(weights: Weights, head: str) -> list[str]:
+def _keys(weights: Tensors, head: str) -> list[str]:
     return [key for key in (f"{head}.weight", f"{head}.bias") if key in weights]

@@ -22,7 +22,7 @@ from trainer.opening.checkpoint import open_network
 from trainer.opening.config import ModelConfig
 from trainer.opening.labels import label_settings
 from trainer.opening.names import find_folder
-from trainer.opening.network import Filled, fill, head_name, read_weights
+from trainer.opening.network import Filled, head_name, network_with, read_weights
 from trainer.opening.tokenizer import open_tokenizer
 from trainer.recipes.recipe import ModelPart
 
@@ -67,7 +67,7 @@ def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier
     weights, note = fit_head(weights, head, found.labels, space, part.head)
     # Weights that are missing are drawn here.
     torch.manual_seed(seed)
-    filled = fill(found.family, config, weights)
+    filled = network_with(found.family, config, weights)
     _check_filled(filled, part.name)
     return Classifier(
         network=filled.network,

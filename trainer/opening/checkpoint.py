@@ -12,7 +12,7 @@ from trainer.contract.lanes import other_lane
 from trainer.opening.config import ModelConfig
 from trainer.opening.golden import check_golden
 from trainer.opening.labels import label_settings
-from trainer.opening.network import fill, read_weights
+from trainer.opening.network import network_with, read_weights
 from trainer.opening.tokenizer import clean_settings
 
 
@@ -30,7 +30,7 @@ def open_network(folder: Path) -> PreTrainedModel:
     config, unknown = found.build(label_settings(checkpoint.contract.labels))
     if unknown and Golden.open(folder) is None:
         raise _ignored(found, unknown, "no golden logits show what it computed")
-    filled = fill(found.family, config, read_weights(folder))
+    filled = network_with(found.family, config, read_weights(folder))
     wrong = {"missing": filled.missing, "of another shape": filled.other_shape, "left over": filled.left_over}
     if any(wrong.values()):
         names = "; ".join(f"{kind}: {', '.join(names[:5])}" for kind, names in wrong.items() if names)

@@ -12,7 +12,7 @@ from trainer.contract.errors import InputError
 # Seconds. A name server or a proxy that never answers holds a request for longer than its own time-out.
 PATIENCE = 4.0
 # No code, no pickles, no template: what is not here is never on this machine.
-FILES = (
+HUB_FILES = (
     "config.json",
     "*.safetensors",
     "model.safetensors.index.json",
@@ -37,7 +37,7 @@ def snapshot(name: str) -> tuple[Path, tuple[str, ...]]:
     trouble = _trouble(name)
     if trouble is not None:
         return _copy(name, trouble), (f"the hub cannot be reached: an earlier download of {name} is used",)
-    return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES))), ()
+    return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(HUB_FILES))), ()
 
 
 def _trouble(name: str) -> str | None:
@@ -70,7 +70,7 @@ def _trouble(name: str) -> str | None:
 
 def _copy(name: str, trouble: str) -> Path:
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(HUB_FILES), local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise InputError(
             "cannot reach the hub, and the model is not on this machine",

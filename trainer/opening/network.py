@@ -19,9 +19,9 @@ from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import inside, read_json
 from trainer.opening.config import attention, network_class
 
-WEIGHTS = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-Weights = dict[str, torch.Tensor]
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +37,12 @@ class Filled:
     """Names in the file that the network has not."""
 
 
-def read_weights(folder: Path) -> Weights:
+def read_weights(folder: Path) -> Tensors:
     """All weights of a model folder, by name, from one safetensors file or from those that its index names.
 
     Raises InputError where there are none, ArtifactError where they are damaged.
     """
-    weights: Weights = {}
+    weights: Tensors = {}
     for path in _files(folder):
         try:
             weights.update(load_file(path))
@@ -56,7 +56,7 @@ def read_weights(folder: Path) -> Weights:
     return weights
 
 
-def fill(family: str, config: Any, weights: Weights) -> Filled:
+def network_with(family: str, config: Any, weights: Tensors) -> Filled:
     """The network of a configuration with these weights. Weights that are not given are drawn with torch's seed."""
     transformers.logging.set_verbosity_error()
     # transformers 5 shows bars while it reads and writes weights, whatever --quiet says.
@@ -100,8 +100,8 @@ def head_name(family: str, config: Any) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    if (folder / WEIGHTS).is_file():
-        return [folder / WEIGHTS]
+    if (folder / WEIGHTS_FILE).is_file():
+        return [folder / WEIGHTS_FILE]
     if (folder / INDEX).is_file():
         index = read_json(folder / INDEX)
         names = index.get("weight_map") if isinstance(index, dict) else None
@@ -113,7 +113,7 @@ def _files(folder: Path) -> list[Path]:
         "the model has no weights as safetensors",
         where=folder,
         found=", ".join(pickled) or "no weights",
-        expected=WEIGHTS,
+        expected=WEIGHTS_FILE,
         do="pickled weights can run code and are never loaded: convert them where they are trusted, or choose a model"
         " that has safetensors",
     )

@@ -13,7 +13,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.contract.system.machine import cpu_count, cpu_has_bf16
 from trainer.processes.fsdp import check_strategy, shard
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.trackers import FOLDER, check_trackers
+from trainer.run_folder.trackers import TRACKERS_FOLDER, check_trackers
 
 _WORLD_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
@@ -30,7 +30,7 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
         # Accelerate's launcher does not pass `use_cpu` on to several processes; without this they would not find each
         # other.
         cpu_only = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-        folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / FOLDER))
+        folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / TRACKERS_FOLDER))
         # The processes meet first: they must agree on a precision.
         precision = fitting_precision(PartialState(cpu=cpu_only))
         accelerator = Accelerator(

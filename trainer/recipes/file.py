@@ -47,27 +47,29 @@ def changed(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
     return _bind(content, problems, where)
 
 
-def save(recipe: Recipe, path: Path) -> None:
+def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe, which loads again as it is."""
     with atomic_file(path) as file:
         file.write(yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True).encode())
 
 
-def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
+def recipe_differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
     """The keys in which two plain recipes differ, each with both values."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         names = sorted({*ours, *theirs})
         return [
-            line for name in names for line in differences(ours.get(name), theirs.get(name), f"{key}.{name}".strip("."))
+            line
+            for name in names
+            for line in recipe_differences(ours.get(name), theirs.get(name), f"{key}.{name}".strip("."))
         ]
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         pairs = enumerate(zip(ours, theirs, strict=True))
-        return [line for place, (one, other) in pairs for line in differences(one, other, f"{key}.{place}")]
+        return [line for place, (one, other) in pairs for line in recipe_differences(one, other, f"{key}.{place}")]
     return [] if ours == theirs else [f"{key}: now {ours!r}, then {theirs!r}"]
 
 
 def is_free(difference: str) -> bool:
-    """Whether a difference that `differences` tells may stand between a run and what is resumed."""
+    """Whether a difference that `recipe_differences` tells may stand between a run and what is resumed."""
     return _FREE.fullmatch(difference.partition(": ")[0]) is not None
 
 

@@ -17,7 +17,7 @@ from trainer.report.rows import SeenRow
 # Perturbed texts of a row: a page needs the order of a few words, not two digits of each.
 SAMPLES = 200
 # Labels of a row that are explained, where it may have several.
-LABELS = 2
+LABELS_EXPLAINED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Example:
     """Why it is decided as it is."""
 
 
-def explain_rows(
+def explain_examples(
     split: Path, checkpoint: Checkpoint, rows: Sequence[SeenRow], tick: Callable[[int], None]
 ) -> list[Example]:
     """Explain rows of a split's file, each for the labels that it is given and for those that it has."""
@@ -47,7 +47,7 @@ def explain_rows(
     spec = replace(told, text=("text",), pair=pair, unescape_html=False, unicode=None, on_null="empty")
     asked = Asked(labels=checkpoint.contract.labels, input=spec, logits=logits)
     # What speaks for one of two labels speaks against the other: once is enough.
-    most = 1 if asked.labels.kind == "single" and len(asked.labels) == 2 else LABELS
+    most = 1 if asked.labels.kind == "single" and len(asked.labels) == 2 else LABELS_EXPLAINED
     records = _records(split, {row.id for row in rows})
     found = []
     for row in rows:

@@ -16,8 +16,8 @@ from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 from trainer.report.outside import read_lines, read_manifest, read_scores
 from trainer.report.rows import SeenRows
-from trainer.review.files import FOLDER
-from trainer.run_folder.folder import RECIPE
+from trainer.review.files import REVIEW_FOLDER
+from trainer.run_folder.folder import RUN_RECIPE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class Evidence:
         return self.checkpoint.metric
 
 
-def gather(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
+def gather_evidence(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
     """Read a run, and what came after it.
 
     Raises InputError where there is no run, ArtifactError where a file of it is damaged or of another checkpoint.
@@ -124,8 +124,8 @@ def gather(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
         run=run,
         checkpoint=checkpoint,
         measured_on=hashes,
-        recipe=load(run / RECIPE),
-        recipe_text=(run / RECIPE).read_text(encoding="utf-8", errors="replace"),
+        recipe=load(run / RUN_RECIPE),
+        recipe_text=(run / RUN_RECIPE).read_text(encoding="utf-8", errors="replace"),
         splits=read_json(run / "splits" / "splits.json"),
         training=_figures(run / "metrics.json", checkpoint, decided=False) or {},
         steps=steps,
@@ -144,7 +144,7 @@ def gather(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
 
 def _suspects(run: Path) -> dict[str, Any] | None:
     """What `suspects` found. Raises ArtifactError where it looked at other rows than those of the run."""
-    path = run / FOLDER / "suspects.json"
+    path = run / REVIEW_FOLDER / "suspects.json"
     if not path.is_file():
         return None
     found, fingerprint = read_json(path), read_json(run / "splits" / "splits.json").get("fingerprint")

@@ -8,9 +8,9 @@ from trainer.checks import lint
 from trainer.checks.lint import SEVERITIES
 from trainer.contract.system.files import atomic_file
 from trainer.contract.system.progress import QUIET, Progress
-from trainer.report.examples import explain_rows
-from trainer.report.gather import Evidence, gather
-from trainer.report.page import render
+from trainer.report.examples import explain_examples
+from trainer.report.gather import Evidence, gather_evidence
+from trainer.report.page import render_page
 from trainer.report.rows import see
 from trainer.report.sections import SECTIONS
 from trainer.report.sections.confusion import asked_pairs
@@ -45,11 +45,11 @@ def report(job: ReportJob, progress: Progress = QUIET) -> dict[str, Any]:
 
     Raises InputError and ArtifactError for a run, bundle or report that cannot be read or does not belong together.
     """
-    evidence = gather(job.run, job.bundle, job.scores)
+    evidence = gather_evidence(job.run, job.bundle, job.scores)
     evidence = replace(evidence, texts=job.texts)
     evidence = _linted(evidence, progress) if job.lint else replace(evidence, unread="--no-lint was given")
     evidence = _seen(evidence, job, progress)
-    page = render(evidence.recipe.name, _lead(evidence), [make(evidence) for make in SECTIONS])
+    page = render_page(evidence.recipe.name, _lead(evidence), [make(evidence) for make in SECTIONS])
     out = job.run / REPORT
     with atomic_file(out) as file:
         file.write(page)
@@ -98,4 +98,4 @@ def _seen(evidence: Evidence, job: ReportJob, progress: Progress) -> Evidence:
         return evidence
     split = evidence.run / "splits" / f"{figures['split']}.jsonl"
     with progress.step(f"explaining {len(rows.examples)} rows on torch", len(rows.examples)) as tick:
-        return replace(evidence, explained=explain_rows(split, evidence.checkpoint, rows.examples, tick))
+        return replace(evidence, explained=explain_examples(split, evidence.checkpoint, rows.examples, tick))

@@ -16,7 +16,7 @@ from trainer.report.blocks import SHORT, Section
 MOST_BYTES = 2_000_000
 
 
-def render(name: str, lead: str, sections: Sequence[Section]) -> bytes:
+def render_page(name: str, lead: str, sections: Sequence[Section]) -> bytes:
     """The page. name: the run's, as it is; lead: a sentence under it."""
     environment = _environment()
     style, script = (_file(environment, name) for name in ("style.css", "sort.js"))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 # A label of fewer rows is not judged: too few to learn it from, fold by fold, and to say what its mean is.
-LEAST_ROWS = 10
+LEAST_JUDGED_ROWS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ def judge(probabilities: Floats, labels: NDArray[np.int64]) -> Judged:
     """Judge each row's label. probabilities: [N, C], of models that did not see the row; labels: int64 [N]."""
     count = probabilities.shape[1]
     carried = np.bincount(labels, minlength=count)
-    known = carried >= LEAST_ROWS
+    known = carried >= LEAST_JUDGED_ROWS
     own = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     sums = np.bincount(labels, weights=own, minlength=count)
     thresholds = np.where(known, sums / np.maximum(carried, 1), np.nan)

@@ -12,7 +12,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import atomic_file, json_bytes, sha256
 
-FOLDER = "review"
+REVIEW_FOLDER = "review"
 # What spreadsheets take for the start of a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -38,11 +38,11 @@ def formulas(table: pa.Table) -> int:
     return sum(any(cell.startswith(_FORMULA) for cell in cells) for cells in zip(*columns, strict=True))
 
 
-def row_columns(rows: LabelledRows, space: LabelSpace) -> dict[str, pa.Array]:
+def review_columns(rows: LabelledRows, space: LabelSpace) -> dict[str, pa.Array]:
     """What names a row and what it says: id, text, pair (where there is one), and its label or labels."""
     pairs = {} if rows.pairs is None else {"pair": text_column(rows.pairs)}
     labels = label_column([*rows.label_names(space)], space)
-    return {"id": pa.array(rows.ids), "text": text_column(rows.texts), **pairs, named("label", space): labels}
+    return {"id": pa.array(rows.ids), "text": text_column(rows.texts), **pairs, column_name("label", space): labels}
 
 
 def place_columns(rows: LabelledRows) -> dict[str, pa.Array]:
@@ -52,7 +52,7 @@ def place_columns(rows: LabelledRows) -> dict[str, pa.Array]:
     return {"file": text_column([file for file, _, _ in places]), "line": pa.array(lines, pa.int64())}
 
 
-def named(name: str, space: LabelSpace) -> str:
+def column_name(name: str, space: LabelSpace) -> str:
     """A column's name: of labels in the plural where a row may have several, as in scored rows."""
     return name if space.kind == "single" else f"{name}s"
 

@@ -17,16 +17,16 @@ from trainer.data.splits import Splits, save_anew
 from trainer.data.tokens import tokenized
 from trainer.network.load import load_classifier, open_checkpoint
 from trainer.predict import EncodedRows, Predictor
-from trainer.recipes.file import save
+from trainer.recipes.file import save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.review.regression import Regression
 from trainer.review.states import new_file, write_states
-from trainer.run_folder.folder import RECIPE
+from trainer.run_folder.folder import RUN_RECIPE
 from trainer.search.trial_runs import link_tree
 from trainer.stages import train
 from trainer.training import TrainJob
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class TrainingRows:
 
 def from_frozen_states(
     best: Checkpoint, recipe: Recipe, rows: TrainingRows, fold: Ints, work: Path, progress: Progress
-) -> Floats:
+) -> Float32s:
     """Logits [N, C] of logistic regressions on the base model's states. The base model, not the best checkpoint: what
     was fine-tuned on wrong labels has them in its states.
     """
@@ -101,7 +101,9 @@ def from_frozen_states(
     return logits
 
 
-def from_trained_folds(run: Path, recipe: Recipe, rows: TrainingRows, fold: Ints, work: Path, *, quiet: bool) -> Floats:
+def from_trained_folds(
+    run: Path, recipe: Recipe, rows: TrainingRows, fold: Ints, work: Path, *, quiet: bool
+) -> Float32s:
     """Logits [N, C] of the run's own training, once for each fold without its rows.
 
     The validation rows choose each checkpoint as they chose the run's. A fold that is done is not trained again after a
@@ -125,7 +127,7 @@ def from_trained_folds(run: Path, recipe: Recipe, rows: TrainingRows, fold: Ints
 def _make_run(out: Path, run: Path, recipe: Recipe, rows: TrainingRows, kept: NDArray[np.bool_]) -> None:
     """A run directory with the run's splits, but for the training rows that are not kept; no test rows."""
     with atomic_folder(out) as partial:
-        save(recipe, partial / RECIPE)
+        save_recipe(recipe, partial / RUN_RECIPE)
         (partial / "checkpoints").mkdir()
         link_tree(run / "splits", partial / "splits")
         for place, (part, stage, start) in enumerate(zip(rows.parts, rows.stages, rows.starts, strict=False)):
@@ -138,7 +140,7 @@ def _make_run(out: Path, run: Path, recipe: Recipe, rows: TrainingRows, kept: ND
 
 def _held_out(
     checkpoint: Checkpoint, recipe: Recipe, rows: TrainingRows, held: NDArray[np.bool_], work: Path
-) -> Floats:
+) -> Float32s:
     """The checkpoint's logits of the rows that its fold held out, [rows held, C]."""
     accelerator, encoder = Accelerator(), checkpoint.encoder()
     classifier = open_checkpoint(checkpoint.path)

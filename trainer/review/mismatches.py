@@ -16,7 +16,15 @@ import pyarrow as pa
 from trainer.contract.figures.metrics import row_losses
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
-from trainer.review.files import FOLDER, formulas, label_column, named, place_columns, row_columns, write_tables
+from trainer.review.files import (
+    REVIEW_FOLDER,
+    column_name,
+    formulas,
+    label_column,
+    place_columns,
+    review_columns,
+    write_tables,
+)
 
 
 def write_mismatches(run: Path, split: str, rows: LabelledRows, scores: Scores, space: LabelSpace) -> dict[str, Any]:
@@ -24,11 +32,11 @@ def write_mismatches(run: Path, split: str, rows: LabelledRows, scores: Scores, 
     them: how many, how many begin like a formula of a spreadsheet, and each file's SHA-256.
     """
     table = mismatches(rows, scores, space)
-    files = write_tables(run / FOLDER, f"{split}_mismatches", table, space)
-    return {"rows": len(table), "like_formulas": formulas(table), "folder": FOLDER, "files": files}
+    files = write_tables(run / REVIEW_FOLDER, f"{split}_mismatches", table, space)
+    return {"rows": len(table), "like_formulas": formulas(table), "folder": REVIEW_FOLDER, "files": files}
 
 
-def told(found: dict[str, Any]) -> str:
+def told_mismatches(found: dict[str, Any]) -> str:
     """What `write_mismatches` gave, in a sentence."""
     if not found["rows"]:
         return "no row is wrong"
@@ -51,8 +59,8 @@ def mismatches(rows: LabelledRows, scores: Scores, space: LabelSpace) -> pa.Tabl
     )
     return pa.table(
         {
-            **row_columns(taken, space),
-            named("prediction", space): label_column([*decided.label_names(space)], space),
+            **review_columns(taken, space),
+            column_name("prediction", space): label_column([*decided.label_names(space)], space),
             "confidence": pa.array(scores.confidence[chosen], pa.float32()),
             "answered": pa.array(scores.answered[chosen]),
             "loss": pa.array(losses, pa.float64()),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from trainer.contract.encoding import Ints
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 # Rows that are read at a time: 24 MB of 384 numbers each.
 _PIECE = 16_384
 # Of the squared weights, as a share of the mean loss: what scikit-learn calls C = 1 / (N * strength).
@@ -28,7 +28,7 @@ class Regression:
     """float32 [H + 1, C]; the last row is the bias."""
 
     @classmethod
-    def fit(cls, states: Floats, targets: Floats, rows: Ints, kind: Literal["single", "multi"]) -> "Regression":
+    def fit(cls, states: Float32s, targets: Float32s, rows: Ints, kind: Literal["single", "multi"]) -> "Regression":
         """Fit `rows` of states [N, H]. targets: float32 [N, C], 1 where a row has the label. By L-BFGS over all rows,
         so that the same rows give the same weights.
         """
@@ -52,19 +52,19 @@ class Regression:
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         return cls(kind=kind, mean=mean, deviation=deviation, weights=weights.detach())
 
-    def loss(self, states: Floats, targets: torch.Tensor) -> torch.Tensor:
+    def loss(self, states: Float32s, targets: torch.Tensor) -> torch.Tensor:
         """The summed negative log-likelihood."""
         logits = self.logits(states)
         if self.kind == "single":
             return torch.nn.functional.cross_entropy(logits, targets.argmax(dim=1), reduction="sum")
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
 
-    def logits(self, states: Floats) -> torch.Tensor:
+    def logits(self, states: Float32s) -> torch.Tensor:
         """Of states [B, H], float32 [B, C]."""
         scaled = (torch.from_numpy(np.array(states)) - self.mean) / self.deviation
         return scaled @ self.weights[:-1] + self.weights[-1]
 
-    def predict(self, states: Floats, rows: Ints, out: Floats) -> None:
+    def predict(self, states: Float32s, rows: Ints, out: Float32s) -> None:
         """Write the logits of `rows` into their places of `out` [N, C]."""
         with torch.no_grad():
             for piece in _pieces(rows):
@@ -75,7 +75,7 @@ def _pieces(rows: Ints) -> list[Ints]:
     return [rows[start : start + _PIECE] for start in range(0, len(rows), _PIECE)]
 
 
-def _scale(states: Floats, rows: Ints) -> tuple[torch.Tensor, torch.Tensor]:
+def _scale(states: Float32s, rows: Ints) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation of each of H states; a state that never moves has deviation 1."""
     total, squares = np.zeros(states.shape[1]), np.zeros(states.shape[1])
     for piece in _pieces(rows):

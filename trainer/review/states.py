@@ -11,10 +11,10 @@ from trainer.contract.system.progress import Progress
 from trainer.network.load import Classifier
 from trainer.predict import model_inputs
 
-Floats = NDArray[np.float32]
+Float32s = NDArray[np.float32]
 
 
-def new_file(path: Path, shape: tuple[int, int]) -> Floats:
+def new_file(path: Path, shape: tuple[int, int]) -> Float32s:
     """A file of float32 numbers as an array."""
     return np.memmap(path, np.float32, mode="w+", shape=shape)
 
@@ -24,7 +24,7 @@ def write_states(
     classifier: Classifier,
     encoder: TextEncoder,
     encoded: Encoded,
-    out: Floats,
+    out: Float32s,
     tokens: int,
     progress: Progress,
 ) -> None:

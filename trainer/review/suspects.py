@@ -20,14 +20,14 @@ from trainer.contract.visible import visible
 from trainer.data.splits import drop_stored
 from trainer.data.stored import StoredRows
 from trainer.recipes.file import changed, load
-from trainer.review.confident import LEAST_ROWS, JudgedRows, judge_rows
-from trainer.review.files import FOLDER, label_column, named, place_columns, row_columns, write_tables
+from trainer.review.confident import LEAST_JUDGED_ROWS, JudgedRows, judge_rows
+from trainer.review.files import REVIEW_FOLDER, column_name, label_column, place_columns, review_columns, write_tables
 from trainer.review.folds import TrainingRows, from_frozen_states, from_trained_folds
-from trainer.run_folder.folder import BEST_FIGURES, LOCK, RECIPE, locked
+from trainer.run_folder.folder import BEST_FIGURES, RUN_LOCK, RUN_RECIPE, locked
 from trainer.stages import prepare_splits
 
-FOLDS = 5
-NAME = "suspects"
+SUSPECT_FOLDS = 5
+SUSPECTS = "suspects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class SuspectsJob:
     run: Path
     folds: int | None = None
     """Train the recipe so many times, each without a share of the rows; None: regressions on the base model's states,
-    in FOLDS folds.
+    in SUSPECT_FOLDS folds.
     """
     quiet: bool = False
 
@@ -49,11 +49,11 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     in the run, or there are too few rows to judge any label; ArtifactError where the run has no checkpoint.
     """
     best = Checkpoint.best(job.run)
-    recipe = load(job.run / RECIPE)
-    count, progress = job.folds or FOLDS, Progress(quiet=job.quiet)
+    recipe = load(job.run / RUN_RECIPE)
+    count, progress = job.folds or SUSPECT_FOLDS, Progress(quiet=job.quiet)
     # Trained folds are kept over a kill, and of one division only.
-    work, done = job.run / FOLDER / f".{NAME}-{job.folds or 'states'}", False
-    with locked(job.run / LOCK, wait=False):
+    work, done = job.run / REVIEW_FOLDER / f".{SUSPECTS}-{job.folds or 'states'}", False
+    with locked(job.run / RUN_LOCK, wait=False):
         try:
             rows = TrainingRows.of(prepare_splits(recipe, job.run, progress=progress))
             _require_enough(rows, best.contract.labels, job.run)
@@ -75,7 +75,7 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     return result
 
 
-def told(result: dict[str, Any]) -> str:
+def told_suspects(result: dict[str, Any]) -> str:
     """What was found, for a person: how many, which labels for which, and where to look."""
     rows, count = result["rows"], result["suspects"]
     lines = [f"{count:,} of {rows:,} training rows ({100 * count / rows:.1f} %) carry a label that is likely wrong"]
@@ -84,7 +84,7 @@ def told(result: dict[str, Any]) -> str:
         for pair in result["pairs"][:10]
     ]
     lines += [
-        f"{visible(name)!r} is not judged: {number} rows, fewer than {LEAST_ROWS}"
+        f"{visible(name)!r} is not judged: {number} rows, fewer than {LEAST_JUDGED_ROWS}"
         for name, number in result["not_judged"].items()
     ]
     share = 100 * result["agreement"]
@@ -92,18 +92,20 @@ def told(result: dict[str, Any]) -> str:
         f"the models that say so give {share:.1f} % of the labels as they stand: the fewer, the less they know"
     )
     if count:
-        lines.append("the least believed first, in " + " and ".join(f"{FOLDER}/{name}" for name in result["files"]))
+        lines.append(
+            "the least believed first, in " + " and ".join(f"{REVIEW_FOLDER}/{name}" for name in result["files"])
+        )
     return "\n".join(lines)
 
 
 def _require_enough(rows: TrainingRows, space: LabelSpace, run: Path) -> None:
     carried = _carried(rows.labels, space)
-    if sum(number >= LEAST_ROWS for number in carried.values()) < (2 if space.kind == "single" else 1):
+    if sum(number >= LEAST_JUDGED_ROWS for number in carried.values()) < (2 if space.kind == "single" else 1):
         raise InputError(
             "there are too few rows to judge labels",
             where=run,
             found=", ".join(f"{name}: {number}" for name, number in carried.items()),
-            expected=f"at least {LEAST_ROWS} rows of two labels",
+            expected=f"at least {LEAST_JUDGED_ROWS} rows of two labels",
         )
 
 
@@ -121,23 +123,23 @@ def _write(
     tables = [_table(part.train, stage, start, judged, probabilities, space) for part, stage, start in parts]
     order = [("self_confidence", "ascending"), ("stage", "ascending"), ("id", "ascending")]
     table = pa.concat_tables(tables).sort_by(order)
-    files = write_tables(job.run / FOLDER, NAME, table, space)
+    files = write_tables(job.run / REVIEW_FOLDER, SUSPECTS, table, space)
     carried = _carried(rows.labels, space)
     result = {
         "rows": len(rows),
         "suspects": len(table),
         "models": "trained folds" if job.folds else "regressions on the base model's states",
-        "folds": job.folds or FOLDS,
+        "folds": job.folds or SUSPECT_FOLDS,
         "agreement": judged.agreement,
         "labels": carried,
-        "not_judged": {name: number for name, number in carried.items() if number < LEAST_ROWS},
+        "not_judged": {name: number for name, number in carried.items() if number < LEAST_JUDGED_ROWS},
         "joint": judged.joint.tolist(),
         "pairs": _pairs(table, space),
         "fingerprints": [part.summary["fingerprint"] for part in rows.parts],
-        "folder": FOLDER,
+        "folder": REVIEW_FOLDER,
         "files": files,
     }
-    write_json(job.run / FOLDER / f"{NAME}.json", result)
+    write_json(job.run / REVIEW_FOLDER / f"{SUSPECTS}.json", result)
     return result
 
 
@@ -152,8 +154,8 @@ def _table(
     )
     return pa.table(
         {
-            **row_columns(taken, space),
-            named("suggestion", space): label_column([*suggested.label_names(space)], space),
+            **review_columns(taken, space),
+            column_name("suggestion", space): label_column([*suggested.label_names(space)], space),
             "self_confidence": pa.array(judged.self_confidence[places]),
             **place_columns(taken),
             "stage": pa.array([stage] * len(places), pa.int64()),
@@ -164,7 +166,7 @@ def _table(
 
 def _pairs(table: pa.Table, space: LabelSpace) -> list[dict[str, Any]]:
     """Which labels stand for which, most often first."""
-    given, suggested = (table[named(name, space)].to_pylist() for name in ("label", "suggestion"))
+    given, suggested = (table[column_name(name, space)].to_pylist() for name in ("label", "suggestion"))
     counts = Counter((_shown(a), _shown(b)) for a, b in zip(given, suggested, strict=True))
     return [{"label": a, "suggestion": b, "rows": rows} for (a, b), rows in counts.most_common()]
 

@@ -15,14 +15,14 @@ from trainer.contract.figures.stamped import read_figures, write_figures
 from trainer.contract.system.files import refuse_existing, remove_partials
 from trainer.contract.system.locks import hold
 from trainer.data.splits import Splits
-from trainer.recipes.file import differences, is_free, load, save
+from trainer.recipes.file import is_free, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.track import LAUNCH, METRICS_FILE
 
 BEST_FIGURES = "metrics.json"
-RECIPE = "recipe.yaml"
+RUN_RECIPE = "recipe.yaml"
 # Hidden, and of the name that a first file's remains have, so that an output with nothing else in it counts as free.
-LOCK = f".{RECIPE}.lock"
+RUN_LOCK = f".{RUN_RECIPE}.lock"
 
 
 def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerator) -> dict[str, Any] | None:
@@ -32,17 +32,17 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
     its figures are of other weights than its best checkpoint's.
     """
     with accelerator.main_process_first():
-        saved = out / RECIPE
+        saved = out / RUN_RECIPE
         if accelerator.is_main_process and not (resume and saved.exists()):
             if resume and out.is_dir() and all(path.name.startswith(f".{saved.name}.") for path in out.iterdir()):
                 # A run that was killed as it wrote its first file.
                 remove_partials(out)
             refuse_existing(out)
             out.mkdir(parents=True, exist_ok=True)
-            save(recipe, saved)
+            save_recipe(recipe, saved)
         if accelerator.is_main_process:
             (out / "checkpoints").mkdir(exist_ok=True)
-        other = [text for text in differences(recipe.plain(), load(saved).plain()) if not is_free(text)]
+        other = [text for text in recipe_differences(recipe.plain(), load(saved).plain()) if not is_free(text)]
         if other:
             raise InputError(
                 "the run was made by another recipe",
@@ -80,17 +80,17 @@ def sole_writer(out: Path, accelerator: Accelerator) -> AbstractContextManager[N
     Raises InputError where another one is in it.
     """
     # A file of its own: the recipe's is replaced by a resume that changes it, and a lock stays with the old one.
-    return locked(out / LOCK, wait=False) if accelerator.is_main_process else nullcontext()
+    return locked(out / RUN_LOCK, wait=False) if accelerator.is_main_process else nullcontext()
 
 
 def take_over(recipe: Recipe, out: Path, accelerator: Accelerator) -> list[str]:
     """Make `recipe` the run's where it differs in what `open_run` lets differ; gives the differences. Only the sole
     writer may call it.
     """
-    changes = differences(recipe.plain(), load(out / RECIPE).plain())
+    changes = recipe_differences(recipe.plain(), load(out / RUN_RECIPE).plain())
     accelerator.wait_for_everyone()
     if changes and accelerator.is_main_process:
-        save(recipe, out / RECIPE)
+        save_recipe(recipe, out / RUN_RECIPE)
     return changes
 
 
@@ -108,7 +108,7 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
             and not (out / METRICS_FILE).exists()
             and not any((out / "checkpoints").iterdir())
         ):
-            for name in (RECIPE, LOCK):
+            for name in (RUN_RECIPE, RUN_LOCK):
                 (out / name).unlink(missing_ok=True)
             (out / "checkpoints").rmdir()
             shutil.rmtree(out / "splits", ignore_errors=True)
@@ -117,7 +117,7 @@ def discard_unstarted(out: Path, accelerator: Accelerator) -> Iterator[None]:
         raise
 
 
-def finish(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, splits: Splits) -> dict[str, Any]:
+def finish_run(out: Path, accelerator: Accelerator, steps: int, *, refit: bool, splits: Splits) -> dict[str, Any]:
     """Write metrics.json, which also marks the run as finished: the validation figures of the best checkpoint.
 
     refit: whether most validation rows were trained on; the figures are of the others. splits: of the last stage.

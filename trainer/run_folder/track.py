@@ -68,7 +68,7 @@ class Track:
             **values,
             "seconds": seconds,
             "tokens_per_second": tokens / seconds,
-            "memory_mib": peak_memory(self._accelerator) / 2**20,
+            "memory_mib": training_peak_memory(self._accelerator) / 2**20,
         }
         self._write({"kind": "step", **place, **values}, place["step"])
         line = (
@@ -117,7 +117,7 @@ class Track:
             file.write(json_line(content) + "\n")
 
 
-def peak_memory(accelerator: Accelerator) -> int:
+def training_peak_memory(accelerator: Accelerator) -> int:
     """Bytes: the most that tensors took on the device, or that this process held in memory where the device is a
     CPU.
     """

@@ -19,7 +19,7 @@ from trainer.recipes.recipe import Recipe
 
 # A tracker's name in Accelerate, which is also that of its package and of our extra.
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
-FOLDER = "trackers"
+TRACKERS_FOLDER = "trackers"
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
@@ -58,10 +58,10 @@ def tracking(accelerator: Accelerator, recipe: Recipe, out: Path) -> Iterator[No
 
 def _start(accelerator: Accelerator, recipe: Recipe, out: Path) -> None:
     if accelerator.is_main_process:
-        (out / FOLDER).mkdir(exist_ok=True)
+        (out / TRACKERS_FOLDER).mkdir(exist_ok=True)
     # What Accelerate passes on to each tracker's own start, so that its runs carry the run directory's name.
     own = {
-        "wandb": {"dir": str(out / FOLDER), "name": out.name},
+        "wandb": {"dir": str(out / TRACKERS_FOLDER), "name": out.name},
         "mlflow": {"run_name": out.name},
         "trackio": {"name": out.name},
     }

@@ -8,16 +8,16 @@ from typing import Any
 from trainer.contract.system.files import atomic_folder, read_json
 from trainer.data.joined import join_validation
 from trainer.data.splits import SUMMARY
-from trainer.recipes.file import changed, differences, load, save
+from trainer.recipes.file import changed, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.folder import RECIPE
+from trainer.run_folder.folder import RUN_RECIPE
 from trainer.run_folder.keeper import goodness
 from trainer.run_folder.track import METRICS_FILE
 from trainer.search.trial_runs import link_tree
 from trainer.stages import prepare_splits, train
 from trainer.training import TrainJob
 
-FOLDER = "refit"
+REFIT_FOLDER = "refit"
 
 
 def refit(run: Path, folder: Path, *, quiet: bool) -> dict[str, Any]:
@@ -27,20 +27,20 @@ def refit(run: Path, folder: Path, *, quiet: bool) -> dict[str, Any]:
     kept: the few validation rows that are held back measure them, and choose nothing. A refit of an earlier best trial
     is moved aside.
     """
-    recipe = load(run / RECIPE)
+    recipe = load(run / RUN_RECIPE)
     epochs = best_epochs(run, recipe)
     settings: dict[str, Any] = {}
     for number, epoch in enumerate(epochs):
         settings |= {f"stages.{number}.epochs": epoch, f"stages.{number}.early_stopping": None}
-    again, out = changed(recipe, settings, "refit"), folder / FOLDER
-    if out.exists() and differences(again.plain(), load(out / RECIPE).plain()):
+    again, out = changed(recipe, settings, "refit"), folder / REFIT_FOLDER
+    if out.exists() and recipe_differences(again.plain(), load(out / RUN_RECIPE).plain()):
         out.rename(_unused(folder))
     if not out.exists():
         _make_run(out, again, folder)
     result = train(TrainJob(recipe=again, out=out, resume=True, quiet=quiet, refit=True))
     rows = read_json(out / "splits" / SUMMARY)["refit"]
     note = f"trained on train and {rows['joined']} validation rows, measured on the other {rows['held']}"
-    return {"run": FOLDER, "epochs": epochs, "note": note, **rows, "validation": result["validation"]}
+    return {"run": REFIT_FOLDER, "epochs": epochs, "note": note, **rows, "validation": result["validation"]}
 
 
 def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
@@ -50,7 +50,7 @@ def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
     """
     last = prepare_splits(recipe, search)[-1]
     with atomic_folder(out) as partial:
-        save(recipe, partial / RECIPE)
+        save_recipe(recipe, partial / RUN_RECIPE)
         (partial / "checkpoints").mkdir()
         link_tree(search / "splits", partial / "splits")
         join_validation(last, partial / "splits", recipe.seed)
@@ -58,7 +58,7 @@ def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
 
 def _unused(folder: Path) -> Path:
     """A name for a refit that is no longer that of the best trial."""
-    return next(path for path in (folder / f"{FOLDER}_{number}" for number in count(1)) if not path.exists())
+    return next(path for path in (folder / f"{REFIT_FOLDER}_{number}" for number in count(1)) if not path.exists())
 
 
 def best_epochs(run: Path, recipe: Recipe) -> list[int]:

@@ -13,7 +13,7 @@ from trainer.recipes.sweep_part import SweepPart
 from trainer.search import study as search
 
 
-def summary(study: optuna.Study, part: SweepPart, metric: str, folder: Callable[[int], Path]) -> dict[str, Any]:
+def study_summary(study: optuna.Study, part: SweepPart, metric: str, folder: Callable[[int], Path]) -> dict[str, Any]:
     """What sweep.json holds: how was searched, every trial, the best one, and what made the difference.
 
     folder: a trial's place in the search's folder, by its number. Raises ValueError where no trial was finished.
@@ -34,7 +34,7 @@ def summary(study: optuna.Study, part: SweepPart, metric: str, folder: Callable[
     }
 
 
-def table(result: dict[str, Any]) -> str:
+def trials_table(result: dict[str, Any]) -> str:
     """The trials, best first, and the importances, in aligned columns."""
     sign = -1 if result["direction"] == "maximize" else 1
     rows = sorted(result["trials"], key=lambda row: (row["value"] is None, sign * (row["value"] or 0.0), row["number"]))
@@ -44,7 +44,13 @@ def table(result: dict[str, Any]) -> str:
         value = row["state"] if row["value"] is None else f"{row['value']:.4f}"
         spread = "" if row["deviation"] is None else f"± {row['deviation']:.4f}"
         lines.append(
-            [f"{row['number']}", value, spread, f"{row['epochs']}", *(shown(row["settings"][key]) for key in keys)]
+            [
+                f"{row['number']}",
+                value,
+                spread,
+                f"{row['epochs']}",
+                *(shown_setting(row["settings"][key]) for key in keys),
+            ]
         )
     text = [aligned(lines)]
     if result["importances"]:
@@ -53,7 +59,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(text)
 
 
-def shown(value: Any) -> str:
+def shown_setting(value: Any) -> str:
     """A setting for a person: three digits of a number with a fraction."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 

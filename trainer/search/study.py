@@ -31,23 +31,23 @@ from trainer.run_folder.folder import locked
 
 DATABASE = "trials.db"
 # The lock for what only one process may do at a time.
-LOCK = ".trials.lock"
-NAME = "sweep"
+STUDY_LOCK = ".trials.lock"
+STUDY_NAME = "sweep"
 
 
 @contextmanager
-def opened(folder: Path, recipe: Recipe, part: SweepPart) -> Iterator[optuna.Study]:
+def opened_study(folder: Path, recipe: Recipe, part: SweepPart) -> Iterator[optuna.Study]:
     """The study in `folder`, made where there is none; its connections end with the block."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Several processes may write at once: wait for the other one.
     options = {"connect_args": {"timeout": 120}}
     lower = objective(recipe, part) in LOWER_IS_BETTER
     # Of processes that start together one makes the tables.
-    with locked(folder / LOCK):
+    with locked(folder / STUDY_LOCK):
         storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / DATABASE).absolute()}", engine_kwargs=options)
         study = optuna.create_study(
             storage=storage,
-            study_name=NAME,
+            study_name=STUDY_NAME,
             direction=StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE,
             pruner=_pruner(part),
             load_if_exists=True,
@@ -86,7 +86,7 @@ def budget(part: SweepPart, space: dict[str, BaseDistribution]) -> int:
     return min(part.trials, len(_grid(space))) if part.sampler == "grid" else part.trials
 
 
-def fill(study: optuna.Study, part: SweepPart, space: dict[str, BaseDistribution], seed: int) -> None:
+def queue_grid(study: optuna.Study, part: SweepPart, space: dict[str, BaseDistribution], seed: int) -> None:
     """Queue a grid's settings, in an order that spreads a part of them over the whole; nothing for other samplers."""
     if part.sampler == "grid":
         queued = _grid(space)

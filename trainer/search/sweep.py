@@ -21,21 +21,21 @@ from trainer.contract.system.files import read_json, refuse_existing, write_json
 from trainer.contract.system.progress import Progress
 from trainer.data.splits import drop_stored
 from trainer.decide import refuse_early, settle
-from trainer.recipes.file import changed, differences, is_free, load, save
+from trainer.recipes.file import changed, is_free, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
 from trainer.run_folder.folder import locked
 from trainer.run_folder.keeper import Interrupted
 from trainer.search import study as search
 from trainer.search.refit import refit
-from trainer.search.result import shown, summary
+from trainer.search.result import shown_setting, study_summary
 from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
 from trainer.search.workers import Worker
 from trainer.stages import prepare_splits, train
 from trainer.training import TrainJob
 
 RESULT = "sweep.json"
-RECIPE = "sweep.yaml"
+SWEEP_RECIPE = "sweep.yaml"
 # Trials that fail one after another from the start share their reason.
 HOPELESS = 3
 
@@ -89,7 +89,7 @@ def sweep(job: SweepJob) -> dict[str, Any] | None:
         _open_folder(job)
     worker.wait()
     alone = locked(job.out / ".lock", wait=False) if worker.rank == 0 else nullcontext()
-    with alone, search.opened(job.out, job.recipe, part) as study:
+    with alone, search.opened_study(job.out, job.recipe, part) as study:
         metric = search.objective(job.recipe, part)
         work = Search(
             job=job,
@@ -111,15 +111,15 @@ def sweep(job: SweepJob) -> dict[str, Any] | None:
 
 
 def _open_folder(job: SweepJob) -> None:
-    saved = job.out / RECIPE
+    saved = job.out / SWEEP_RECIPE
     if not (job.resume and saved.exists()):
         refuse_existing(job.out)
         job.out.mkdir(parents=True, exist_ok=True)
-        save(job.recipe, saved)
+        save_recipe(job.recipe, saved)
     now, then = job.recipe.plain(), load(saved).plain()
     # A search may go on for longer than was first asked for.
     then["sweep"]["trials"] = now["sweep"]["trials"]
-    other = [text for text in differences(now, then) if text.startswith("sweep") or not is_free(text)]
+    other = [text for text in recipe_differences(now, then) if text.startswith("sweep") or not is_free(text)]
     if other:
         raise InputError(
             "the search was started with another recipe",
@@ -133,7 +133,7 @@ def _prepare(work: Search) -> None:
     splits = prepare_splits(work.base, work.job.out, progress=work.progress)
     # How many checkpoints a trial has may be what is searched.
     refuse_early(work.job.recipe, splits, choosing=False)
-    search.fill(work.study, work.part, work.space, work.base.seed)
+    search.queue_grid(work.study, work.part, work.space, work.base.seed)
     ended = len(search.ended(work.study))
     total = search.budget(work.part, work.space)
     work.progress.say(f"{total} trials by {work.part.sampler}, objective {work.metric}; {ended} ended already")
@@ -146,7 +146,7 @@ def _work(work: Search, left: list[int]) -> None:
         _trial(work, search.take_up(study, number, work.space, seed))
     while True:
         # Counting and asking are one step, or two processes would both ask for the last trial.
-        with locked(work.job.out / search.LOCK):
+        with locked(work.job.out / search.STUDY_LOCK):
             trial = search.ask(study, work.part, work.space, seed)
         if trial is None:
             return
@@ -156,7 +156,7 @@ def _work(work: Search, left: list[int]) -> None:
 def _trial(work: Search, trial: optuna.Trial) -> None:
     """Train one setting, tell the study what it is worth, and remove the weights that lost."""
     work.progress.say(
-        f"trial {trial.number}: {', '.join(f'{key} {shown(value)}' for key, value in trial.params.items())}"
+        f"trial {trial.number}: {', '.join(f'{key} {shown_setting(value)}' for key, value in trial.params.items())}"
     )
     started = time.perf_counter()
     try:
@@ -264,7 +264,9 @@ def _finish(work: Search) -> dict[str, Any]:
     if best is None:
         raise ClassifactError("no trial was finished", where=work.job.out, do="raise sweep.trials, or set pruner: none")
     run, out = _best_run(work, best), work.job.out
-    result = summary(work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out))
+    result = study_summary(
+        work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out)
+    )
     result["best"] |= {"run": run.relative_to(out).as_posix(), "weights": weights(Checkpoint.best(run))}
     written = read_json(out / RESULT) if (out / RESULT).exists() else {}
     if {name: value for name, value in written.items() if name != "refit"} != result:

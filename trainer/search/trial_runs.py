@@ -12,12 +12,12 @@ from pathlib import Path
 
 from trainer.contract.system.files import atomic_file, atomic_folder
 from trainer.recipes.data_part import DataPart
-from trainer.recipes.file import save
+from trainer.recipes.file import save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.folder import BEST_FIGURES
 from trainer.run_folder.track import METRICS_FILE
 
-WEIGHTS = ("checkpoints", "resume")
+WEIGHT_FOLDERS = ("checkpoints", "resume")
 
 
 def trial_folder(folder: Path, number: int) -> Path:
@@ -32,7 +32,7 @@ def make_run(run: Path, recipe: Recipe, splits: Path) -> None:
     if run.exists():
         return
     with atomic_folder(run) as partial:
-        save(recipe, partial / "recipe.yaml")
+        save_recipe(recipe, partial / "recipe.yaml")
         (partial / "checkpoints").mkdir()
         link_tree(splits, partial / "splits")
 
@@ -40,7 +40,7 @@ def make_run(run: Path, recipe: Recipe, splits: Path) -> None:
 def drop_weights(run: Path) -> None:
     """Remove what a run that lost needs space for; its recipe, log and metrics stay."""
     (run / "best.json").unlink(missing_ok=True)
-    for name in WEIGHTS:
+    for name in WEIGHT_FOLDERS:
         shutil.rmtree(run / name, ignore_errors=True)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.contract.figures.drift import LEAST_ROWS, Figure, judged, merged
+from trainer.contract.figures.drift import LEAST_DRIFT_ROWS, Figure, judged, merged_drift
 
 SHARES = np.array([0.1, 0.2, 0.3, 0.25, 0.15])
 
@@ -43,7 +43,7 @@ def test_few_rows_are_called_nothing() -> None:
     """50 rows of one bin alone are not judged, and the sentence says why; twice as many are."""
     assert found(figure(np.array([50, 0, 0, 0, 0])), 50) == []
     told = judged({"labels": figure(np.array([50, 0, 0, 0, 0]))}, 50, 558)
-    assert told["sentence"] == f"drift is not judged: 50 rows are fewer than {LEAST_ROWS}"
+    assert told["sentence"] == f"drift is not judged: 50 rows are fewer than {LEAST_DRIFT_ROWS}"
     assert found(figure(np.array([100, 0, 0, 0, 0])), 100) == ["labels"]
     assert judged({}, 0, 558)["found"] == []
 
@@ -97,8 +97,8 @@ def test_parts_together_are_the_whole() -> None:
         judged({"labels": figure(part), "cut": figure(rate, np.array([0.01]), each=True)}, int(part.sum()), 558)
         for part, rate in zip(parts, rates, strict=True)
     ]
-    assert merged([*said, judged({}, 0, 558)]) == judged(whole, 347, 558)
-    assert merged([said[0], None]) is None
+    assert merged_drift([*said, judged({}, 0, 558)]) == judged(whole, 347, 558)
+    assert merged_drift([said[0], None]) is None
 
 
 def test_the_bounds_are_what_the_page_says() -> None:

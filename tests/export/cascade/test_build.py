@@ -13,13 +13,13 @@ from export.pipeline import ExportJob, export
 from tests.export.runs import contract, labelled, make_run, texts
 from trainer.contract.errors import GateError
 from trainer.contract.inputs import row_key
-from trainer.contract.train_rows import FILE, save_train_rows
+from trainer.contract.train_rows import TRAIN_ROWS_FILE, save_train_rows
 
 
 def keep_train_rows(run: Path, rows: list[str]) -> None:
     """As training leaves them."""
     keys = np.array([row_key(text, None) for text in rows], dtype=np.uint64)
-    save_train_rows(run / "splits" / FILE, enumerate(map(str, range(len(rows)))), keys, rows, ())
+    save_train_rows(run / "splits" / TRAIN_ROWS_FILE, enumerate(map(str, range(len(rows)))), keys, rows, ())
 
 
 def unlabelled(path: Path, rows: list[str]) -> Path:
@@ -70,7 +70,7 @@ def test_a_row_does_the_same_thing_whatever_else_is_given(tmp_path: Path) -> Non
 def test_training_rows_of_an_earlier_version_may_be_given_again(tmp_path: Path) -> None:
     """A run without texts of its training rows has too few to learn from, and says what to give."""
     (tmp_path / "splits").mkdir()
-    (tmp_path / "splits" / FILE).write_text(json.dumps({"id": 0, "place": "rows.csv:2"}) + "\n")
+    (tmp_path / "splits" / TRAIN_ROWS_FILE).write_text(json.dumps({"id": 0, "place": "rows.csv:2"}) + "\n")
     with pytest.raises(GateError, match="too few rows for a student") as error:
         divided(tmp_path)
     assert "--unlabelled" in str(error.value)

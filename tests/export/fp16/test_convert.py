@@ -15,7 +15,7 @@ from export.fp16 import convert as half
 from export.fp16.plain import plain_form
 from export.passes import apply_passes
 from export.proof.runtime import open_session, run_batches
-from export.trained_run import Sample, Source
+from export.trained_run import Sample, TrainedRun
 from tests.export.passes.graphs import FAMILIES, cases, exported, largest_difference, load
 from tests.export.runs import make_run
 from trainer.contract.encoding import Batch
@@ -162,7 +162,7 @@ def test_same_bytes_twice() -> None:
 
 def test_the_probe_takes_extreme_rows(run: Path) -> None:
     """The longest rows are among those that overflow is looked for on."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
     probabilities = np.full((len(sample), 2), 0.5, dtype=np.float32)
     probabilities[3] = 0.99, 0.01

@@ -67,8 +67,8 @@ def test_in_a_bundle(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     opened = Bundle.open(out)
     assert set(opened.manifest.graphs) == {"fp32", "fp16"}
-    assert packing.FILE in opened.manifest.files
-    assert "not yet run or timed" in json.loads((out / "manifest.json").read_text())["unproven"][packing.FILE]
+    assert packing.PACKED_FILE in opened.manifest.files
+    assert "not yet run or timed" in json.loads((out / "manifest.json").read_text())["unproven"][packing.PACKED_FILE]
     assert "not yet run or timed" in CliRunner().invoke(inspect_command, [str(out)]).stdout
 
 

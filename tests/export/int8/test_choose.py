@@ -12,9 +12,9 @@ from export.int8 import choose as int8
 from export.int8.choose import Int8Search
 from export.int8.quantize import Int8, products, quantize
 from export.proof.measure import Measure
-from export.proof.parity import Bounds, Truth, failures
+from export.proof.parity import ParityBounds, Truth, failures
 from export.proof.reference import reference_logits
-from export.trained_run import Sample, Source
+from export.trained_run import Sample, TrainedRun
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 
@@ -22,7 +22,7 @@ from trainer.opening.checkpoint import open_network
 @pytest.fixture(scope="module")
 def measure(run: Path) -> Measure:
     """What the search measures with."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
     logits = reference_logits(open_network(source.checkpoint.path), sample, lambda _rows: None)
     truth = Truth.of(logits, sample.rows.labels, source.checkpoint.contract.labels, "accuracy")
@@ -32,7 +32,7 @@ def measure(run: Path) -> Measure:
 @pytest.fixture(scope="module")
 def graph(run: Path, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
     """The exported graph."""
-    return export_graph(Source.open(run).checkpoint.path, tmp_path_factory.mktemp("scratch"))
+    return export_graph(TrainedRun.open(run).checkpoint.path, tmp_path_factory.mktemp("scratch"))
 
 
 def saturated(victims: list[str], limit: int) -> Any:
@@ -52,7 +52,7 @@ def saturated(victims: list[str], limit: int) -> Any:
 
 def search(measure: Measure, graph: onnx.ModelProto, scratch: Path, least: float) -> int8.Trial:
     """The best way to quantize, with a bound on agreement."""
-    bounds = Bounds(max_drop=0.2, min_agreement=least, max_difference=1.0)
+    bounds = ParityBounds(max_drop=0.2, min_agreement=least, max_difference=1.0)
     return Int8Search(graph=graph, measure=measure, bounds=bounds, scratch=scratch).best()
 
 
@@ -83,7 +83,7 @@ def test_no_repair_for_a_hopeless_graph(
     """Where every product saturates, what failed is returned for the gate to refuse: half in float is no int8."""
     monkeypatch.setattr(int8, "quantize", saturated(products(graph), 10))
     trial = search(measure, graph, tmp_path, 0.99)
-    assert failures(trial.parity, Bounds(max_drop=1.0, min_agreement=0.99, max_difference=1.0))
+    assert failures(trial.parity, ParityBounds(max_drop=1.0, min_agreement=0.99, max_difference=1.0))
     assert trial.how.keep == ()
 
 

@@ -15,7 +15,7 @@ from export.proof.measure import Measure, Variant
 from export.proof.parity import Truth
 from export.proof.reference import reference_logits
 from export.proof.timing import Race
-from export.trained_run import Sample, Source
+from export.trained_run import Sample, TrainedRun
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 
@@ -51,7 +51,7 @@ def measure(run: Path) -> Measure:
 
 def real_measure(run: Path) -> Measure:
     """What an export of the run measures with."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     sample = Sample.of(source.validation, source.checkpoint.encoder())
     logits = reference_logits(open_network(source.checkpoint.path), sample, lambda _rows: None)
     truth = Truth.of(logits, sample.rows.labels, source.checkpoint.contract.labels, "accuracy")
@@ -62,7 +62,7 @@ def real_measure(run: Path) -> Measure:
 def exported(run: Path, tmp_path: Path) -> Path:
     """The exported graph, as a file."""
     path = tmp_path / "exported.onnx"
-    save_graph(export_graph(Source.open(run).checkpoint.path, tmp_path), path)
+    save_graph(export_graph(TrainedRun.open(run).checkpoint.path, tmp_path), path)
     return path
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.proof.parity import Bounds, Truth, failures, gate, shown
+from export.proof.parity import ParityBounds, Truth, failures, gate, shown_drop
 from trainer.contract.errors import ArtifactError, GateError
 from trainer.contract.labels import LabelSpace
 
 SPACE = LabelSpace(names=("ham", "spam"))
-BOUNDS = Bounds(max_drop=0.005, min_agreement=0.98, max_difference=0.1)
+BOUNDS = ParityBounds(max_drop=0.005, min_agreement=0.98, max_difference=0.1)
 
 
 def truth(rows: int = 200, metric: str = "accuracy") -> tuple[Truth, np.ndarray]:
@@ -94,7 +94,7 @@ def test_what_few_rows_do_not_show_is_told_and_not_proven() -> None:
     parity = real.compare(logits)
     loose = replace(BOUNDS, max_difference=1.0)
     assert failures(parity, loose) == []
-    assert shown(parity, 0.005) == f"not shown to be within 0.005: the interval reaches {parity.drop_high:.4f}"
+    assert shown_drop(parity, 0.005) == f"not shown to be within 0.005: the interval reaches {parity.drop_high:.4f}"
     (found,) = failures(parity, replace(loose, prove=True))
     assert "not shown to be within 0.005" in found
 

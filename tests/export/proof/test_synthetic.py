@@ -8,7 +8,7 @@ import pytest
 
 from export.bundle import Bundle, golden_logits
 from export.pipeline import ExportJob, export
-from export.proof.golden import decided
+from export.proof.golden import decisions_and_margins
 from tests.export.runs import contract, make_run
 
 
@@ -46,7 +46,7 @@ def test_made_up_rows_lie_as_near_to_a_decision(bundles: tuple[Path, Bundle, Bun
 
     def distances(bundle: Bundle) -> np.ndarray:
         space = bundle.contract.labels
-        return decided(space.decode(golden_logits(bundle.golden())), space)[1]
+        return decisions_and_margins(space.decode(golden_logits(bundle.golden())), space)[1]
 
     ours, theirs = distances(synthetic), distances(plain)
     assert (ours.min(axis=0) <= np.maximum(theirs.min(axis=0), 0.1 * np.median(theirs, axis=0))).all()

@@ -122,7 +122,7 @@ def test_links_planted_after_the_look(
         (tmp_path / "precious").write_text("mine")
     (work / name).symlink_to(tmp_path / "precious")
     before = (tmp_path / "precious").read_bytes()
-    monkeypatch.setattr(earlier, "require_own", lambda _: None)
+    monkeypatch.setattr(earlier, "require_own_folder", lambda _: None)
     with pytest.raises((InputError, OSError), match="link"):
         score(single, rows, out=tmp_path / "out.csv", resume=resume, window=2)
     assert (tmp_path / "precious").read_bytes() == before

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from serve.cli import main
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.operations.prometheus import served
 from serve.scoring.window_scorer import WindowScorer
 from tests.serve import bundles
@@ -83,7 +83,7 @@ def test_metrics_stay_on_this_machine(capsys: pytest.CaptureFixture[str], monkey
         return real(address, handler)
 
     monkeypatch.setattr("serve.operations.prometheus.ThreadingHTTPServer", bound)
-    with served(0, State) as port:
+    with served(0, JobState) as port:
         assert f"http://127.0.0.1:{port}/metrics" in capsys.readouterr().err
     assert hosts == ["127.0.0.1"]
 

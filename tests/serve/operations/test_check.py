@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from export.bundle import GOLDEN, Bundle, golden_logits
-from export.proof.golden import NEAR_ROWS, decided
+from export.proof.golden import NEAR_ROWS, decisions_and_margins
 from serve import Scorer
 from serve.operations.check import check
 from serve.scoring.session import Session
@@ -129,7 +129,7 @@ def test_golden_rows_lie_near_decisions(bundle: Path) -> None:
     golden = {row.text for row in opened.golden()}
     texts = bundles.texts(200, seed=1)
     folder = bundle.parent / f"{bundle.name}-checkpoint"
-    given, distance = decided(space.decode(bundles.torch_logits(folder, opened.encoder(), texts)), space)
+    given, distance = decisions_and_margins(space.decode(bundles.torch_logits(folder, opened.encoder(), texts)), space)
     for label in range(len(space)):
         for side in (given[:, label], ~given[:, label]):
             nearest = np.flatnonzero(side)[np.argsort(distance[side, label])][: NEAR_ROWS // 6]
@@ -146,10 +146,10 @@ def test_distance_to_a_decision(kind: Any, thresholds: tuple[float, ...] | None)
     """Where a row's distance for a label is nothing, the smallest push of that label's logit changes its decision."""
     space = LabelSpace(names=("a", "b", "c"), kind=kind, thresholds=thresholds)
     logits = np.random.default_rng(0).normal(0, 2, (500, 3)).astype(np.float32)
-    given, distance = decided(space.decode(logits), space)
+    given, distance = decisions_and_margins(space.decode(logits), space)
     for label in range(3):
         pushed = logits.copy()
         pushed[:, label] += np.where(given[:, label], -1, 1) * (distance[:, label] + 1e-3)
-        assert (decided(space.decode(pushed), space)[0][:, label] != given[:, label]).all()
+        assert (decisions_and_margins(space.decode(pushed), space)[0][:, label] != given[:, label]).all()
         pushed[:, label] -= np.where(given[:, label], -1, 1) * 2e-3
-        assert (decided(space.decode(pushed), space)[0][:, label] == given[:, label]).all()
+        assert (decisions_and_margins(space.decode(pushed), space)[0][:, label] == given[:, label]).all()

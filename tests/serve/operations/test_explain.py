@@ -16,7 +16,7 @@ from export.bundle import Bundle
 from serve import Scorer
 from serve.cli import main
 from serve.operations.explain import explain
-from serve.operations.explain_page import Explained, lines, page
+from serve.operations.explain_page import Explained, explanation_lines, page
 from serve.operations.predict import predict
 from tests.serve.helpers import write_csv
 from trainer.contract.errors import BadRow, ClassifactError, InputError
@@ -164,7 +164,7 @@ def test_few_words(text: str) -> None:
     assert [word.word for word in label.words] == words_of(text)
     assert label.deletion is None
     assert ("no words" in " ".join(sentences(found, label))) == (text != "prize")
-    list(lines(Explained(name="", explanation=found), 10))
+    list(explanation_lines(Explained(name="", explanation=found), 10))
     page("x", [Explained(name="", explanation=found)], "lime", 10)
     with pytest.raises(BadRow):
         explained(Known(linear), "")
@@ -298,7 +298,7 @@ def test_hostile_rows_are_inert() -> None:
     assert not [name for name in tags.attributes if name.startswith("on") or name in ("src", "href")]
     assert "http" not in written.replace("http-equiv", "")
     assert "<script>alert(1)</script>" in tags.text
-    told = "\n".join(lines(found, 10))
+    told = "\n".join(explanation_lines(found, 10))
     for shown in (written, told):
         assert not set(shown) & set("\u202e\u202c\x1b")
         assert "\\u202e" in shown

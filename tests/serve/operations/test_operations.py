@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from serve.cli import main
 from serve.job import ScoreJob, run
-from serve.journal.state import State
+from serve.journal.state import JobState
 from serve.operations.cli import print_result
 from serve.operations.progress import JobProgress
 from tests.serve import bundles
@@ -82,8 +82,8 @@ def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     clock = iter([0.0, 0.0, 0.0, 10.0, 10.0, 10.0, 10.0])
     monkeypatch.setattr("trainer.contract.system.progress.time.monotonic", lambda: next(clock))
     progress = JobProgress(Progress(), [100, 300])
-    progress.begin(State(read=50, scored=50, tokens=100), 0.0)
-    state = State(read=1050, scored=1040, rejected=10, tokens=900, padded_tokens=1000)
+    progress.begin(JobState(read=50, scored=50, tokens=100), 0.0)
+    state = JobState(read=1050, scored=1040, rejected=10, tokens=900, padded_tokens=1000)
     progress.update(state, progress.share(1, 0.5))
     progress.close()
     going, line = capsys.readouterr().err.splitlines()

@@ -11,7 +11,7 @@ from export.bundle import Bundle
 from serve import Scorer
 from serve.cli import main
 from serve.operations.check import check
-from serve.operations.dry_run import Forecast, sentence
+from serve.operations.dry_run import Forecast, forecast_sentence
 from serve.scoring.settings import ScorerOptions
 from serve.scoring.thresholds import parse_thresholds, with_thresholds
 from tests.serve import bundles
@@ -175,4 +175,4 @@ def test_a_forecast_in_words(seconds: float | None, words: str) -> None:
     """A short job takes seconds, not "0.00 hours"; a long one hours."""
     rest = dict.fromkeys(("rejected_share", "tokens_per_row", "truncated_share", "padding_share"), 0.0)
     found = Forecast(sampled_rows=9, rows=1000, rows_per_second=10.0, seconds=seconds, cost=None, **rest)
-    assert sentence(found).endswith(words)
+    assert forecast_sentence(found).endswith(words)

@@ -11,10 +11,10 @@ import pytest
 
 from export.bundle import Bundle
 from serve.job import prove
-from serve.journal.state import ScoredWindow, State
+from serve.journal.state import JobState, ScoredWindow
 from serve.lane import LaneOptions
 from serve.reading.sources import Reading, find_sources
-from serve.reading.windows import Position, read_windows
+from serve.reading.windows import InputPosition, read_windows
 from serve.scorer import Scorer
 from serve.scoring.fast_lane import Auditing
 from serve.scoring.identity import scorer_identity
@@ -56,7 +56,7 @@ def _answers(
         )
         head = make_format("csv", layout, scorer.bundle.contract.labels).head()
     actor = ray_engine.ScoreActor(work)
-    inputs = ray_engine.Inputs(sources=sources, columns=columns, size=64, start=Position())
+    inputs = ray_engine.Inputs(sources=sources, columns=columns, size=64, start=InputPosition())
     blocks = [block for task in ray_engine._Windows(inputs).get_read_tasks(1) for block in task()]
     return [head, *(item for block in blocks for item in ray_engine._items(actor(block)))]
 
@@ -76,7 +76,7 @@ def test_windows_bring_their_counts_for_drift(single: Path, tmp_path: Path) -> N
     """Summed over an actor's windows, rows in bins are those of a local job; without a reference there are none."""
     bundle, rows = with_reference(single, tmp_path / "bundle"), write_csv(tmp_path / "in.csv", texts(200))
     local = score(bundle, rows, out=tmp_path / "out.csv", precision="int8", window=64)["drift"]
-    state = State()
+    state = JobState()
     for answer in _answers(bundle, rows)[1:]:
         state = state.after(answer.scored)  # type: ignore[attr-defined]
     assert {name: state.seen[name] for name in local["figures"]} == {
@@ -92,7 +92,7 @@ def test_a_student_answers_on_a_cluster_as_it_does_here(lane: Path, three_files:
     local = score(lane, three_files, out=tmp_path / "out.csv", window=64, agreement=0.9, lane=told)
     share, key = local["job"]["audited_share"], int(sha256(lane / "manifest.json")[:16], 16)
     head, *answers = _answers(lane, three_files, options=options, auditing=Auditing(share=share, key=key))
-    state, found = State(), head
+    state, found = JobState(), head
     for answer in answers:
         state, found = state.after(answer.scored), found + answer.scored.rows  # type: ignore[attr-defined, operator]
     assert found == (tmp_path / "out.csv").read_bytes()

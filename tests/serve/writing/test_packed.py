@@ -16,7 +16,7 @@ import pytest
 from serve.journal.output import merge
 from serve.writing.formats import output_format
 from serve.writing.layout import AddedColumns, Layout
-from serve.writing.text_out import Block, CsvFormat
+from serve.writing.text_out import CsvFormat, RowBlock
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
 from trainer.contract.errors import InputError
@@ -103,7 +103,7 @@ def test_names_that_hold_the_separator() -> None:
     scores = AddedColumns.of(labels, "", probabilities=False)
     layout = Layout(columns=("text",), kinds={"text": "text"}, schema=None, scores=scores)
     logits = np.array([[9, -9, -9], [-9, 9, 9], [-9, -9, -9]], dtype=np.float32)
-    block = Block(
+    block = RowBlock(
         records=[Record(line=line, values={"text": "a"}) for line in (2, 3, 4)],
         table=None,
         scores=labels.decode(logits),
@@ -128,7 +128,7 @@ def test_most_likely_labels_that_hold_the_separator() -> None:
     layout = Layout(columns=(), kinds={}, schema=None, scores=AddedColumns.of(labels, "", probabilities=False, top_k=2))
     scores = labels.decode(np.array([[2, 1, 0]], dtype=np.float32))
     record = Record(line=2, values={})
-    block = Block(records=[record, record], table=None, scores=scores, places=[0, None], reasons=[None, "null_text"])
+    block = RowBlock(records=[record, record], table=None, scores=scores, places=[0, None], reasons=[None, "null_text"])
     output = CsvFormat(layout, labels, ",")
     first, second = csv.DictReader(io.StringIO((output.head() + output.encode(block)).decode()))
     assert (first["prediction"], first["top_labels"]) == ("p|q", '["p|q", "p"]')

@@ -12,7 +12,7 @@ from tests import tiny
 from tests.trainer.sources import recipe, write
 from trainer.checks.findings import Finding
 from trainer.checks.lint import LintReport, lint
-from trainer.checks.show import render
+from trainer.checks.show import render_findings
 from trainer.cli import main
 from trainer.data.splitting.similar import clusters
 
@@ -55,7 +55,7 @@ def test_clean_rows_have_no_findings(tmp_path: Path, model: str) -> None:
     given = report({"train": {"files": write(tmp_path, rows(400))}, "split": {"test": 0.2}}, model)
     assert given.stages[0].findings == []
     assert given.stages[0].rows == {"train": 280, "validation": 40, "test": 80}
-    assert "0 errors, 0 warnings, 0 notes" in render(given)
+    assert "0 errors, 0 warnings, 0 notes" in render_findings(given)
 
 
 def test_what_training_refuses_is_an_error_with_its_place(tmp_path: Path, model: str) -> None:
@@ -101,7 +101,7 @@ def test_files_with_hardly_a_row_do_not_crash_lint(tmp_path: Path, model: str, k
         {"train": {"files": train}, "validation": {"files": val}}, model, labels, select={"metric": "accuracy"}
     )
     assert given.count("error") + given.count("warning") > 0
-    assert render(given)
+    assert render_findings(given)
     alone = report({"train": {"files": train}}, model, labels, select={"metric": "accuracy"})
     assert alone.count("error") > 0
 

@@ -13,7 +13,7 @@ from tests.told import Told
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.checks import lint
 from trainer.contract.errors import InputError
-from trainer.data.splits import told
+from trainer.data.splits import told_splits
 
 MULTI = {"column": "label", "kind": "multi"}
 
@@ -154,12 +154,12 @@ def test_too_few_validation_rows_are_said_before_training(tmp_path: Path) -> Non
 def test_training_says_the_same_before_its_first_step(tmp_path: Path) -> None:
     """The lines before training tell few validation rows, a separator that nobody named, and whose F1 is printed."""
     few = made(tmp_path / "1", {"train": {"files": write(tmp_path, balanced(240))}})
-    lines_of = list(told(few, recipe({"train": {"files": "x"}}).labels))
+    lines_of = list(told_splits(few, recipe({"train": {"files": "x"}}).labels))
     assert "precision, recall, f1 are of the label 'spam'" in lines_of
     assert "warning: 24 validation rows; an export is proved with at least 32" in lines_of
     text = "text,label\n" + "".join(f"text {n},{['joy|fear', 'joy|joy'][n % 2]}\n" for n in range(400))
     cells = made(tmp_path / "2", {"train": {"files": write(tmp_path, text)}}, MULTI)
-    lines_of = list(told(cells, recipe({"train": {"files": "x"}}, MULTI).labels))
+    lines_of = list(told_splits(cells, recipe({"train": {"files": "x"}}, MULTI).labels))
     assert any('labels.separator: "|"' in line for line in lines_of)
     assert not any("are of the label" in line or "validation rows;" in line for line in lines_of)
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.sources import balanced, everything, made, recipe, write
 from trainer.contract.errors import InputError, RecipeError
-from trainer.data.gather import gather
+from trainer.data.gather import gather_rows
 from trainer.recipes.file import load
 
 ROWS = [{"text": f"text {n}", "label": "spam" if n % 2 else "ham"} for n in range(20)]
@@ -171,7 +171,7 @@ def test_any_bytes_are_rows_or_an_error_of_ours(
     file = write(tmp_path_factory.getbasetemp(), raw, name)
     one = recipe({"train": {"files": file, "header": False, "columns": ["text", "label"]}})
     try:
-        read = gather(one, one.data, take=lambda _: None).given["train"]
+        read = gather_rows(one, one.data, take=lambda _: None).given["train"]
     except InputError:
         return
     assert read.rows + len(read.problems) == sum(read.read.values())

@@ -8,7 +8,7 @@ import pytest
 from tests.trainer import runs
 from trainer.contract.errors import InputError
 from trainer.contract.system.files import read_json
-from trainer.data.saved import Trained, read_training_rows
+from trainer.data.saved import TrainedRows, read_training_rows
 from trainer.data.splits import Splits, open_split, prepare
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
@@ -34,7 +34,7 @@ def splits(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sp
     return prepare(recipe, recipe.data, folder), folder
 
 
-def again(recipe: Recipe, splits: tuple[Splits, Path], **bounds: int) -> Trained:
+def again(recipe: Recipe, splits: tuple[Splits, Path], **bounds: int) -> TrainedRows:
     """The training rows, read again."""
     bounds = {"at_most": 1000, "characters": 10**6} | bounds
     return read_training_rows(recipe, recipe.data, splits[1], splits[0].space, **bounds)

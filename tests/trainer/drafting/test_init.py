@@ -12,7 +12,7 @@ from tests import tiny
 from tests.trainer import runs
 from tests.trainer.sources import SHARED, write
 from trainer.contract.errors import ClassifactError
-from trainer.data.gather import gather
+from trainer.data.gather import gather_rows
 from trainer.drafting.init import InitJob, init
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.file import load
@@ -32,7 +32,7 @@ def drafted(folder: Path, *rows: Path | str, **options: Any) -> tuple[Recipe, di
 
 def records_read(recipe: Recipe, data: DataPart) -> dict[str, int]:
     """Records of each file that a recipe reads, by the file's name."""
-    parts = gather(recipe, data, take=lambda _: None).given.values()
+    parts = gather_rows(recipe, data, take=lambda _: None).given.values()
     return {Path(file).name: count for part in parts for file, count in part.read.items()}
 
 
@@ -59,7 +59,7 @@ def test_a_draft_reads_every_row_that_a_persons_recipe_reads(
     made, _, _ = drafted(tmp_path, SHARED / folder)
     found = records_read(made, made.data)
     assert {name: found.get(name) for name in expected} == expected
-    for part in gather(made, made.data, take=lambda _: None).given.values():
+    for part in gather_rows(made, made.data, take=lambda _: None).given.values():
         part.refuse()
 
 

@@ -8,8 +8,8 @@ from tests.trainer.evaluation.cases import KINDS, measured
 from trainer.contract.labels import LabelSpace
 from trainer.evaluation.bag_of_words import bag_of_words, most_rows
 from trainer.evaluation.baselines import Baseline, compared, majority, measured_by
-from trainer.evaluation.curves import POINTS, curves
-from trainer.evaluation.figures import headline, resampled
+from trainer.evaluation.curves import CURVE_POINTS, curves
+from trainer.evaluation.figures import headline, resampled_systems
 
 SINGLE = LabelSpace(names=("ham", "spam"))
 MULTI = LabelSpace(names=("a", "b", "c"), kind="multi")
@@ -83,7 +83,7 @@ def test_the_difference_is_paired_and_says_who_is_better(kind: str) -> None:
     seen = measured_by(most, case)
     assert seen is not None
     for first, second, better in ((case, case, {None}), (case, seen, {"encoder"}), (seen, case, {"baseline"})):
-        sampled = resampled({"encoder": first, "it": second}, {"encoder": few, "it": few})
+        sampled = resampled_systems({"encoder": first, "it": second}, {"encoder": few, "it": few})
         found = compared({"it": Baseline(about="", scores=second.scores)}, sampled, few)["it"]["metrics"]
         assert {each["better"] for each in found.values()} == better
         if first is second:
@@ -99,11 +99,11 @@ def test_curves_are_few_points_of_the_whole_ones(kind: str) -> None:
     for each in found:
         label = case.space.names.index(each["label"])
         x, y = each["roc"]["false_positive_rate"], each["roc"]["true_positive_rate"]
-        assert len(x) <= POINTS
+        assert len(x) <= CURVE_POINTS
         assert (x[0], x[-1], y[0], y[-1]) == (0, 1, 0, 1)
         expected = roc_auc_score(case.truth[:, label], case.scores.probabilities[:, label])
         assert auc(x, y) == pytest.approx(expected, abs=0.01)
         assert all(0 <= cut <= 1 for cut in each["roc"]["threshold"] + each["precision_recall"]["threshold"])
         recall = each["precision_recall"]["recall"]
-        assert len(recall) <= POINTS
+        assert len(recall) <= CURVE_POINTS
         assert (recall[0], recall[-1]) == (1, 0)

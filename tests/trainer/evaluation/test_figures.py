@@ -6,14 +6,14 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss, hamming_l
 
 from tests.trainer.evaluation.cases import KINDS, measured, with_positive
 from trainer.contract.labels import LabelSpace
-from trainer.evaluation.figures import ECE, headline, names, resampled
+from trainer.evaluation.figures import ECE, headline, names, resampled_systems
 from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Measured
 
 
 def values(case: Measured) -> dict[str, float]:
     """Every metric of a classifier."""
-    return resampled({"it": case}, {"it": names(case.space)})["it"].values
+    return resampled_systems({"it": case}, {"it": names(case.space)})["it"].values
 
 
 def test_metrics_of_two_labels_are_scikit_learns() -> None:
@@ -53,7 +53,7 @@ def test_metrics_of_several_labels_a_row_are_scikit_learns() -> None:
 def test_every_interval_holds_its_value(kind: str) -> None:
     """Of each kind of labels every metric has an interval around it, and headline metrics are among them."""
     case = measured(kind)
-    intervals = resampled({"it": case}, {"it": [*names(case.space), ECE]})["it"].intervals()
+    intervals = resampled_systems({"it": case}, {"it": [*names(case.space), ECE]})["it"].intervals()
     assert all(each.low <= each.value <= each.high for each in intervals.values())
     assert {*headline(case.space, "loss")} <= {*intervals}
 
@@ -71,7 +71,7 @@ def test_intervals_of_groups_are_wider_where_groups_err_together() -> None:
     case = Measured(scores=space.decode(logits), labels=labels, space=space)
 
     def width(units: np.ndarray | None) -> float:
-        found = resampled({"it": case}, {"it": ["accuracy"]}, units)["it"].intervals()["accuracy"]
+        found = resampled_systems({"it": case}, {"it": ["accuracy"]}, units)["it"].intervals()["accuracy"]
         return found.high - found.low
 
     assert width(groups) > 3 * width(None)

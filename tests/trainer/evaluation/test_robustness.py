@@ -12,7 +12,7 @@ from trainer.contract.inputs import InputSpec
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.evaluation.changes import changes
-from trainer.evaluation.robustness import Probe, robustness
+from trainer.evaluation.robustness import Probe, measure_robustness
 
 SPACE = LabelSpace(names=("no", "yes"))
 
@@ -86,7 +86,7 @@ def test_misspelt_words_are_one_letter_longer_or_shorter() -> None:
 def test_a_classifier_that_hears_capitals_is_seen() -> None:
     """Yes for texts with a capital: lower case flips those, upper case the others, and misspellings none."""
     texts = ["Hello there dear"] * 30 + ["hello there dear"] * 50
-    found = kinds(robustness(probe(texts, lambda text: text != text.lower()), {}))
+    found = kinds(measure_robustness(probe(texts, lambda text: text != text.lower()), {}))
     lower, upper = found["lower case"], found["upper case"]
     assert (lower["rows"], lower["flips"], lower["share"]["value"]) == (30, 30, 1.0)
     assert (upper["rows"], upper["flips"]) == (80, 50)
@@ -101,7 +101,7 @@ def test_a_classifier_that_hears_capitals_is_seen() -> None:
 def test_swaps_are_asked_of_rows_that_have_the_words() -> None:
     """A swap changes the rows with its words alone, and flips a classifier that listens to them."""
     texts = [f"{'she' if place % 10 == 0 else 'it'} is here {place}" for place in range(200)]
-    found = kinds(robustness(probe(texts, lambda text: "she " in text), {"he": "she", "cat": "dog"}))
+    found = kinds(measure_robustness(probe(texts, lambda text: "she " in text), {"he": "she", "cat": "dog"}))
     assert (found["he / she"]["rows"], found["he / she"]["flips"], found["he / she"]["swap"]) == (20, 20, True)
     assert found["cat / dog"]["rows"] == 0
 
@@ -110,18 +110,18 @@ def test_a_change_that_the_recipe_cleans_away_changes_nothing() -> None:
     """With `unescape_html` entities are undone, and with a Unicode form accents are put together again."""
     texts = ["caf\u00e9 & more"] * 20
     heard = probe(texts, lambda text: "&amp;" in text or "\u0301" in text)
-    raw = kinds(robustness(heard, {}))
+    raw = kinds(measure_robustness(heard, {}))
     assert raw["HTML entities"]["flips"] == raw["Unicode form"]["flips"] == 20
     deaf = probe(texts, lambda text: "&amp;" in text or "\u0301" in text, unescape_html=True, unicode="NFC")
-    cleaned = kinds(robustness(deaf, {}))
+    cleaned = kinds(measure_robustness(deaf, {}))
     assert cleaned["HTML entities"]["rows"] == cleaned["Unicode form"]["rows"] == 0
 
 
 def test_the_sample_is_bounded_and_the_same_each_time() -> None:
     """Of 2,000 rows at most 200 are asked for each change, fewer where they are long; a second run gives the same."""
     short = probe([f"Hello there {place}" for place in range(2000)], lambda text: "l" in text[::3])
-    first = robustness(short, {})
+    first = measure_robustness(short, {})
     assert {each["rows"] for each in first["kinds"] if each["rows"]} == {200}
-    assert robustness(short, {}) == first
+    assert measure_robustness(short, {}) == first
     long = probe(["Hello there " * 40 + str(place) for place in range(300)], lambda _: True)
-    assert robustness(long, {})["sample"] == 100
+    assert measure_robustness(long, {})["sample"] == 100

@@ -8,7 +8,7 @@ import pytest
 from tests.trainer.evaluation.cases import measured
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slices import VALUES, adjusted_ps, figures_of_slices, slices
+from trainer.evaluation.slices import VALUES, adjusted_ps, figures_of_slices, find_slices
 from trainer.evaluation.traits import Traits
 from trainer.evaluation.worse import holm, worse
 from trainer.evaluation.worst import halves, worst_slices
@@ -59,7 +59,7 @@ def test_slices_cover_all_rows_once_for_each_property() -> None:
     """Of length, truncation, number and a column the parts are disjoint and together all rows; what all rows share is
     no slice.
     """
-    parts = slices(traits_of(texts_of(100), cut=10), {"source": [str(place % 3) for place in range(100)]})
+    parts = find_slices(traits_of(texts_of(100), cut=10), {"source": [str(place % 3) for place in range(100)]})
     kinds = {part.by for part in parts}
     assert kinds == {"length", "truncated", "number", "source"}
     for by in kinds:
@@ -73,7 +73,7 @@ def test_rare_values_are_one_slice_and_hostile_ones_stay_text() -> None:
     hostile = ["<script>alert(1)</script>", "\x1b[31m\u202e", "{0.__class__}", "y" * 100_000, ""]
     cells = [hostile[place % 5] if place < 50 else f"user {place}" for place in range(ROWS)]
     wrong = np.array([cell == hostile[2] for cell in cells])
-    parts = slices(traits_of(texts_of(ROWS)), {"source": cells})
+    parts = find_slices(traits_of(texts_of(ROWS)), {"source": cells})
     own = [part for part in parts if part.column]
     assert len(own) == VALUES + 1
     assert own[-1].rest
@@ -106,7 +106,7 @@ def test_random_slices_are_flagged_as_rarely_as_holm_says() -> None:
         generator = np.random.default_rng(seed)
         columns = {f"c{number}": generator.integers(0, 3, ROWS).astype(str).tolist() for number in range(4)}
         case = wrong_where(generator.random(ROWS) < 0.1)
-        parts = slices(traits_of(texts_of(ROWS, seed)), columns)
+        parts = find_slices(traits_of(texts_of(ROWS, seed)), columns)
         flagged += any(adjusted is not None and adjusted < 0.05 for _, adjusted in adjusted_ps(case.wrong, parts))
     assert flagged <= 3
 
@@ -116,7 +116,7 @@ def test_a_planted_bad_slice_is_flagged() -> None:
     generator = np.random.default_rng(0)
     cells = generator.choice(["web", "phone", "mail"], ROWS)
     case = wrong_where(generator.random(ROWS) < np.where(cells == "phone", 0.3, 0.05))
-    found = figures_of_slices(case, slices(traits_of(texts_of(ROWS)), {"source": cells.tolist()}), "f1_macro")
+    found = figures_of_slices(case, find_slices(traits_of(texts_of(ROWS)), {"source": cells.tolist()}), "f1_macro")
     (bad,) = [each for each in found["found"] if each["flagged"]]
     assert (bad["by"], bad["value"], bad["rows"]) == ("source", "phone", int((cells == "phone").sum()))
     assert bad["accuracy"]["low"] < bad["accuracy"]["value"] < bad["accuracy"]["high"] < 0.8
@@ -127,7 +127,7 @@ def test_a_planted_bad_slice_is_flagged() -> None:
 def test_a_metric_of_a_slice_is_that_of_its_rows() -> None:
     """F1 of the rows with a number is that of those rows alone; a rank metric gives way to accuracy."""
     case = measured("binary", rows=400)
-    parts = slices(traits_of(texts_of(400)), {})
+    parts = find_slices(traits_of(texts_of(400)), {})
     (number,) = [part for part in parts if (part.by, part.value) == ("number", "yes")]
     found = figures_of_slices(case, parts, "f1")["found"][parts.index(number)]
     truth, decided = case.labels[number.rows] == 1, case.scores.decisions[number.rows] == 1

@@ -177,7 +177,7 @@ def test_gradient_checkpointing_computes_layers_twice(tmp_path: Path, monkeypatc
     monkeypatch.setattr(loop.Predictor, "logits", lambda _, data: np.zeros((len(data.encoded), 2), dtype=np.float32))
     # Golden logits are another pass over the layers, which no step makes.
     golden = Golden(texts=["a"], pairs=None, logits=np.zeros((1, 2), dtype=np.float32), versions={})
-    monkeypatch.setattr(loop, "golden_rows", lambda *_: golden)
+    monkeypatch.setattr(loop, "make_golden", lambda *_: golden)
     for out in ("kept", "again"):
         fit(recipe, tmp_path / out, f"stages.0.gradient_checkpointing={'true' if out == 'again' else 'false'}")
     ran = {out: [counts[out, number] / counts[out, "batches"] for number in ("0", "1")] for out in ("kept", "again")}

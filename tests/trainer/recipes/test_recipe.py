@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from trainer.contract.errors import InputError, RecipeError
-from trainer.recipes.file import differences, load, save
+from trainer.recipes.file import load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 
 ROOT = Path(__file__).parents[3]
@@ -198,7 +198,7 @@ def test_the_design_s_recipe_loads_and_its_copy_is_the_same(tmp_path: Path) -> N
     recipe = load(written(tmp_path, DESIGN))
     assert recipe.stages[0].freeze.keep_last_layers == 2
     assert recipe.data.train[0].files == (str(tmp_path / "medical.csv"),)
-    save(recipe, tmp_path / "copy.yaml")
+    save_recipe(recipe, tmp_path / "copy.yaml")
     assert load(tmp_path / "copy.yaml") == recipe
 
 
@@ -209,7 +209,7 @@ def test_only_four_parts_are_needed(tmp_path: Path) -> None:
 
 def test_differences_name_key_and_values() -> None:
     """Two recipes are compared key by key, into lists."""
-    assert differences({"a": 1, "b": [{"c": 1}]}, {"a": 1, "b": [{"c": 2}], "d": 0}) == [
+    assert recipe_differences({"a": 1, "b": [{"c": 1}]}, {"a": 1, "b": [{"c": 2}], "d": 0}) == [
         "b.0.c: now 1, then 2",
         "d: now None, then 0",
     ]

@@ -14,7 +14,7 @@ from trainer.contract.figures.stamped import write_figures
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import json_line, sha256, write_json
-from trainer.recipes.file import load, save
+from trainer.recipes.file import load, save_recipe
 
 BASELINES = ("majority", "bag_of_words")
 
@@ -76,7 +76,7 @@ def _recipe(folder: Path, made: Made) -> None:
     }
     path = folder / "given.yaml"
     path.write_text(json.dumps(content), "utf-8")
-    save(load(path), folder / "recipe.yaml")
+    save_recipe(load(path), folder / "recipe.yaml")
     path.unlink()
 
 

@@ -6,7 +6,7 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from trainer.review import regression
-from trainer.review.confident import LEAST_ROWS, judge, judge_rows
+from trainer.review.confident import LEAST_JUDGED_ROWS, judge, judge_rows
 from trainer.review.regression import Regression
 
 
@@ -71,7 +71,7 @@ def test_sound_labels_that_are_told_apart_give_no_suspect() -> None:
 
 def test_a_label_of_few_rows_is_neither_suspected_nor_suggested() -> None:
     """Nine rows of a label are too few to say what its mean confidence is."""
-    labels = np.array([0] * 50 + [1] * 50 + [2] * (LEAST_ROWS - 1))
+    labels = np.array([0] * 50 + [1] * 50 + [2] * (LEAST_JUDGED_ROWS - 1))
     probabilities = np.tile([0.1, 0.1, 0.8], (len(labels), 1))
     found = judge(probabilities, labels)
     assert not found.suspects.any()

@@ -21,8 +21,8 @@ from trainer.contract.errors import InputError
 from trainer.contract.system.files import sha256
 from trainer.recipes.file import load
 from trainer.review import folds
-from trainer.review.suspects import SuspectsJob, find_suspects, told
-from trainer.run_folder.folder import LOCK, locked
+from trainer.review.suspects import SuspectsJob, find_suspects, told_suspects
+from trainer.run_folder.folder import RUN_LOCK, locked
 from trainer.stages import train
 from trainer.training import TrainJob
 
@@ -94,7 +94,7 @@ def test_planted_errors_come_first_with_their_place_and_suggestion(noisy: tuple[
     assert f"{len(rows)} of 320 training rows" in result.stdout
     after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if "review" not in path.parts and path.is_file()}
     assert before == {path: after[path] for path in before}
-    assert {path.name for path in (*after.keys() - before.keys(),)} <= {LOCK}
+    assert {path.name for path in (*after.keys() - before.keys(),)} <= {RUN_LOCK}
     assert not list((run / "review").glob(".*"))
 
 
@@ -128,7 +128,7 @@ def test_what_is_told_moves_no_cursor(noisy: tuple[Path, set[int]], monkeypatch:
     """Labels with control and bidi characters are escapes on the screen; a job that fails leaves no states."""
     result = {"rows": 100, "suspects": 1, "not_judged": {"\x1b[2J": 3}, "agreement": 0.5, "files": {"a.csv": ""}}
     pair = {"label": "\u202eham", "suggestion": "a\x1b[31m", "rows": 1}
-    text = told({**result, "pairs": [pair]})
+    text = told_suspects({**result, "pairs": [pair]})
     assert "\x1b" not in text
     assert "\u202e" not in text
 
@@ -179,7 +179,7 @@ def test_equal_texts_are_in_one_fold() -> None:
 def test_changed_rows_and_a_busy_run_are_refused(noisy: tuple[Path, set[int]]) -> None:
     """Rows that are not those of the run, and a run that another command works in, are told of by name."""
     run, _ = noisy
-    with locked(run / LOCK), pytest.raises(InputError, match="another process"):
+    with locked(run / RUN_LOCK), pytest.raises(InputError, match="another process"):
         find_suspects(SuspectsJob(run=run))
     source = run.parent / "rows.csv"
     content = source.read_text()

@@ -16,7 +16,7 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.network.load import open_checkpoint
 from trainer.recipes.file import load
-from trainer.run_folder.folder import LOCK, locked
+from trainer.run_folder.folder import RUN_LOCK, locked
 from trainer.run_folder.track import Track
 from trainer.stages import train
 from trainer.training import TrainJob
@@ -167,7 +167,7 @@ def test_a_run_that_another_process_works_in_is_left_alone(recipe: Path, one: Pa
     shutil.copytree(one, out)
     (out / "metrics.json").unlink()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with locked(out / LOCK), pytest.raises(InputError, match="another process works in this folder"):
+    with locked(out / RUN_LOCK), pytest.raises(InputError, match="another process works in this folder"):
         train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
     train(TrainJob(recipe=load(recipe), out=out, resume=True, quiet=True))

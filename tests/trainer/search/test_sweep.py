@@ -19,7 +19,7 @@ from trainer.contract.system.files import read_json, sha256
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
 from trainer.search import sweep as sweep_module
-from trainer.search.result import table
+from trainer.search.result import trials_table
 from trainer.search.sweep import SweepJob, sweep
 
 RATE = "stages.0.optimizer.learning_rate"
@@ -62,7 +62,7 @@ def test_every_combination_is_tried_once_and_the_worse_are_pruned(grid: Path) ->
     assert result["best"]["value"] == min(trial["value"] for trial in result["trials"] if trial["value"] is not None)
     assert result["best"]["settings"][RATE] >= 1e-3
     assert sum(result["importances"].values()) == pytest.approx(1)
-    assert "pruned" in table(result)
+    assert "pruned" in trials_table(result)
 
 
 def test_the_result_is_the_best_trials_run_not_trained_again(grid: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.errors import ClassifactError
-from trainer.contract.explaining.words import Row, Unit, cut_row
+from trainer.contract.explaining.words import RowOfWords, Unit, cut_row
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 
@@ -124,7 +124,7 @@ class LabelExplanation:
 class Explanation:
     """One row, explained."""
 
-    row: Row
+    row: RowOfWords
     """Its texts, cut into words."""
     samples: int
     """Perturbed texts that the local models were fitted on."""
@@ -170,7 +170,7 @@ def _of(word: Weight, options: ExplainOptions) -> float:
     return word.lime if options.by == "lime" else word.occlusion
 
 
-def _weights(row: Row, odds: Floats, sampled: Keeps) -> tuple[list[Weight], float | None]:
+def _weights(row: RowOfWords, odds: Floats, sampled: Keeps) -> tuple[list[Weight], float | None]:
     """Every word's weights in the order of the text, and the fit of the local model."""
     count = len(row.units)
     # The row itself is one of LIME's texts, and the nearest.
@@ -225,7 +225,9 @@ def log_odds(labels: LabelSpace, logits: NDArray[np.floating], label: int) -> Fl
     return np.asarray(scaled[:, label] - np.logaddexp.reduce(others, axis=1))
 
 
-def _deletion(model: Asked, row: Row, label: int, weights: list[float], options: ExplainOptions) -> Deletion | None:
+def _deletion(
+    model: Asked, row: RowOfWords, label: int, weights: list[float], options: ExplainOptions
+) -> Deletion | None:
     count = len(weights)
     if count < 2:
         return None
@@ -250,7 +252,7 @@ def _deletion(model: Asked, row: Row, label: int, weights: list[float], options:
     )
 
 
-def _logits(model: Asked, row: Row, keeps: Keeps) -> NDArray[np.float32]:
+def _logits(model: Asked, row: RowOfWords, keeps: Keeps) -> NDArray[np.float32]:
     """Logits of the row with some words left out, float32 [N, C]. Raises ClassifactError where one is no number."""
     paired = row.spec.pair is not None
     found = []
@@ -267,7 +269,7 @@ def _logits(model: Asked, row: Row, keeps: Keeps) -> NDArray[np.float32]:
     return logits
 
 
-def _parts(row: Row, keeps: Keeps) -> Iterator[Keeps]:
+def _parts(row: RowOfWords, keeps: Keeps) -> Iterator[Keeps]:
     """A few at a time: texts are made from them, and a text may be long."""
     size = max(1, min(_ROWS, _CHARS // max(1, sum(map(len, row.texts.values())))))
     for start in range(0, len(keeps), size):

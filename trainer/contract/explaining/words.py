@@ -36,7 +36,7 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RowOfWords:
     """A row cut into words."""
 
     spec: InputSpec
@@ -62,7 +62,7 @@ class Row:
         )
 
 
-def cut_row(record: Mapping[str, object], spec: InputSpec) -> Row:
+def cut_row(record: Mapping[str, object], spec: InputSpec) -> RowOfWords:
     """Cut a record's texts into words. Raises BadRow where the record cannot be scored."""
     spec.read(record)
     plain = replace(spec, on_null="empty")
@@ -78,7 +78,7 @@ def cut_row(record: Mapping[str, object], spec: InputSpec) -> Row:
         chunks = [spans[place : place + group] for place in range(0, len(spans), group)]
         units += [Unit(column=column, start=chunk[0][0], end=chunk[-1][1]) for chunk in chunks]
         pieces[column] = list(_pieces(texts[column], spans, first, group))
-    return Row(spec=joined, texts=texts, units=units, group=group, pieces=pieces)
+    return RowOfWords(spec=joined, texts=texts, units=units, group=group, pieces=pieces)
 
 
 def _pieces(text: str, spans: list[tuple[int, int]], first: int, group: int) -> Iterator[Piece]:

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Fewer rows than this are never called anything.
-LEAST_ROWS = 100
+LEAST_DRIFT_ROWS = 100
 # Of the distance beyond chance. Halves that are 62 and 38 %, and a class of 1 % that is 5 %, are about so far apart.
 LEAST_DISTANCE = 0.1
 # Of all figures of a job together (Holm 1979): one job in a hundred is called drift by chance.
-LEVEL = 0.01
+DRIFT_LEVEL = 0.01
 _DIVISIONS = 1_999
 # More rows are tested as so many: what matters is beyond chance among these, and numpy's draws end at 10^9 rows.
 _TESTED_ROWS = 10_000_000
@@ -76,14 +76,14 @@ class Figure:
 def judged(figures: Mapping[str, Figure], rows: int, reference_rows: int) -> dict[str, Any]:
     """What a report says of drift.
 
-    figures: by name. rows, reference_rows: scored here, and in the reference. Holds all that `merged` needs.
+    figures: by name. rows, reference_rows: scored here, and in the reference. Holds all that `merged_drift` needs.
     """
     found = {
         name: {**figure.plain(), **figure.compared(rows, reference_rows)} for name, figure in figures.items() if rows
     }
     for name, p in _holm({name: each["p"] for name, each in found.items()}).items():
-        enough = rows >= LEAST_ROWS and found[name]["distance"] >= LEAST_DISTANCE
-        found[name] |= {"p": round(p, 4), "drift": enough and p <= LEVEL}
+        enough = rows >= LEAST_DRIFT_ROWS and found[name]["distance"] >= LEAST_DISTANCE
+        found[name] |= {"p": round(p, 4), "drift": enough and p <= DRIFT_LEVEL}
     names = [name for name, each in found.items() if each["drift"]]
     return {
         "rows": rows,
@@ -94,7 +94,7 @@ def judged(figures: Mapping[str, Figure], rows: int, reference_rows: int) -> dic
     }
 
 
-def merged(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+def merged_drift(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
     """What the parts of a job say together: that of the undivided job. None where one says nothing."""
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or not known:
@@ -114,8 +114,8 @@ def merged(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
 
 def _sentence(found: dict[str, Figure], names: Sequence[str], rows: int, reference_rows: int) -> str:
     validation = f"the {reference_rows:,} validation rows"
-    if rows < LEAST_ROWS:
-        return f"drift is not judged: {rows:,} rows are fewer than {LEAST_ROWS}"
+    if rows < LEAST_DRIFT_ROWS:
+        return f"drift is not judged: {rows:,} rows are fewer than {LEAST_DRIFT_ROWS}"
     if not found:
         return f"no drift: the rows are like {validation} in {_joined(names)}"
     moved = "; ".join(f"{name} ({figure.moved(rows)})" for name, figure in found.items())

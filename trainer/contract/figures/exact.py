@@ -13,7 +13,7 @@ from functools import lru_cache
 # Halvings of [0, 1]: the bound is then exact to the last bit of a double near one, and to 1e-18 near zero.
 HALVINGS = 60
 # Terms of the continued fraction, which grow with the square root of the number of rows: enough for 10^9 rows.
-TERMS = 100_000
+BETA_TERMS = 100_000
 
 
 @lru_cache(maxsize=10_000)  # A choice of a threshold asks for the same counts again and again.
@@ -97,7 +97,7 @@ def _incomplete_beta(a: float, b: float, x: float) -> float:
     front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     tiny = 1e-300
     fraction, numerator, denominator = 1.0, 1.0, 0.0
-    for term in range(TERMS):
+    for term in range(BETA_TERMS):
         half = term // 2
         if term == 0:
             factor = 1.0

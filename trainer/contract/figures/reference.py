@@ -15,7 +15,7 @@ from trainer.contract.figures.drift import Figure
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.contract.system.files import read_json
 
-Counts = dict[str, list[int]]
+BinCounts = dict[str, list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Reference:
             )
         return found
 
-    def count(self, encoded: Encoded, source: NDArray[np.int64], scores: Scores, unknown_id: int | None) -> Counts:
+    def count(self, encoded: Encoded, source: NDArray[np.int64], scores: Scores, unknown_id: int | None) -> BinCounts:
         """N scored rows counted in this reference's bins.
 
         source: int64 [N], the text of `encoded` that each row is. unknown_id: of the tokenizer.

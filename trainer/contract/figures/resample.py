@@ -14,7 +14,7 @@ from trainer.contract.figures.metrics import Floats, Labels, Weighed, compute
 from trainer.contract.labels import LabelSpace, Scores
 
 Units = NDArray[np.int64]
-ROUNDS = 1000
+RESAMPLES = 1000
 # Row counts held at a time: 32 MB.
 _AT_ONCE = 8_000_000
 # Up to so many rows a float32 counts exactly.
@@ -37,7 +37,7 @@ class Interval:
         return cls(value=value, low=float(low), high=float(high))
 
 
-def resamples(rows: int, rounds: int = ROUNDS, seed: int = 0, units: Units | None = None) -> Iterator[Floats]:
+def resamples(rows: int, rounds: int = RESAMPLES, seed: int = 0, units: Units | None = None) -> Iterator[Floats]:
     """How often each of `rows` rows is drawn, [R, rows], some rounds at a time. The same seed draws the same rows.
 
     units: a number for what each row is drawn with, 0 to the largest: rows of one author, say, come together or not at
@@ -54,7 +54,7 @@ def resamples(rows: int, rounds: int = ROUNDS, seed: int = 0, units: Units | Non
 
 
 def resampled(
-    names: Iterable[str], scores: Scores, labels: Labels, space: LabelSpace, *, rounds: int = ROUNDS, seed: int = 0
+    names: Iterable[str], scores: Scores, labels: Labels, space: LabelSpace, *, rounds: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Floats]:
     """Each metric of `rounds` resamples, [R]. With one seed, figures of two scores of the same rows are paired."""
     found: dict[str, list[Floats]] = {name: [] for name in names}
@@ -66,7 +66,7 @@ def resampled(
 
 
 def intervals(
-    names: Iterable[str], scores: Scores, labels: Labels, space: LabelSpace, *, rounds: int = ROUNDS
+    names: Iterable[str], scores: Scores, labels: Labels, space: LabelSpace, *, rounds: int = RESAMPLES
 ) -> dict[str, Interval]:
     """Each metric with its interval; without rows all figures are NaN."""
     found = resampled(names, scores, labels, space, rounds=rounds)

@@ -62,7 +62,7 @@ def ladder(scores: Floats, wrong: Floats, rows: int, *, target: float, delta: fl
     return np.array(steps[start:])
 
 
-def counted(scores: Floats, wrong: NDArray[np.bool_], thresholds: Floats) -> list[tuple[int, int]]:
+def wrong_and_rows(scores: Floats, wrong: NDArray[np.bool_], thresholds: Floats) -> list[tuple[int, int]]:
     """(wrong, rows) of the rows at or above each threshold."""
     return [(int(wrong[scores >= threshold].sum()), int((scores >= threshold).sum())) for threshold in thresholds]
 

@@ -12,7 +12,7 @@ from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.system.files import json_line
 from trainer.recipes.recipe import LabelsPart
 
-SHOWN = 5
+CELLS_SHOWN = 5
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _MARKS = "|;,"
 
@@ -66,14 +66,14 @@ class LabelReader:
         shown = [
             f"{name!r} ({count} rows, first {self.first_seen[name]})" for name, count in self.unknown.most_common()
         ]
-        more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+        more = f" and {len(shown) - CELLS_SHOWN} more" if len(shown) > CELLS_SHOWN else ""
         hints = [f"{name!r}: {hint}" for name in self.unknown if (hint := nearest(name, known))]
         raise InputError(
             "the label column holds what is not a label",
             where=next(iter(self.first_seen.values())),
-            found="; ".join(shown[:SHOWN]) + more,
+            found="; ".join(shown[:CELLS_SHOWN]) + more,
             expected=", ".join(known),
-            do="; ".join(hints[:SHOWN]) or "correct the rows, or say what it means under labels.mapping",
+            do="; ".join(hints[:CELLS_SHOWN]) or "correct the rows, or say what it means under labels.mapping",
         )
 
     def _given(self, values: Mapping[str, object]) -> Iterator[str]:

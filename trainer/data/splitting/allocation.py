@@ -13,7 +13,7 @@ from trainer.data.splitting.tied import first_times, units
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SplitPlan:
     """How rows are cut."""
 
     shares: dict[str, float]
@@ -29,7 +29,7 @@ class Plan:
     """Each row's texts, to keep nearly equal ones together too."""
 
 
-def cut(columns: Columns, stop: int, plan: Plan) -> dict[str, Ints]:
+def cut_splits(columns: Columns, stop: int, plan: SplitPlan) -> dict[str, Ints]:
     """Places of the first `stop` rows in each split that is cut, and in "train", which gets the rest; in order.
 
     Exact repeats and rows of one group stay together.

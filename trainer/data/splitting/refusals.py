@@ -8,7 +8,7 @@ from trainer.contract.figures.metrics import LOWER_IS_BETTER, compute
 from trainer.contract.labels import LabelSpace
 from trainer.data.stored import StoredRows
 
-SHOWN = 5
+REPEATS_SHOWN = 5
 # The least that an export is proved with.
 HELD = 32
 Labels = NDArray[np.int64] | NDArray[np.bool_]
@@ -77,11 +77,13 @@ def refuse_known(known: StoredRows, held: StoredRows, of_known: str, of_held: st
     if not places:
         return
     keys = known.keys.tolist()
-    both = [f"{known.places[keys.index(int(held.keys[place]))]} = {held.places[place]}" for place in places[:SHOWN]]
+    both = [
+        f"{known.places[keys.index(int(held.keys[place]))]} = {held.places[place]}" for place in places[:REPEATS_SHOWN]
+    ]
     raise InputError(
         f"{len(places)} of the {of_held} stand among the {of_known}",
         where=held.places[places[0]],
-        found="; ".join(both) + (f"; and {len(places) - SHOWN} more" if len(places) > SHOWN else ""),
+        found="; ".join(both) + (f"; and {len(places) - REPEATS_SHOWN} more" if len(places) > REPEATS_SHOWN else ""),
         do="take them out of one of the files",
     )
 

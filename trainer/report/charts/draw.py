@@ -27,7 +27,7 @@ _NAMES = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--line)"} | {
 # Inches of 72 units: what a phone shows without shrinking the letters much.
 WIDTH, HEIGHT = 5.2, 3.5
 # Points of a line: more would not be seen.
-POINTS = 200
+CHART_POINTS = 200
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "classifact",
@@ -85,10 +85,10 @@ class Drawing:
 
     def svg(self, name: str) -> str:
         """The `<svg>` element. name: unique on the page, it begins every id."""
-        return fit(self._raw, name)
+        return svg_of_page(self._raw, name)
 
 
-def fit(raw: str, name: str) -> str:
+def svg_of_page(raw: str, name: str) -> str:
     """matplotlib's SVG file as an element of a page. Only tags are touched: what a text says stays."""
     text = raw[raw.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
@@ -114,7 +114,7 @@ def label(name: str, most: int = 24) -> str:
     return cut(visible(" ".join(name.split())), most)
 
 
-def thinned(points: Sequence[float | None], most: int = POINTS) -> list[int]:
+def thinned(points: Sequence[float | None], most: int = CHART_POINTS) -> list[int]:
     """Which of so many points are drawn: the first, the last, and those evenly between."""
     count, few = len(points), min(len(points), most)
     return sorted({round(place * (count - 1) / max(1, few - 1)) for place in range(few)})

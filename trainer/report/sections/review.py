@@ -26,7 +26,7 @@ from trainer.report.gather import Evidence
 from trainer.report.sections.figures import missing
 from trainer.report.sections.texts import hidden, row_cells, row_heads, short_place
 from trainer.report.words import plural
-from trainer.review.files import FOLDER
+from trainer.review.files import REVIEW_FOLDER
 
 SUSPECTS = 200
 _WEIGHTS = "The words with the largest weights, in log-odds"
@@ -96,7 +96,7 @@ def suspects(evidence: Evidence) -> Section:
 
 def _first(evidence: Evidence) -> list[dict[str, Any]]:
     """The first SUSPECTS rows. Of a thousand labels' probabilities none is read."""
-    file = pq.ParquetFile(evidence.run / FOLDER / "suspects.parquet")
+    file = pq.ParquetFile(evidence.run / REVIEW_FOLDER / "suspects.parquet")
     names = ("text", "label", "labels", "suggestion", "suggestions", "self_confidence", "file", "line")
     columns = [name for name in names if name in file.schema_arrow.names]
     batch = next(file.iter_batches(batch_size=SUSPECTS, columns=columns), None)
