@@ -25,16 +25,20 @@ _STAYING = ("curves", "mismatches", "predictions")
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedRun:
-    """A training run as export reads it. training holds the run's own figures; test_metrics and decisions those that go
-    along.
-    """
+    """A training run as export reads it."""
 
     name: str
+    """The recipe's."""
     checkpoint: Checkpoint
+    """The best one."""
     validation: LabelledRows
+    """The rows that the gates measure on."""
     training: dict[str, Any]
+    """The run's own figures, for the manifest and the card."""
     test_metrics: dict[str, Any] | None
+    """What `evaluate` wrote of the test split, if it was run."""
     decisions: dict[str, Any] | None = None
+    """What `decide` wrote, if it was run."""
 
     @classmethod
     def open(cls, run: Path) -> "TrainedRun":

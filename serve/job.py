@@ -48,6 +48,7 @@ class ScoreJob:
 
     bundle: Path
     inputs: tuple[str, ...]
+    """Files, globs, folders, URLs, or "-" for standard input."""
     out: Path | str
     """A file, "-" for standard output, or a URL (as a str: a Path would mend its slashes), which takes part_rows."""
     scorer: ScorerOptions = field(default_factory=ScorerOptions)
@@ -59,7 +60,9 @@ class ScoreJob:
     """
     probabilities: bool = False
     top_k: int | None = None
+    """Also the so many most likely labels of each row."""
     prefix: str = ""
+    """Before the names of the columns that scoring adds."""
     out_format: str | None = None
     """By the suffix of `out` where None."""
     part_rows: int | None = None
@@ -75,6 +78,7 @@ class ScoreJob:
     resume: bool = False
     quiet: bool = False
     metrics_port: int | None = None
+    """Where the job tells how far it is, for Prometheus; 0: a free port, which is told."""
     metrics_host: str = "127.0.0.1"
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None

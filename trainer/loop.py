@@ -39,7 +39,9 @@ class Fit:
     """All that one stage is fitted with."""
 
     run: Run
+    """What all stages share: the launch, the folder, the log, the labels."""
     stage: Stage
+    """The recipe's part for this stage."""
     trained: Trained
     """The run's network, its tail (see frozen/tail.py), or a copy that is split over processes (see
     processes/fsdp.py).
@@ -50,6 +52,7 @@ class Fit:
     train: EncodedRows
     validation: EncodedRows
     predictor: Predictor
+    """Gives logits of the validation rows, on all processes together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,7 @@ class _Bags:
 
     @classmethod
     def of(cls, encoded: Encoded, vocabulary: int) -> "_Bags":
+        """Each row's pieces and, in buckets above the vocabulary, its pairs of neighbours."""
         buckets, pairs = pair_buckets(encoded.ids, encoded.lengths, BUCKETS)
         lengths = encoded.lengths + pairs
         # Stable, so that a row's pieces stand before its pairs.

@@ -27,15 +27,19 @@ ELEMENTWISE = _UNARY | _CURVES | _BROADCAST
 
 @dataclass
 class _Plan:
-    """Which tensors are wanted sliced: by which use (node, input), along which axis; and which nodes oblige."""
+    """Which tensors are read by their first token alone, and which nodes can compute that alone."""
 
     graph: Graph
     probes: Probes
     wanted: dict[str, dict[_Use, int]] = field(default_factory=dict)
+    """Tensor to its uses (a node, and which of its inputs) that want a slice of it, each with the axis of tokens."""
     converted: list[tuple[onnx.NodeProto, int]] = field(default_factory=list)
+    """Nodes that compute one token in place of all, each with the axis of tokens in its result."""
     cut: list[tuple[str, dict[_Use, int]]] = field(default_factory=list)
+    """Tensors that stay whole, of which those uses get a slice."""
 
     def want(self, node: onnx.NodeProto, place: int, axis: int) -> None:
+        """Note that a node wants a slice of its input number `place`."""
         self.wanted.setdefault(node.input[place], {})[(id(node), place)] = axis
 
 

@@ -112,7 +112,10 @@ def open_output(wanted: Destination) -> Output:
     return _Url(wanted, wanted.part_rows)
 
 
+# What each method gives stands at `Output`.
 class _Stream:
+    """Standard output, which cannot be gone on with."""
+
     def __init__(self, wanted: Destination) -> None:
         self._quiet = wanted.quiet
 

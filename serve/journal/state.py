@@ -27,14 +27,22 @@ class ScoredWindow:
     share: float | None
     """How much of input `number` is read with this window, 0 to 1."""
     read: int
+    """Rows, with those that are not scored."""
     scored: int
     distinct: int
+    """Different texts among the scored rows; each is scored once."""
     rows_cut: int
+    """Scored rows that are longer than the encoder reads."""
     tokens: int
+    """Given to the encoder: of the different texts, truncated."""
     tokens_cut: int
+    """Tokens that those rows lose."""
     padded_tokens: int
+    """Tokens that the encoder computes, padding included."""
     tokens_cut_estimated: int = 0
+    """Of `tokens_cut`, those of texts too long to be tokenized whole."""
     batches_halved: int = 0
+    """Batches that memory did not hold, scored in halves."""
     abstained: int = 0
     """Scored rows that are not answered."""
     reasons: dict[str, int] = field(default_factory=dict)
@@ -49,13 +57,16 @@ class ScoredWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class JobState:
-    """How far a job is. Counts of rows; bytes of the two files; tokens as the model saw them."""
+    """How far a job is: sums over its windows, each as `ScoredWindow` explains it, and where it stands."""
 
     position: InputPosition = field(default_factory=InputPosition)
+    """Where the next window begins."""
     windows: int = 0
+    """Windows so far."""
     read: int = 0
     scored: int = 0
     rejected: int = 0
+    """Rows that are not scored."""
     reasons: dict[str, int] = field(default_factory=dict)
     cells: dict[str, int] = field(default_factory=dict)
     distinct: int = 0
@@ -77,6 +88,7 @@ class JobState:
     rows_bytes: int = 0
     """Bytes of that part."""
     errors_bytes: int = 0
+    """Bytes of the side file."""
 
     @classmethod
     def of(cls, noted: Mapping[str, Any]) -> "JobState":

@@ -94,12 +94,15 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What is read: windows of `size` rows of the sources from a position on; columns make the text."""
+    """What is read."""
 
     sources: list[InputSource]
     columns: tuple[str, ...]
+    """Those that make the text."""
     size: int
+    """Rows of a window."""
     start: InputPosition
+    """Where the first window begins."""
 
 
 @dataclass(frozen=True, kw_only=True)

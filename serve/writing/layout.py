@@ -78,11 +78,13 @@ class Layout:
     schema: "pa.Schema | None"
     """Arrow types of the columns where every input is Parquet."""
     scores: AddedColumns
+    """The columns that scoring adds, after the input's."""
     rest: str | None = None
     """The column that holds, as JSON, what a pipe's later rows bring along, and keys beyond MAX_COLUMNS; None where all
     columns are known.
     """
     keep: bool = False
+    """Whether the user chose the columns (--keep): then a late one is left out without a word."""
     json: bool = False
     """Whether rows are written as JSON; in a table only what is inside of a cell is."""
 

@@ -20,10 +20,12 @@ _RAW = 500
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorBound:
-    """How many rows may be rejected: the job ends where it is more than `rows` and more than `share` of those read."""
+    """How many rows may be rejected. The job ends if both bounds are passed."""
 
     rows: int = 100
+    """At most so many."""
     share: float = 0.1
+    """At most this share of the rows read, 0 to 1."""
 
     @classmethod
     def parse(cls, text: str) -> "ErrorBound":

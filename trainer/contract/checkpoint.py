@@ -44,16 +44,21 @@ class Contract:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint folder. step counts optimizer steps of the whole run; value is that of `metric` on
-    validation, None where it is undefined."""
+    """A checkpoint folder."""
 
     path: Path
     contract: Contract
+    """Labels, input and encoding: what a row means to these weights."""
     stage: int
+    """Which stage made it, counted from 0; the folder's name counts from 1."""
     epoch: float
+    """Epochs of that stage so far, with the part of the last one."""
     step: int
+    """Optimizer steps of the whole run so far."""
     metric: str
+    """What checkpoints of the run are compared by."""
     value: float | None
+    """Of that metric on the validation rows; None if it is undefined there."""
 
     @classmethod
     def open(cls, path: Path) -> "Checkpoint":

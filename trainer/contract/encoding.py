@@ -61,11 +61,14 @@ class EncodingPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Padded rows as a model takes them: int64 [B, T] each. mask is 1 on tokens and 0 on padding."""
+    """Padded rows as a model takes them: int64 [B, T] each."""
 
     ids: Ints
+    """Numbers of tokens in the vocabulary."""
     mask: Ints
+    """1 on tokens, 0 on padding."""
     types: Ints
+    """0 on the first text, 1 on the second one of a pair."""
 
     def named(self) -> dict[str, Ints]:
         """The arrays under the names that transformers' models and their ONNX graphs use."""

@@ -40,12 +40,14 @@ _SOURCE = "source.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The rows of a run. test is None where the recipe has none; nothing but `evaluate` may look at it."""
+    """The rows of a run."""
 
     space: LabelSpace
     train: StoredRows
     validation: StoredRows
+    """The rows that choose the checkpoint."""
     test: StoredRows | None
+    """None if the recipe has none; nothing but `evaluate` may look at it."""
     summary: dict[str, Any]
     """What splits.json holds: the fingerprint, rows and labels of each split, nulls dropped, exact repeats, overlaps
     between given files, how the splits were made.

@@ -64,6 +64,7 @@ class _AsGiven(nn.Module):
         self.precision = nn.Parameter(torch.zeros(()), requires_grad=False)
 
     def forward(self, *args: object, **named: object) -> torch.Tensor:
+        """The states [B, T, D]: whichever tensor came last, by place or as `inputs_embeds`."""
         given = [value for value in (*args, named.get("inputs_embeds")) if isinstance(value, torch.Tensor)]
         return given[-1]
 

@@ -105,7 +105,7 @@ def _scale(p: float) -> float:
 
 
 class _Dropout(torch.autograd.Function):
-    """Values, each zero with probability p and divided by 1 - p otherwise."""
+    """Values, each zero with probability p and divided by 1 - p otherwise: forward(values of any shape, p)."""
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, p: float) -> torch.Tensor:
@@ -121,7 +121,11 @@ class _Dropout(torch.autograd.Function):
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(scale * Q K' + bias), dropped out, times V: [B, H, T, D], all in the precision of the inputs."""
+    """softmax(scale * Q K' + bias), dropped out, times V: [B, H, T, D], all in the precision of the inputs.
+
+    forward(query, key, value [B, H, T, D], bias [B, H, T, T] or None, scale, p). It keeps the weights before dropout
+    and one bit pattern a weight, so that backward draws nothing.
+    """
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Any:

@@ -83,8 +83,11 @@ class DataPart:
 
     train: tuple[Source, ...]
     validation: tuple[Source, ...] | None = None
+    """None: `split` cuts them from `train`."""
     test: tuple[Source, ...] | None = None
+    """None: the same; no test rows where its share is 0."""
     split: SplitPart = field(default_factory=SplitPart)
+    """How rows are cut from `train`, for what has no files of its own."""
     limit: int | None = bounded(None, least=2)
     """At most so many rows of each split, drawn at random after it is made: to try a recipe out."""
 

@@ -71,11 +71,13 @@ class InputPart(InputSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelsPart:
-    """Where the labels stand: in one column, or for kind "multi" also in `columns`, one a label, true or false each."""
+    """Where the labels stand: in one column, or in several."""
 
     column: str | None = None
     columns: tuple[str, ...] | None = None
+    """One a label, true or false each, for kind "multi"; in place of `column`."""
     kind: Literal["single", "multi"] = "single"
+    """Whether a row has one label, or any number of them."""
     separator: str | None = None
     """Between the labels of one cell, for kind "multi"."""
     names: tuple[str, ...] | None = None
@@ -154,13 +156,14 @@ def _check_patterns(key: str, patterns: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FreezePart:
-    """What does not learn: the embeddings, all encoder layers but the last `keep_last_layers`, and the weights whose
-    names, as in `model.safetensors`, hold one of the `patterns` (regular expressions).
-    """
+    """What does not learn."""
 
     embeddings: bool = False
+    """Whether the embeddings do not."""
     keep_last_layers: int | None = bounded(None, least=0)
+    """All encoder layers but so many last ones do not. None: all learn."""
     patterns: tuple[str, ...] = ()
+    """Nor do weights whose names, as in `model.safetensors`, hold one of these regular expressions."""
     cache: bool = True
     """Run frozen layers at the network's start once, and keep what they make of the rows on disk for the stage."""
 
@@ -189,10 +192,12 @@ class LoraPart:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStoppingPart:
-    """Stop a stage after `patience` evaluations in a row without a gain of more than `min_delta`."""
+    """When a stage ends before its last epoch."""
 
     patience: int = bounded(3, least=1)
+    """After so many evaluations in a row without a gain."""
     min_delta: float = bounded(0.0, least=0)
+    """A gain is an improvement of the selected metric by more than this."""
 
 
 @dataclass(frozen=True, kw_only=True)

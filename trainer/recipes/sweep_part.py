@@ -14,17 +14,18 @@ _FREE_INPUT = ("max_tokens", "truncation", "head_tokens")
 
 @dataclass(frozen=True, kw_only=True)
 class Dimension:
-    """The values of one setting: `choices`, or everything from low to high (whole numbers where both are and the
-    setting is).
-    """
+    """The values of one setting."""
 
     low: int | float | None = None
+    """The smallest value. Whole numbers are tried if `low`, `high` and the setting are whole."""
     high: int | float | None = None
+    """The largest value."""
     step: int | float | None = bounded(None, above=0)
     """The distance of neighbouring values."""
     log: bool = False
     """Whether as many small values as large ones are tried, as fits rates."""
     choices: tuple[Any, ...] | None = None
+    """The values themselves, in place of `low` and `high`."""
 
     def __post_init__(self) -> None:
         if self.choices is not None:

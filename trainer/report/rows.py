@@ -76,6 +76,7 @@ class _Top:
         self._most, self._heap = most, list[tuple[float, int, SeenRow]]()
 
     def add(self, key: float, row: SeenRow) -> None:
+        """Keep a row while it is among them; of equal keys the earlier row."""
         entry = (key, -row.id, row)
         if len(self._heap) < self._most:
             heapq.heappush(self._heap, entry)
@@ -83,6 +84,7 @@ class _Top:
             heapq.heappushpop(self._heap, entry)
 
     def rows(self) -> list[SeenRow]:
+        """By falling key."""
         return [row for _, _, row in sorted(self._heap, key=lambda entry: entry[:2], reverse=True)]
 
 

@@ -11,10 +11,12 @@ _GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR",
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One of `processes` that work on one search. Until `part`, they can wait for each other."""
+    """One of the processes that work on one search. Until `part`, they can wait for each other."""
 
     rank: int
+    """Its number; the first is 0."""
     processes: int
+    """How many there are."""
 
     @classmethod
     def join(cls) -> "Worker":

@@ -21,17 +21,20 @@ csv.field_size_limit(MAX_RECORD + 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Dialect:
-    """How a text file is written. All but the format and the encoding are about "csv" alone."""
+    """How a text file is written."""
 
     format: Literal["csv", "jsonl"] = "csv"
     """Either "csv" (any delimiter) or "jsonl" (one JSON object a line)."""
     delimiter: str = ","
+    """Between the fields, for "csv" alone."""
     header: bool = True
-    """Whether the first record names the columns; if not, `columns` does."""
+    """Whether the first record names the columns; if not, `columns` does. For "csv" alone."""
     columns: tuple[str, ...] | None = None
+    """The names for a file without header; None for one that has it."""
     quoting: Literal["minimal", "none"] = "minimal"
-    """With "minimal", "..." is one field; with "none", quotes are characters."""
+    """With "minimal", "..." is one field; with "none", quotes are characters. For "csv" alone."""
     encoding: str = "utf-8"
+    """As Python names it."""
 
     def __post_init__(self) -> None:
         if self.format == "csv" and len(self.delimiter) != 1:

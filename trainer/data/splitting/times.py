@@ -10,13 +10,11 @@ from trainer.contract.errors import BadRow
 
 @dataclass
 class TimeReader:
-    """Reads a column of times: dates, ISO 8601 texts, texts of `format` (as strptime takes it), or numbers.
-
-    A time without a zone is taken as UTC.
-    """
+    """Reads a column of times. A time without a zone is taken as UTC."""
 
     column: str
     format: str | None = None
+    """Of texts, as strptime takes it. None: ISO 8601 texts, dates or numbers."""
     kind: Literal["number", "date"] | None = None
     """What the first cell was; a column that mixes numbers and dates has no order."""
 
