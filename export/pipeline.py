@@ -17,9 +17,9 @@ from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.proof.measure import Measure, Unlabelled
 from export.proof.parity import ParityBounds, Truth, nothing_learnt
-from export.proof.reference import reference_logits
 from export.proof.rows import write_reference
 from export.proof.synthetic import synthetic_golden
+from export.proof.torch_logits import reference_logits
 from export.trained_run import BATCH_TOKENS, Sample, TrainedRun
 from export.unlabelled import MOST_UNLABELLED_ROWS, UnlabelledRows, read_unlabelled
 from trainer.contract.figures.constant import Constant

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from export.proof.golden import GoldenRows, decisions_and_margins
-from export.proof.reference import reference_logits
+from export.proof.torch_logits import reference_logits
 from export.trained_run import Sample
 from export.unlabelled import UnlabelledRows
 from trainer.contract.checkpoint import Checkpoint

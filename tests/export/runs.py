@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from export.proof.reference import torch_logits
+from export.proof.torch_logits import torch_logits
 from tests import tiny
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy

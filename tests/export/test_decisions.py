@@ -10,7 +10,7 @@ import pytest
 from export.bundle import Bundle, golden_logits
 from export.inspect import describe
 from export.pipeline import ExportJob, export
-from export.proof.reference import torch_logits
+from export.proof.torch_logits import torch_logits
 from export.trained_run import TrainedRun
 from serve.scorer import Scorer
 from tests.export.runs import make_run

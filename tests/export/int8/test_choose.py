@@ -13,7 +13,7 @@ from export.int8.choose import Int8Search
 from export.int8.quantize import Int8, products, quantize
 from export.proof.measure import Measure
 from export.proof.parity import ParityBounds, Truth, failures
-from export.proof.reference import reference_logits
+from export.proof.torch_logits import reference_logits
 from export.trained_run import Sample, TrainedRun
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network

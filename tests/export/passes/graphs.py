@@ -14,8 +14,8 @@ from transformers import CONFIG_MAPPING
 
 from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
 from export.passes import apply_passes
-from export.proof.reference import torch_logits
 from export.proof.runtime import open_session, run_batches
+from export.proof.torch_logits import torch_logits
 from tests import tiny
 from tests.export.runs import contract, texts
 from trainer.contract.checkpoint import Checkpoint

@@ -13,8 +13,8 @@ from export.passes import choose as optimize
 from export.passes.graph_file import save_graph
 from export.proof.measure import Measure, Variant
 from export.proof.parity import Truth
-from export.proof.reference import reference_logits
 from export.proof.timing import Race
+from export.proof.torch_logits import reference_logits
 from export.trained_run import Sample, TrainedRun
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network

@@ -7,8 +7,8 @@ import pytest
 
 from export.exporters.choose import export_graph
 from export.passes import apply_passes
-from export.proof.reference import torch_logits
 from export.proof.runtime import open_session, run_batches
+from export.proof.torch_logits import torch_logits
 from tests import tiny
 from tests.export.passes.graphs import FAMILIES
 from tests.export.runs import contract, decide, texts
