@@ -181,6 +181,7 @@ def _speeds(exported: Path, made: Mapping[str, _Made], measure: Measure) -> dict
 def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> GraphFile:
     """Move a file to its place in the bundle and describe it."""
     move_graph(made.variant.path, path)
+    # In its place, with its external data: the file that is shipped, not the one that was raced.
     onnx.checker.check_model(str(path), full_check=True)
     return GraphFile(
         file=GRAPH_FILES[precision],

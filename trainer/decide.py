@@ -31,8 +31,6 @@ from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.folder import RUN_LOCK, RUN_RECIPE, locked
 
-FILE = DECISIONS
-
 
 @dataclass(frozen=True, kw_only=True)
 class DecideJob:
@@ -68,6 +66,7 @@ def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
         checkpoint.verify()
         recipe = load(job.run / RUN_RECIPE)
         asked = job.asked or recipe.decisions or DecisionsPart()
+        # As training left it: decisions are fitted anew, never on top of earlier ones.
         space = checkpoint.contract.labels.undecided()
         validation = open_split(job.run / "splits", "validation", space)
         chose = ChoseCheckpoint.of(job.run, recipe, checkpoint)
@@ -95,7 +94,7 @@ def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
         }
         decided = replace(checkpoint, contract=replace(checkpoint.contract, labels=found.labels))
         # The contract last: where it is not what this file says, the file is refused.
-        write_figures(job.run / FILE, result, decided)
+        write_figures(job.run / DECISIONS, result, decided)
         checkpoint.decide(found.labels)
     return result
 
@@ -106,7 +105,7 @@ def settle(run: Path, asked: DecisionsPart | None, say: Callable[[str], None]) -
     """
     if asked is None:
         return
-    written = read_json(run / FILE) if (run / FILE).exists() else {}
+    written = read_json(run / DECISIONS) if (run / DECISIONS).exists() else {}
     current = measured_on(Checkpoint.best(run))
     if written.get("asked") != asdict(asked) or written.get("measured_on") != current:
         say(told_decisions(decide(DecideJob(run=run, asked=asked))))

@@ -52,11 +52,14 @@ def measure(job: MeasureJob, progress: Progress = QUIET) -> dict[str, Any]:
     checkpoint = Checkpoint.best(job.run)
     checkpoint.verify()
     classifier = open_checkpoint(checkpoint.path)
+    # Before a row is scored: another version of a library may read the same weights as another function.
     golden = check_golden(checkpoint, classifier.network)
     space = checkpoint.contract.labels
     rows = open_split(job.run / "splits", job.split, space)
+    # Noted before it is measured: rows that were looked at were looked at, however this ends.
     if job.split == "test":
         _record_opening(job.run, checkpoint)
+    # From here on, so that rows per second hold tokens and network, and not the loading.
     started = time.perf_counter()
     recipe = load(job.run / RUN_RECIPE)
     read = _reader(checkpoint, classifier, job.tokens or recipe.stages[-1].batch.tokens)

@@ -71,6 +71,7 @@ class _Teacher:
     def teach(self, rows: Texts, what: str) -> Taught:
         """Score rows. Raises GateError where the file gives no numbers."""
         encoded = self._encoder.encode(rows.texts, rows.pairs)
+        # Dynamic int8 depends on batch mates, so the teacher is asked in batches like those of scoring.
         order = np.argsort(-encoded.lengths, kind="stable")
         batches = budget_batches(encoded.lengths, order, BATCH_TOKENS)
         with self._progress.step(f"{self.precision} on {len(rows):,} {what}", len(rows)) as tick:
@@ -147,6 +148,7 @@ def _unseen(source: TrainedRun, rows: CascadeRows) -> NDArray[np.int64]:
     """Validation rows that set guards: each text once, none that stands among the training rows."""
     texts, pairs = source.validation.texts, source.validation.pairs
     keys = [row_key(text, None if pairs is None else pairs[row]) for row, text in enumerate(texts)]
+    # Backwards, so that of equal keys the first row is what remains.
     first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
     return np.array(
         [row for row, key in enumerate(keys) if first[key] == row and key not in rows.known], dtype=np.int64
@@ -210,6 +212,7 @@ def _effect(target: Target, labelled: _Compared, job: CascadeJob) -> MetricEffec
 
 def _rate(student: Student, encoded: Encoded) -> float:
     """Rows a second on one thread, at its best of three."""
+    # The fastest round is the one that other processes disturbed least.
     best = float("inf")
     for _ in range(3):
         started = time.perf_counter()

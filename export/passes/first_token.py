@@ -78,6 +78,7 @@ def _spread(plan: _Plan) -> None:
         if not wishes:
             continue
         axes = set(wishes.values())
+        # One reader that wants the whole tensor is enough to keep it whole.
         everyone = {(id(user), place) for user, place in uses[name]} == set(wishes)
         needs = None
         if everyone and len(axes) == 1 and len(node.output) == 1 and name not in plan.graph.outputs:
@@ -94,6 +95,7 @@ def _spread(plan: _Plan) -> None:
 
 def _rewrite(plan: _Plan) -> None:
     graph = plan.graph
+    # Before anything is added: uses name nodes by identity.
     places = {id(node): node for node in graph.nodes}
     for node, axis in plan.converted:
         if node.op_type == "Reshape":
@@ -134,6 +136,7 @@ def _broadcast(probes: Probes, node: onnx.NodeProto, axis: int, places: list[int
 
 def _matmul(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     rank = plan.probes.rank(node.output[0])
+    # Tokens in the last axis come from the second input: keys, all of which a query needs.
     if axis == rank - 1 or min(plan.probes.rank(name) for name in node.input) < 2:
         return None
     return _broadcast(plan.probes, node, axis, [0] if axis == rank - 2 else [0, 1])
@@ -142,6 +145,7 @@ def _matmul(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
 def _normalized(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     first = attribute(node, "axis", -1)
     rank = plan.probes.rank(node.output[0])
+    # Each token is normalised by itself as long as the axis of tokens is none of those it sums over.
     return [(0, axis)] if axis < (first + rank) % rank else None
 
 
@@ -194,6 +198,7 @@ def _before(probes: Probes, name: str, axis: int) -> list[int]:
 def _gather(plan: _Plan, node: onnx.NodeProto, axis: int) -> _Needs | None:
     along = attribute(node, "axis", 0) % plan.probes.rank(node.input[0])
     width = plan.probes.rank(node.input[1])
+    # The axes of the indices stand in the result where the gathered axis stood.
     if axis < along:
         return [(0, axis)]
     return [(1, axis - along)] if axis < along + width else [(0, axis - width + 1)]

@@ -77,6 +77,7 @@ def _projection(
     weight = graph.constant(node.input[1])
     if weight is None or weight.ndim != 2 or probes.axis(node.input[0], 1) != probes.tokens:
         return None
+    # A scale between product and softmax goes into the weights: one operator less for each row.
     split = weight.reshape(len(weight), heads, -1).transpose(1, 0, 2)
     return _Projection(
         source=node.input[0],
@@ -93,6 +94,7 @@ def _without_bias(
         return node, None
     for place in (0, 1):
         bias = graph.constant(node.input[place])
+        # An addition commutes, and exporters write the bias on either side.
         if bias is not None and bias.ndim == 1:
             return makers.get(node.input[1 - place]), bias
     return None, None
@@ -104,6 +106,7 @@ def _reaches_softmax(graph: Graph, uses: dict[str, list[tuple[onnx.NodeProto, in
         node, place = users[0]
         if node.op_type == "Softmax":
             return attribute(node, "axis", -1) in (-1, 3)
+        # What all keys share stays shared under additions (a mask), and under a factor that is the same for all keys.
         factor = node.input[1 - place] if node.op_type in _SHIFTS else ""
         if node.op_type not in _SHIFTS or (node.op_type != "Add" and not graph.is_constant(factor)):
             return False

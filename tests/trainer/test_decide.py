@@ -19,7 +19,7 @@ from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.stamped import read_figures
 from trainer.contract.system.files import sha256
-from trainer.decide import FILE, DecideJob, decide
+from trainer.decide import DECISIONS, DecideJob, decide
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
@@ -46,7 +46,7 @@ def run(decided: Path, tmp_path: Path) -> Path:
 
 def written(run: Path) -> dict[str, Any]:
     """decisions.json of a run."""
-    found: dict[str, Any] = json.loads((run / FILE).read_text())
+    found: dict[str, Any] = json.loads((run / DECISIONS).read_text())
     return found
 
 
@@ -63,7 +63,7 @@ def test_training_ends_with_the_recipes_decisions(decided: Path) -> None:
     assert not (decided / "test_opened.jsonl").exists()
     others = [path for path in (decided / "checkpoints").iterdir() if path != best.path]
     assert all(Checkpoint.open(path).contract.labels == labels.undecided() for path in others)
-    assert read_figures(decided / FILE, best) == found
+    assert read_figures(decided / DECISIONS, best) == found
     best.verify()
 
 
@@ -81,7 +81,7 @@ def test_the_file_is_as_its_schema_says_and_small(run: Path) -> None:
     ):
         decide(DecideJob(run=run, asked=asked))
         checker.validate(written(run))
-        assert (run / FILE).stat().st_size < 64_000
+        assert (run / DECISIONS).stat().st_size < 64_000
     for key in (found := written(run)):
         assert not checker.is_valid({name: value for name, value in found.items() if name != key}), key
 
@@ -104,11 +104,11 @@ def test_decisions_of_other_weights_are_refused(run: Path) -> None:
     best = json.loads((run / "best.json").read_text())
     (other,) = (path for path in (run / "checkpoints").iterdir() if path.name != best["checkpoint"])
     with pytest.raises(ArtifactError, match="another hash of its weights"):
-        read_figures(run / FILE, Checkpoint.open(other))
+        read_figures(run / DECISIONS, Checkpoint.open(other))
     checkpoint = Checkpoint.best(run)
     checkpoint.decide(checkpoint.contract.labels.undecided())
     with pytest.raises(ArtifactError, match="another hash of its contract"):
-        read_figures(run / FILE, Checkpoint.best(run))
+        read_figures(run / DECISIONS, Checkpoint.best(run))
 
 
 def test_what_cannot_be_decided_changes_nothing(run: Path) -> None:

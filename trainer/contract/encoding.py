@@ -107,6 +107,7 @@ class Encoded:
     def with_rows(self, rows: Ints, other: "Encoded") -> "Encoded":
         """With the rows of those numbers taken from `other`, in order."""
         starts, lengths, cut = self.offsets[:-1].copy(), self.lengths, self.cut.copy()
+        # Rows stay where they are in the flat arrays; only where each begins and ends changes.
         starts[rows], lengths[rows], cut[rows] = other.offsets[:-1] + len(self.ids), other.lengths, other.cut
         places = ragged(starts, lengths)
         return Encoded(
@@ -135,6 +136,7 @@ class TextEncoder:
     """
 
     def __init__(self, tokenizer: Tokenizer, policy: EncodingPolicy) -> None:
+        # A file may come with truncation and padding switched on, which would cut before we count.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
@@ -144,6 +146,7 @@ class TextEncoder:
         self._pieces = Pieces(tokenizer)
         self._single = _template(tokenizer.encode(_PROBE))
         self._pair = _template(tokenizer.encode(_PROBE, _PROBE))
+        # Asked now: a policy without room for a text would otherwise fail at the first row.
         self._room(self._single)
 
     @classmethod
@@ -186,6 +189,7 @@ class TextEncoder:
         lengths = np.full(len(texts), sum(part.body is None for part in template), dtype=np.int64) + sum(kept)
         offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths)])
         ids, types = np.empty(offsets[-1], dtype=np.int32), np.empty(offsets[-1], dtype=np.int8)
+        # Every row gets the template's parts from left to right; the cursors say how far each row is.
         cursor = offsets[:-1].copy()
         for part in template:
             if part.body is None:
@@ -216,6 +220,7 @@ class TextEncoder:
         """The given rows as arrays [B, T], padded on the right to the longest of them. No rows: arrays [0, 0]."""
         starts, lengths = encoded.offsets[rows], encoded.lengths[rows]
         width = int(lengths.max(initial=0))
+        # On the right for every family: positions then begin at the row's start, as they did when it was trained.
         mask = np.arange(width) < lengths[:, None]
         ids = np.full(mask.shape, self.policy.pad_id, dtype=np.int64)
         types = np.full(mask.shape, self.policy.pad_type_id, dtype=np.int64)
@@ -250,6 +255,7 @@ def _share(room: int, lengths: list[Ints]) -> list[Ints]:
     if len(lengths) == 1:
         return [np.minimum(lengths[0], room)]
     first, second = lengths
+    # A text shorter than its half leaves the rest of it to the other.
     half = (room + (second >= first)) // 2
     keep_second = np.minimum(second, np.maximum(half, room - first))
     return [np.minimum(first, room - keep_second), keep_second]

@@ -88,6 +88,7 @@ class LabelledRows:
     def open(cls, path: Path, space: LabelSpace) -> "LabelledRows":
         """Read what `save` wrote. Raises ArtifactError where the file is missing or damaged."""
         try:
+            # By bytes: str.splitlines would also cut at separators that a text may hold, such as U+2028.
             rows = [json.loads(line) for line in path.read_bytes().splitlines()]
             texts, pairs = [row["text"] for row in rows], [row["pair"] for row in rows if "pair" in row]
             columns = (

@@ -108,6 +108,7 @@ def gather_rows(
             )
             given[name] = reader.read(part, sum(sum(read.read.values()) for read in given.values()), taken, progress)
             _refuse_shared(given, name)
+            # Labels of the training rows are all there are: a new one in the splits that follow is an error.
             names = names or tuple(sorted(columns.names() - set(reader.labels.unknown)))
     return Gathered(data=data, given=given, columns=columns, names=names or ())
 
@@ -155,6 +156,7 @@ def _some(places: Ints, limit: int | None, seed: int) -> Ints:
     """At most `limit` of them, in their order."""
     if limit is None or len(places) <= limit:
         return places
+    # After the splits are made, so that a trial on few rows measures on rows of the whole run's test split.
     return np.sort(np.random.default_rng(seed).choice(places, limit, replace=False))
 
 

@@ -68,6 +68,7 @@ def prepare(
     store, source = folder / STORE, _source(recipe, data, space)
     if not (_is_stored(store, source) and (folder / SUMMARY).exists()):
         shutil.rmtree(store, ignore_errors=True)
+        # Under another name until it is whole: a kill while reading leaves no half of a table to be mapped.
         with atomic_folder(store) as partial:
             _read(recipe, data, folder, partial, space, progress)
             write_json(partial / _SOURCE, source)
@@ -90,6 +91,7 @@ def _source(recipe: Recipe, data: DataPart, space: LabelSpace | None) -> dict[st
         "labels": dataclasses.asdict(recipe.labels),
         "kept": kept_columns(recipe, data),
         "space": None if space is None else space.names,
+        # What the stored files look like: a resume by another version reads the rows anew.
         "stored": KINDS,
         "files": [seen(one) for part in (data.train, data.validation, data.test) if part is not None for one in part],
     }
@@ -117,12 +119,14 @@ def _read(
         part.refuse()
     space = space or gathered.space(recipe.labels)
     columns, saved = gathered.columns, (folder / SUMMARY).exists()
+    # Texts come back into memory only where near-repeats must be found, which compares them.
     texts = [*wholes(*open_table(store, len(columns)))] if data.split.similar and not saved else []
     summary = read_json(folder / SUMMARY) if saved else None
     places = divide(gathered, space, recipe.seed, texts) if summary is None else saved_places(folder, summary, columns)
     store_splits(store, columns, places, space)
     splits = {name: StoredRows.open(store, name) for name in places}
     if summary is not None:
+        # Files that were changed since must not give a resumed run other rows under the same names.
         check_fingerprint(summary, fingerprint(_keyed(splits), space), folder)
         return
     refuse_unlearnable({name: rows.labels for name, rows in splits.items()}, space, gathered.where)
@@ -236,6 +240,7 @@ def _save(folder: Path, splits: dict[str, StoredRows], summary: dict[str, Any], 
     """Write all files, the summary last: where it stands, the others are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in splits.items():
+        # Train rows are many: their ids, places and keys tell which they were, and some texts teach a student.
         if name != "train":
             rows.save(folder / f"{name}.jsonl", space)
     train = splits["train"]

@@ -76,6 +76,7 @@ def shared_out(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints:
     parts = rows.parts([FITTED, *[(1 - FITTED) / sum(kinds)] * sum(kinds)]) if any(kinds) else [rows]
     if asked.temperature:
         require_temperature_rows(parts[0], len(rows))
+    # A bound needs so many rows even if none is wrong: too few are refused before any is scored.
     delta = _delta(asked, checkpoints)
     for name, (figure, least) in asked.promised.items():
         has = int(is_label(parts[1], space.id(name), space).sum())
@@ -146,6 +147,7 @@ def cross_fitted(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Scores:
         fit_decisions(asked, rows.take(~np.isin(folds, folds[part])), space).labels.decode(rows.logits[part])
         for part in parts
     ]
+    # Back from the order of the folds to that of the rows.
     order = np.argsort(np.concatenate(parts))
     joined = Scores(
         probabilities=np.concatenate([each.probabilities for each in found]),

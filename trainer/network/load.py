@@ -56,6 +56,7 @@ def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier
     """
     folder, notes = find_folder(part.name, part.sha256)
     found = ModelConfig.read(folder)
+    # Keys that no code reads would be carried into every checkpoint, and refused when one is opened.
     config, unknown = found.build(label_settings(space))
     if unknown:
         notes += (_ignored(found, unknown),)
@@ -64,6 +65,7 @@ def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier
     notes += _give_padding(config, tokenizer, part.name)
     _set_dropout(config, part.dropout)
     weights, head = read_weights(folder), head_name(found.family, config)
+    # Before the network is filled: a head for other labels, or for these in another order, must not be taken as it is.
     weights, note = fit_head(weights, head, found.labels, space, part.head)
     # Weights that are missing are drawn here.
     torch.manual_seed(seed)
@@ -168,6 +170,7 @@ def _check_filled(filled: Filled, name: str) -> None:
         )
     network = filled.network
     parts = [*embeddings(network), *encoder_layers(network)]
+    # By identity: tied weights have several names, of which a file holds one.
     inner = {id(weight) for part in parts for weight in part.parameters()}
     open_ones = [key for key, weight in network.named_parameters() if key in filled.missing and id(weight) in inner]
     if open_ones:
@@ -181,6 +184,7 @@ def _check_filled(filled: Filled, name: str) -> None:
 
 def _set_dropout(config: Any, dropout: float | None) -> None:
     if dropout is not None:
+        # Families name theirs differently: hidden_dropout_prob, attention_dropout, classifier_dropout.
         for name in [name for name in config.to_dict() if "dropout" in name]:
             setattr(config, name, dropout)
 
@@ -211,6 +215,7 @@ def start_biases(classifier: Classifier, shares: torch.Tensor, before: torch.Ten
     if not isinstance(bias, torch.Tensor):
         return
     if before is not None:
+        # Moved, not set: the bias has learnt something beside the shares by then.
         bias.add_((shares - before).to(bias.device))
     elif f"{classifier.head}.bias" in classifier.new:
         bias.copy_(shares)

@@ -113,6 +113,7 @@ def from_trained_folds(
     for number in range(int(fold.max()) + 1):
         done, out = work / f"fold_{number}.npy", work / f"fold_{number}"
         held = np.flatnonzero(fold == number)
+        # The file comes last: a fold without it is trained again, or goes on.
         if not done.exists():
             if not out.exists():
                 _make_run(out, run, recipe, rows, fold != number)
@@ -135,6 +136,7 @@ def _make_run(out: Path, run: Path, recipe: Recipe, rows: TrainingRows, kept: ND
             folder = partial / "splits" if last else partial / "splits" / f"stage_{stage}"
             chosen = np.flatnonzero(kept[start : start + len(part.train)])
             save_anew(part, {"train": part.train.take(chosen), "validation": part.validation}, folder)
+            # A copy of people's texts that no fold reads.
             (folder / "test.jsonl").unlink(missing_ok=True)
 
 

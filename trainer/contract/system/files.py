@@ -43,6 +43,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
+        # Files before the folder's own name: what is renamed must not lose its content with the power.
         for folder, _, names in os.walk(partial):
             for name in names:
                 _sync(Path(folder) / name)
@@ -85,6 +86,7 @@ def finite(content: object) -> object:
         return {key: finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
         return [finite(value) for value in content]
+    # True of infinities and NaN alone, and quicker than asking for both.
     if isinstance(content, float) and content - content != 0:
         return None
     return content
@@ -117,6 +119,7 @@ def read_json(path: Path) -> Any:
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
+        # In pieces: weights may be larger than memory.
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

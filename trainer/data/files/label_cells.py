@@ -36,6 +36,7 @@ class LabelReader:
 
     def __post_init__(self) -> None:
         known = (*(self.names or ()), *self.part.mapping.values())
+        # Later entries win: a name as it is written beats a boolean that reads like it, and the mapping beats both.
         self._spelled = {_boolean(name): name for name in known} | {name: name for name in known}
         self._spelled |= {_boolean(key): name for key, name in self.part.mapping.items()} | self.part.mapping
 
@@ -115,6 +116,7 @@ class LabelReader:
             return flags
         if self.names is not None and len(flags) == len(self.names):
             return [name for name, flag in zip(self.names, flags, strict=True) if flag]
+        # [1, 0] may well be two labels called 1 and 0; [1, 1, 0] cannot, since no label comes twice.
         if self.names is None and len(set(flags)) == len(flags):
             return flags
         raise BadRow(
@@ -128,6 +130,7 @@ class LabelReader:
             return []
         if self.part.separator is not None:
             return text.split(self.part.separator)
+        # Lists that went through a CSV file come back as JSON text.
         if text.startswith("["):
             try:
                 return json.loads(text)
@@ -143,6 +146,7 @@ class LabelReader:
                 return self._spelled[form]
         spelling = _boolean(spelling)
         if self.names is not None or self.part.mapping:
+            # Not raised here: all unknown spellings of all files are told in one error.
             self.unknown[spelling] += 1
             self.first_seen.setdefault(spelling, place)
         return spelling
@@ -155,6 +159,7 @@ def _missing(cell: object) -> bool:
 def _text(cell: object) -> str:
     if isinstance(cell, str):
         return cell.strip()
+    # Arrow's decimals: 1.00 is the label 1, as it is of a table of floats.
     if isinstance(cell, Decimal):
         return str(int(cell)) if cell == cell.to_integral_value() else format(cell.normalize(), "f")
     if isinstance(cell, float) and cell.is_integer():

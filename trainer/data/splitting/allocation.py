@@ -35,6 +35,7 @@ def cut_splits(columns: Columns, stop: int, plan: SplitPlan) -> dict[str, Ints]:
     Exact repeats and rows of one group stay together.
     """
     of = np.zeros(stop, dtype=np.int64)
+    # The others are training rows whatever chance says: they stand in a file for evaluation.
     free = np.flatnonzero(~np.isin(columns.keys[:stop], plan.taken))
     groups = columns.groups[free]
     keys: list[list[Hashable]] = [[*np.unique(columns.keys[free], return_inverse=True)[1].tolist()]]
@@ -42,6 +43,7 @@ def cut_splits(columns: Columns, stop: int, plan: SplitPlan) -> dict[str, Ints]:
         keys.append([None if group < 0 else group for group in groups.tolist()])
     if plan.wholes is not None:
         keys.append([*clusters([plan.wholes[place] for place in free.tolist()]).tolist()])
+    # Rows that share any key are one unit, and so are those that a chain of such rows joins.
     unit = units(len(free), keys)
     shares = np.array([1 - sum(plan.shares.values()), *plan.shares.values()])
     if plan.by_time:
@@ -60,6 +62,7 @@ def _by_time(times: NDArray[np.float64], unit: Ints, shares: NDArray[np.float64]
     first = first_times(times, unit)
     _, moment, sizes = np.unique(first[unit], return_inverse=True, return_counts=True)
     before = (np.cumsum(sizes) - sizes) / max(1, len(times))
+    # A moment goes where its first row falls; the small number spares rounding at a share's edge.
     of_moment = np.searchsorted(np.cumsum(shares[:-1]) - 1e-9, before, side="right")
     chosen = np.zeros(len(first), dtype=np.int64)
     chosen[unit] = of_moment[moment]
