@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from trainer.contract.errors import ClassifactError, InputError
 from trainer.opening.checkpoint import open_network
@@ -61,7 +62,7 @@ def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.
     model.config.use_cache = False
     with tempfile.TemporaryDirectory(dir=scratch) as folder, _silence():
         try:
-            return make(model, Path(folder))
+            return _without_notes(make(model, Path(folder)))
         except Exception as error:
             # Exporters raise whatever the operator that stopped them raised.
             raise InputError(
@@ -70,6 +71,17 @@ def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.
                 found=str(error).strip()[:300],
                 do=f"choose another --exporter: {', '.join(EXPORTERS)}",
             ) from error
+
+
+def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Take out what an exporter notes for people, in place: torch's notes name files of this machine, and would make
+    the same run other bytes on another.
+    """
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 def _module(name: str) -> Any:
@@ -81,11 +93,17 @@ def _module(name: str) -> Any:
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep the exporters' chatter off both streams: it warns of constants in the trace, which parity then checks."""
-    logging.set_verbosity_error()
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
+    transformers_logging.set_verbosity_error()
+    level = logging.root.manager.disable
+    # torch's handlers hold on to the stream that was there when it was imported.
+    logging.disable(logging.ERROR)
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

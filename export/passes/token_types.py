@@ -14,10 +14,14 @@ _INPUT = "token_type_ids"
 def fold_token_types(graph: Graph, probes: Probes) -> int:
     """Returns how many look-ups of token types went, and with them the input; 0 where rows may be pairs."""
     uses = graph.uses()
-    users = [node for node, _ in uses[_INPUT]]
+    measured = [node for node, _ in uses[_INPUT] if node.op_type == "Shape"]
+    users = [node for node, _ in uses[_INPUT] if node.op_type != "Shape"]
     if probes.pairs or not users or not all(_looks_up(graph, node) for node in users):
         return 0
     makers = graph.makers()
+    for node in measured:
+        # All inputs have one shape, and transformers' own exporter asks any of them for it.
+        node.input[0] = "input_ids"
     for node in users:
         table = graph.constant(node.input[0])
         if table is None:

@@ -1,16 +1,19 @@
 """Which exporter writes a graph, and that all that are at hand write the same classifier."""
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import transformers
 
 from export import cli
 from export.exporters import choose
 from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
 from tests import tiny
-from tests.export.passes.graphs import ALL, USABLE, from_torch
+from tests.export.passes.graphs import ALL, USABLE, exported, from_torch
 from tests.export.runs import contract
 from trainer.contract.errors import ClassifactError, InputError
 
@@ -42,9 +45,35 @@ def test_every_exporter_writes_the_same_classifier(family: str, exporter: str, t
         family,
         **{"initializer_range": 0.1, "spread": 1.0, **ALL[family]},
     )
-    exported, rewritten, applied = from_torch(made, exporter, tmp_path)
-    assert exported < 1e-5
+    as_exported, rewritten, applied = from_torch(made, exporter, tmp_path)
+    assert as_exported < 1e-5
     assert rewritten < 1e-5, applied
+
+
+@pytest.mark.parametrize("exporter", USABLE)
+def test_a_graph_tells_nothing_of_this_machine(exporter: str) -> None:
+    """No folder of libraries is named in a graph: torch notes for every node which lines of which files made it, where
+    its newer exporter is at work.
+    """
+    graph = exported("bert", exporter)
+    for module in (torch, transformers):
+        assert module.__file__ is not None
+        assert str(Path(module.__file__).parent).encode() not in graph
+    assert b"site-packages" not in graph
+
+
+@pytest.mark.parametrize("exporter", USABLE)
+def test_exporters_say_nothing(
+    exporter: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What an exporter warns of and reports reaches neither a log nor a stream; logs work again afterwards."""
+    made = tiny.checkpoint(tmp_path / "checkpoint", contract())
+    capfd.readouterr()
+    export_graph(made.path, tmp_path, exporter)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert capfd.readouterr() == ("", "")
+    logging.getLogger("torch.onnx").warning("heard")
+    assert caplog.messages[-1] == "heard"
 
 
 def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
