@@ -93,7 +93,7 @@ def _fit(rows: Taught, space: LabelSpace, vocabulary: int) -> Student:
     # The contract's temperature is the encoder's; the student learns the probabilities that are reported.
     wanted = torch.from_numpy(space.decode(rows.logits).probabilities)
     drawn = torch.Generator().manual_seed(_SEED)
-    vectors = (0.1 * torch.randn(len(bags.features), HIDDEN, generator=drawn)).requires_grad_()
+    vectors = _first_vectors(bags.features, drawn).requires_grad_()
     bias = torch.zeros(HIDDEN, requires_grad=True)
     output = (HIDDEN**-0.5 * torch.randn(HIDDEN, len(space), generator=drawn)).requires_grad_()
     output_bias = torch.zeros(len(space), requires_grad=True)
@@ -125,6 +125,11 @@ def _fit(rows: Taught, space: LabelSpace, vocabulary: int) -> Student:
         output=output.detach().numpy() * temperature,
         output_bias=output_bias.detach().numpy() * temperature,
     )
+
+
+def _first_vectors(features: Ints, drawn: torch.Generator) -> torch.Tensor:
+    """Where the vectors of the features begin, [F, H]; from the encoder's own table they end no better."""
+    return 0.1 * torch.randn(len(features), HIDDEN, generator=drawn)
 
 
 def _inputs(
