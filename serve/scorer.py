@@ -77,6 +77,7 @@ class Scorer:
         self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
         # One session for each device: ONNX Runtime's sessions are safe to share, and each holds the weights once.
         sessions = open_sessions(bundle, options.session)
+        self._sessions = sessions
         self.session = sessions[0]
         self.fast = FastLane.wanted(bundle, options, self.encoder, self.session.precision)
         self.batch_tokens = options.batch_tokens or bundle.manifest.batch_tokens
@@ -126,8 +127,11 @@ class Scorer:
         self.close()
 
     def close(self) -> None:
-        """Stop the workers. A closed scorer scores no more."""
+        """Stop the workers and free the devices. A closed scorer scores no more."""
         self._workers.close()
+        for session in self._sessions:
+            session.close()
+        self._sessions = []
 
     def predict(self, texts: Iterable[object]) -> list[str | None] | list[list[str] | None]:
         """The label of each text (single-label), or its list of labels (multi-label); None where the bundle's rule

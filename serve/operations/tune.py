@@ -20,7 +20,7 @@ from trainer.contract.system.files import read_json, sha256, write_json
 from trainer.contract.system.machine import cpu_count
 
 # Powers of two around what is usual: on processors small batches win, on GPUs large ones.
-_BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
+_BUDGETS = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, 262144)
 _SECONDS = 1.0
 # On a processor, as many as make a second of work; a whole window would take a small model six times that, for each
 # setting. A GPU takes the window: its largest batches would be the only ones of fewer rows.

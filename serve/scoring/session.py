@@ -96,6 +96,10 @@ class Session:
             )
         return logits
 
+    def close(self) -> None:
+        """Free the device. On a GPU before the interpreter ends: CUDA may be gone by the time that it clears up."""
+        del self._session
+
     def _run_bound(self, feed: dict[str, NDArray[Any]]) -> NDArray[Any]:
         """One copy to the device, one back, and none that ONNX Runtime would make in between."""
         kind, number = self._bound or ("cpu", 0)
@@ -131,9 +135,8 @@ def open_sessions(bundle: Bundle, options: SessionOptions) -> list[Session]:
     Raises InputError where the bundle lacks the precision or a device is not to be had, ArtifactError where the graph
     does not fit the bundle.
     """
-    if options.device == "auto":
-        # Nobody asked for the GPU whose absence ONNX Runtime would announce in red.
-        ort.set_default_logger_severity(4)
+    # It warns of every GPU session, and announces in red the lack of a GPU that nobody asked for.
+    ort.set_default_logger_severity(4 if options.device == "auto" else 3)
     try:
         sessions = [_open(bundle, options, wanted) for wanted in _providers(options.device)]
     finally:
@@ -144,13 +147,13 @@ def open_sessions(bundle: Bundle, options: SessionOptions) -> list[Session]:
 
 def _open(bundle: Bundle, options: SessionOptions, wanted: Provider) -> Session:
     precision = _precision(bundle, options.precision, wanted[0])
-    session = _create(bundle, precision, wanted, options)
+    session, reason = _create_or_fall(bundle, precision, wanted, options)
     got = session.get_providers()[0]
     if got != wanted[0] and options.device != "auto" and not options.allow_cpu_fallback:
         raise InputError(
             "the session did not get the device that was asked for",
             where=bundle.graph_path(precision),
-            found=got,
+            found=f"{got} ({reason})" if reason else got,
             expected=wanted[0],
             do="run `python -m serve doctor` for the cause, or accept the processor with --allow-cpu-fallback",
         )
@@ -167,12 +170,12 @@ def _providers(device: str) -> list[Provider]:
     """The execution providers for a device's name."""
     kind, _, numbers = device.partition(":")
     if device == "auto":
-        return [(CUDA if CUDA in ort.get_available_providers() else CPU, {})]
+        return [_cuda("0") if CUDA in ort.get_available_providers() else (CPU, {})]
     if device == "cpu":
         return [(CPU, {})]
     if kind == "cuda" and re.fullmatch(r"cuda(:\d+(,\d+)*)?", device):
         if CUDA in ort.get_available_providers():
-            return [(CUDA, {"device_id": number or "0"}) for number in dict.fromkeys(numbers.split(","))]
+            return [_cuda(number or "0") for number in dict.fromkeys(numbers.split(","))]
         raise InputError(
             "the installed ONNX Runtime has no CUDA",
             found=f"onnxruntime {ort.__version__} with {', '.join(ort.get_available_providers())}",
@@ -187,6 +190,11 @@ def _providers(device: str) -> list[Provider]:
     )
 
 
+def _cuda(number: str) -> Provider:
+    """A GPU, on which fp32 is fp32: ONNX Runtime would round its products' factors to TF32's 10 bits."""
+    return CUDA, {"device_id": number, "use_tf32": "0"}
+
+
 def _precision(bundle: Bundle, precision: str, provider: str) -> str:
     """What "auto" means for a provider; any other precision must be in the bundle."""
     if precision == "auto":
@@ -194,6 +202,20 @@ def _precision(bundle: Bundle, precision: str, provider: str) -> str:
         precision = held[0] if held else "fp32"
     bundle.graph(precision)
     return precision
+
+
+def _create_or_fall(
+    bundle: Bundle, precision: str, wanted: Provider, options: SessionOptions
+) -> tuple[ort.InferenceSession, str]:
+    """A session on the device, or on the processor and why: ONNX Runtime itself falls where CUDA's libraries are
+    missing, and fails where there is no GPU of that number.
+    """
+    try:
+        return _create(bundle, precision, wanted, options), ""
+    except ArtifactError as error:
+        if wanted[0] == CPU:
+            raise
+        return _create(bundle, precision, (CPU, {}), options), str(error.details["found"])
 
 
 def _create(bundle: Bundle, precision: str, provider: Provider, options: SessionOptions) -> ort.InferenceSession:
@@ -212,6 +234,8 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
             settings,
             providers=providers,
             disabled_optimizers=list(bundle.graph(precision).disabled_optimizers),
+            # Its wrapper would go on with the processor after a GPU's failure, also in the middle of a job.
+            enable_fallback=0,
         )
     # ONNX Runtime's exceptions share no base but this one.
     except Exception as error:

@@ -1,5 +1,6 @@
 """A session is what was asked for, or an error says what it is instead."""
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,7 @@ def test_a_session_on_each_device(single: Path, monkeypatch: pytest.MonkeyPatch)
         found = scorer.predict_proba(bundles.texts(200))
     assert scorer.workers == 4
     assert min(counts) > 0
+    monkeypatch.undo()
     with Scorer.open(single, precision="fp32", device="cpu", batch_tokens=64) as alone:
         np.testing.assert_allclose(found, alone.predict_proba(bundles.texts(200)), atol=1e-6)
 
@@ -127,4 +129,37 @@ def test_names_of_several_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Devices are named by numbers, each once."""
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
     assert [options["device_id"] for _, options in _providers("cuda:1,0,1")] == ["1", "0"]
-    assert _providers("cuda") == [(CUDA, {"device_id": "0"})]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_fp32_is_fp32_on_a_gpu(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    """Products of fp32 keep all their digits: with TF32, ONNX Runtime's default, the canary would refuse the file."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    assert _providers(device) == [(CUDA, {"device_id": "0", "use_tf32": "0"})]
+
+
+def test_a_gpu_of_another_number(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU that is not there is an error with ONNX Runtime's reason, or the processor where that was allowed."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    real = ort.InferenceSession
+
+    def failing(path: str, settings: Any, *, providers: list[Any], **options: Any) -> Any:
+        assert options["enable_fallback"] == 0, "a GPU that fails in a job must not become the processor"
+        if providers[0][0] == CUDA:
+            raise RuntimeError("Invalid device ID: 7")
+        return real(path, settings, providers=providers, **options)
+
+    monkeypatch.setattr(ort, "InferenceSession", failing)
+    with pytest.raises(InputError, match="did not get the device") as error:
+        _open(single, device="cuda:7")
+    assert "Invalid device ID: 7" in str(error.value)
+    assert _open(single, device="cuda:7", allow_cpu_fallback=True).provider == CPU
+
+
+def test_a_closed_scorer_frees_its_sessions(single: Path) -> None:
+    """Closing frees ONNX Runtime's session at once, so that no GPU is left for the interpreter's end; twice is once."""
+    scorer = Scorer.open(single, device="cpu")
+    held = weakref.ref(scorer.session._session)
+    scorer.close()
+    scorer.close()
+    assert held() is None
