@@ -33,6 +33,7 @@ GOLDEN_CAP = 0.1
 # What libraries' examples score with, and so do most who export.
 USUAL_BATCH = 32
 GRAPH_FILES = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
+PACKED_FILE = "onnx/model_fp16_packed.onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ class ExportManifest:
     exporter: str = "optimum"
     """What wrote the graph; bundles that do not say were written by optimum."""
     unproven: dict[str, str] = field(default_factory=dict)
-    """Files that no gate has passed, and why; nothing scores with them."""
+    """Files that no gate of the export could run, and why."""
     cascade: Cascade | None = None
     """The student that answers most rows without the encoder, and what was proven of it; None where there is none."""
     measured_on: dict[str, str] = field(default_factory=dict)
@@ -199,6 +200,12 @@ class Bundle:
         """Where the ONNX file of a precision lies."""
         # Hashed by `open`, which refuses a graph that the manifest gives no hash for.
         return self.path / self.graph(precision).file
+
+    @property
+    def packed_path(self) -> Path | None:
+        """Where the padding-free form of the fp16 file lies, which only CUDA runs; None where the bundle has none."""
+        # A file that the manifest gives no hash for is not the bundle's.
+        return self.path / PACKED_FILE if PACKED_FILE in self.manifest.files else None
 
     def encoder(self) -> TextEncoder:
         """The text encoder, with the truncation that training used."""

@@ -97,7 +97,7 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
 @click.option(
     "--packing",
     is_flag=True,
-    help="Write the padding-free fp16 form for CUDA too, which has not been run or timed yet.",
+    help="Write the padding-free form of fp16 too, which scoring on CUDA takes.",
 )
 @click.option(
     "--timing/--no-timing",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.bundle import REFERENCE, VALIDATION, ExportManifest, GraphFile, hash_files, write_manifest
+from export.bundle import PACKED_FILE, REFERENCE, VALIDATION, ExportManifest, GraphFile, hash_files, write_manifest
 from export.card import write_card
 from export.card_figures import without_texts
 from export.cascade.build import CascadeJob, build_cascade
@@ -150,7 +150,7 @@ def export(job: ExportJob) -> ExportManifest:
             golden=job.golden,
             decisions=source.decisions,
             constant={**asdict(constant), "beaten": learnt},
-            unproven={packing.PACKED_FILE: packing.NOTE} if job.packing else {},
+            unproven={PACKED_FILE: packing.NOTE} if job.packing else {},
             cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,
         )
         write_card(folder / "README.md", manifest)

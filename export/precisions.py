@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from export.bundle import GOLDEN, GRAPH_FILES, USUAL_BATCH, GraphFile, Parity, instruction_set
+from export.bundle import GOLDEN, GRAPH_FILES, PACKED_FILE, USUAL_BATCH, GraphFile, Parity, instruction_set
 from export.exporters.choose import export_graph
 from export.fp16 import packing
 from export.fp16.convert import Half, extreme, to_half
@@ -85,7 +85,7 @@ def write_graphs(job: GraphJob, source: TrainedRun, measure: Measure, folder: Pa
         speeds = _speeds(exported, made, measure)
         (folder / "onnx").mkdir()
         if job.packing:
-            save_graph(graphs.packed(), folder / packing.PACKED_FILE)
+            save_graph(graphs.packed(), folder / PACKED_FILE)
         measure.golden_rows.write(folder / GOLDEN, {precision: each.golden.logits for precision, each in made.items()})
         return {
             precision: replace(

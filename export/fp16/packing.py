@@ -1,7 +1,8 @@
 """The padding-free form that ONNX Runtime has for CUDA: rows' tokens end to end, attention within each row.
 
-Converted and checked structurally. Only CUDA has these operators, so nothing here has run it: it is written beside the
-files that passed their gates, and the manifest says so.
+Converted and checked structurally. Only CUDA has these operators, so no gate of an export can run it: it is written
+beside the files that passed theirs, and the manifest says so. On a GPU scoring takes it in place of the fp16 file, and
+the golden rows prove it there before any other row is scored.
 """
 
 import collections
@@ -11,8 +12,7 @@ import onnx
 from export.fp16.convert import FUSED, ort_tools
 from trainer.contract.errors import GateError, InputError
 
-PACKED_FILE = "onnx/model_fp16_packed.onnx"
-NOTE = "padding-free fp16 for CUDA: checked structurally, not yet run or timed on a GPU"
+NOTE = "padding-free fp16, which CUDA alone can run: the golden rows prove it at scoring"
 _PACKED = {"RemovePadding": 1, "RestorePadding": 1}
 
 

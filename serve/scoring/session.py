@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ Provider = tuple[str, dict[str, str]]
 _DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
+# ONNX Runtime's bits of its CUDA kernels of attention: flash, memory-efficient, two of TensorRT's, and plain products.
+_ATTENTION = 1 + 2 + 4 + 32 + 16
 # How ONNX Runtime's allocators, C++ and CUDA say that memory ran out.
 _NO_MEMORY = re.compile(
     "out of memory|bad.?alloc|failed to allocate|alloc_failed|cudaErrorMemoryAllocation|available memory of", re.I
@@ -191,8 +194,10 @@ def _providers(device: str) -> list[Provider]:
 
 
 def _cuda(number: str) -> Provider:
-    """A GPU, on which fp32 is fp32: ONNX Runtime would round its products' factors to TF32's 10 bits."""
-    return CUDA, {"device_id": number, "use_tf32": "0"}
+    """A GPU, on which fp32 is fp32: ONNX Runtime would round its products' factors to TF32's 10 bits. And without
+    cuDNN's attention, which plans anew for each shape: 40 ms on an H200 for batches that take 1, and ours all differ.
+    """
+    return CUDA, {"device_id": number, "use_tf32": "0", "sdpa_kernel": str(_ATTENTION)}
 
 
 def _precision(bundle: Bundle, precision: str, provider: str) -> str:
@@ -227,7 +232,7 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
     settings.enable_cpu_mem_arena = options.arena
     settings.log_severity_level = 3
     providers = [provider] if provider[0] == CPU else [provider, (CPU, {})]
-    path = bundle.graph_path(precision)
+    path = _file(bundle, precision, provider[0])
     try:
         return ort.InferenceSession(
             str(path),
@@ -245,6 +250,12 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
             found=str(error)[:300],
             do="upgrade onnxruntime, or export again with the installed version",
         ) from error
+
+
+def _file(bundle: Bundle, precision: str, provider: str) -> Path:
+    """The ONNX file of a precision; on a GPU fp16 is the padding-free form where the bundle has it."""
+    packed = bundle.packed_path if (precision, provider) == ("fp16", CUDA) else None
+    return packed or bundle.graph_path(precision)
 
 
 def _check_shape(session: ort.InferenceSession, bundle: Bundle, precision: str) -> None:

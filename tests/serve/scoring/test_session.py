@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 import serve.scorer
-from export.bundle import Bundle
+from export.bundle import GRAPH_FILES, PACKED_FILE, Bundle
 from serve.scorer import Scorer
 from serve.scoring.session import CPU, CUDA, Session, SessionOptions, _providers, open_sessions
 from serve.scoring.settings import ScorerOptions
@@ -133,9 +133,11 @@ def test_names_of_several_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 def test_fp32_is_fp32_on_a_gpu(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
-    """Products of fp32 keep all their digits: with TF32, ONNX Runtime's default, the canary would refuse the file."""
+    """Products of fp32 keep all their digits: with TF32, ONNX Runtime's default, the canary would refuse the file.
+    Of the kernels of attention cuDNN's (8) is left out.
+    """
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
-    assert _providers(device) == [(CUDA, {"device_id": "0", "use_tf32": "0"})]
+    assert _providers(device) == [(CUDA, {"device_id": "0", "use_tf32": "0", "sdpa_kernel": "55"})]
 
 
 def test_a_gpu_of_another_number(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,6 +156,26 @@ def test_a_gpu_of_another_number(single: Path, monkeypatch: pytest.MonkeyPatch) 
         _open(single, device="cuda:7")
     assert "Invalid device ID: 7" in str(error.value)
     assert _open(single, device="cuda:7", allow_cpu_fallback=True).provider == CPU
+
+
+def test_padding_free_on_a_gpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU fp16 is the padding-free file where the bundle has it; elsewhere, and in other precisions, it is not."""
+    made = bundles.make(tmp_path / "b", bundles.contract(), precisions=("fp32",))
+    for name in (GRAPH_FILES["fp16"], PACKED_FILE):
+        (made / name).write_bytes((made / GRAPH_FILES["fp32"]).read_bytes())
+    golden = {name: Bundle.open(made).graph("fp32").golden for name in ("fp32", "fp16")}
+    bundles.reseal(made, bundles.contract(), ("fp32", "fp16"), golden)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    real, opened = ort.InferenceSession, list[tuple[str, str]]()
+
+    def spy(path: str, settings: Any, *, providers: list[Any], **options: Any) -> Any:
+        opened.append((Path(path).name, providers[0][0]))
+        return real(path, settings, providers=[CPU], **options)
+
+    monkeypatch.setattr(ort, "InferenceSession", spy)
+    for precision, device in (("fp16", "cuda"), ("fp32", "cuda"), ("fp16", "cpu")):
+        _open(made, precision=precision, device=device, allow_cpu_fallback=True)
+    assert opened == [("model_fp16_packed.onnx", CUDA), ("model.onnx", CUDA), ("model_fp16.onnx", CPU)]
 
 
 def test_a_closed_scorer_frees_its_sessions(single: Path) -> None:
