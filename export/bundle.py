@@ -201,12 +201,6 @@ class Bundle:
         # Hashed by `open`, which refuses a graph that the manifest gives no hash for.
         return self.path / self.graph(precision).file
 
-    @property
-    def packed_path(self) -> Path | None:
-        """Where the padding-free form of the fp16 file lies, which only CUDA runs; None where the bundle has none."""
-        # A file that the manifest gives no hash for is not the bundle's.
-        return self.path / PACKED_FILE if PACKED_FILE in self.manifest.files else None
-
     def encoder(self) -> TextEncoder:
         """The text encoder, with the truncation that training used."""
         return TextEncoder.open(self.path / "tokenizer.json", self.contract.encoding)

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from export.bundle import Bundle
+from export.bundle import PACKED_FILE, Bundle
 from trainer.contract.encoding import Batch, Ints
 from trainer.contract.errors import ArtifactError, ClassifactError, InputError, nearest
 
@@ -254,8 +254,10 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
 
 def _file(bundle: Bundle, precision: str, provider: str) -> Path:
     """The ONNX file of a precision; on a GPU fp16 is the padding-free form where the bundle has it."""
-    packed = bundle.packed_path if (precision, provider) == ("fp16", CUDA) else None
-    return packed or bundle.graph_path(precision)
+    # A file that the manifest gives no hash for is not the bundle's.
+    if (precision, provider) == ("fp16", CUDA) and PACKED_FILE in bundle.manifest.files:
+        return bundle.path / PACKED_FILE
+    return bundle.graph_path(precision)
 
 
 def _check_shape(session: ort.InferenceSession, bundle: Bundle, precision: str) -> None:
