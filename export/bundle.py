@@ -30,8 +30,7 @@ MANIFEST, GOLDEN, REFERENCE = "manifest.json", "golden.jsonl", "reference.json"
 Precision = Literal["fp32", "int8", "fp16"]
 # The most that a golden logit may move on another machine, as a share of the largest: a fifth of what halving does.
 GOLDEN_CAP = 0.1
-# What libraries' examples score with, and so do most who export.
-USUAL_BATCH = 32
+USUAL_BATCH = 32  # What libraries' examples score with, and so do most who export.
 GRAPH_FILES = {"fp32": "onnx/model.onnx", "int8": "onnx/model_quantized.onnx", "fp16": "onnx/model_fp16.onnx"}
 PACKED_FILE = "onnx/model_fp16_packed.onnx"
 
