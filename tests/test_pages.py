@@ -49,6 +49,16 @@ def test_a_name_of_yesterday_is_found(tmp_path: Path) -> None:
     assert absent(page) == ["gone.py", "no/"]
 
 
+def test_the_files_that_answer_questions_exist() -> None:
+    """Each file that CONTRIBUTING's table of questions names is there, by its path from the root."""
+    table = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Where to look")[2].partition("\n## ")[0]
+    )
+    named = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(named) > 12
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
 def listed(page: str, heading: str) -> list[str]:
     """The first cells of the first table below a heading, without their backticks; the table's own head aside."""
     below = f"\n{(ROOT / page).read_text(encoding='utf-8')}".partition(f"\n{heading}\n")[2]
