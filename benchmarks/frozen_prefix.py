@@ -26,6 +26,7 @@ from trainer.batches import plan_epoch
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.system.files import json_line
+from trainer.contract.system.progress import Progress
 from trainer.data.splits import Splits, prepare
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.loop import Fit, step
@@ -147,7 +148,7 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
         encoder=encoder,
         folder=bench.folder,
         tokens=stage.batch.tokens,
-        say=lambda line: print(line, file=sys.stderr),
+        progress=Progress(),
         stop=StopRequest(),
         wanted=cached,
     )

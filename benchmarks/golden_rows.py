@@ -16,6 +16,7 @@ and, for the scale, what the canary's tests do to a bundle: logits halved and tr
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -87,15 +88,15 @@ def main() -> None:
     with Scorer.open(given.bundle, precision=given.precision, device="cpu") as scorer:
         for name, budget in (("the same batches", tokens), ("one row at a time", 1), ("4 x the tokens", 4 * tokens)):
             found[name] = scorer.logits(texts, pairs, budget)
-        plan = scorer.plan(texts, pairs, tokens)
+        plan = scorer.plan(texts, pairs)
     graph = onnx.load(bundle.graph_path(given.precision))
     batches = [scorer.encoder.pad(plan.encoded, batch) for batch in plan.batches]
     for name, kernel in (("sums in 32 bits", MatMulInteger), ("pairs in 16 bits", _Saturating)):
-        logits = np.empty_like(own)
-        logits[np.concatenate(plan.batches)] = np.concatenate(_evaluated(graph, kernel, batches))
-        found[name] = logits[plan.source]
+        evaluated = np.empty_like(own)
+        evaluated[np.concatenate(plan.batches)] = np.concatenate(_evaluated(graph, kernel, batches))
+        found[name] = evaluated[plan.source]
     noise = np.random.default_rng(0).normal(0, 0.5, own.shape).astype(np.float32)
-    found |= {"torch": torch, "halved": own / 2, "tripled": own * 3, "noise of 0.5": own + noise}
+    found |= {"torch": torch, "halved": own * np.float32(0.5), "tripled": own * 3, "noise of 0.5": own + noise}
     labels = bundle.contract.labels
     decisions, truth = labels.decode(own), labels.decode(torch)
     for name, logits in found.items():
@@ -111,7 +112,9 @@ def main() -> None:
 
 def _evaluated(graph: onnx.ModelProto, kernel: type[OpRun], batches: list[Batch]) -> list[Logits]:
     evaluator = ReferenceEvaluator(graph, new_ops=[kernel])
-    return [evaluator.run(None, {name: batch.named()[name] for name in evaluator.input_names})[0] for batch in batches]
+    feeds = [{name: batch.named()[name] for name in evaluator.input_names} for batch in batches]
+    results: list[Any] = [evaluator.run(None, feed) for feed in feeds]
+    return [result[0] for result in results]
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def run(config: str, out: Path, given: argparse.Namespace) -> float:
         stderr=subprocess.DEVNULL,
     )
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    return sum(line["seconds"] for line in lines if line["kind"] == "step" and line["step"] > WARM_UP)
+    return float(sum(line["seconds"] for line in lines if line["kind"] == "step" and line["step"] > WARM_UP))
 
 
 if __name__ == "__main__":

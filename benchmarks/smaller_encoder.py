@@ -17,6 +17,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from export.cascade.rows import CascadeRows, Texts, cascade_rows
-from export.trained_run import Source
+from export.trained_run import TrainedRun
 from trainer.contract.encoding import Batch, Encoded, budget_batches
 from trainer.contract.system.files import write_json
 
@@ -34,15 +35,15 @@ _TOKENS = 16_384
 _RATE, _WARM = 3e-4, 0.1
 
 
-def parts(run: Path, unlabelled: list[Path]) -> tuple[Source, Texts, Texts]:
+def parts(run: Path, unlabelled: list[Path]) -> tuple[TrainedRun, Texts, Texts]:
     """The run, the rows that teach, and those that measure."""
-    source = Source.open(run)
+    source = TrainedRun.open(run)
     rows = cascade_rows(run, unlabelled, source.validation, source.checkpoint.contract.input)
     measuring = rows.further if len(rows.further) else _validation(source)
     return source, _joined(rows), measuring
 
 
-def _validation(source: Source) -> Texts:
+def _validation(source: TrainedRun) -> Texts:
     pairs = source.validation.pairs
     return Texts(texts=list(source.validation.texts), pairs=None if pairs is None else list(pairs))
 
@@ -52,10 +53,11 @@ def _joined(rows: CascadeRows) -> Texts:
     return Texts(texts=[*rows.train.texts, *rows.threshold.texts], pairs=pairs)
 
 
-def opened(source: Source, layers: int | None, device: str) -> PreTrainedModel:
+def opened(source: TrainedRun, layers: int | None, device: str) -> PreTrainedModel:
     """The run's network, or its first layers under its own head."""
     given = {} if layers is None else {"num_hidden_layers": layers}
-    return AutoModelForSequenceClassification.from_pretrained(source.checkpoint.path, **given).to(device)
+    network: Any = AutoModelForSequenceClassification.from_pretrained(source.checkpoint.path, **given)
+    return cast(PreTrainedModel, network.to(device))
 
 
 def run_batch(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
@@ -67,7 +69,7 @@ def run_batch(network: PreTrainedModel, batch: Batch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def logits_of(network: PreTrainedModel, source: Source, encoded: Encoded) -> NDArray[np.float32]:
+def logits_of(network: PreTrainedModel, source: TrainedRun, encoded: Encoded) -> NDArray[np.float32]:
     """float32 [N, C] in evaluation mode."""
     encoder = source.checkpoint.encoder()
     batches = budget_batches(encoded.lengths, np.argsort(-encoded.lengths, kind="stable"), _TOKENS)
@@ -107,7 +109,9 @@ def teach(options: argparse.Namespace) -> None:
     print(figures)
 
 
-def _fit(network: PreTrainedModel, source: Source, encoded: Encoded, wanted: NDArray[np.float32], epochs: int) -> None:
+def _fit(
+    network: PreTrainedModel, source: TrainedRun, encoded: Encoded, wanted: NDArray[np.float32], epochs: int
+) -> None:
     encoder, drawn = source.checkpoint.encoder(), np.random.default_rng(0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=0.01)
     rows, size = len(wanted), 64
@@ -121,14 +125,14 @@ def _fit(network: PreTrainedModel, source: Source, encoded: Encoded, wanted: NDA
             given = run_batch(network, encoder.pad(encoded, chosen))
             loss = torch.nn.functional.mse_loss(given, torch.from_numpy(wanted[chosen]).to(network.device))
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call] # torch's own
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             scheduler.step()
         print(f"epoch {epoch + 1}: last loss {loss.item():.4f}", file=sys.stderr, flush=True)
 
 
-def _write(options: argparse.Namespace, source: Source, network: PreTrainedModel) -> None:
+def _write(options: argparse.Namespace, source: TrainedRun, network: PreTrainedModel) -> None:
     """A copy of the run whose best checkpoint is the smaller one, so that `classifact export` takes it."""
     shutil.copytree(options.run, options.out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("resume", "stage*"))
     folder = options.out / "checkpoints" / source.checkpoint.path.name
