@@ -27,7 +27,7 @@ from trainer.run_folder.folder import BEST_FIGURES, RUN_LOCK, RUN_RECIPE, locked
 from trainer.stages import prepare_splits
 
 SUSPECT_FOLDS = 5
-SUSPECTS = "suspects"
+_NAME = "suspects"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     recipe = load(job.run / RUN_RECIPE)
     count, progress = job.folds or SUSPECT_FOLDS, Progress(quiet=job.quiet)
     # Trained folds are kept over a kill, and of one division only.
-    work, done = job.run / REVIEW_FOLDER / f".{SUSPECTS}-{job.folds or 'states'}", False
+    work, done = job.run / REVIEW_FOLDER / f".{_NAME}-{job.folds or 'states'}", False
     with locked(job.run / RUN_LOCK, wait=False):
         try:
             rows = TrainingRows.of(prepare_splits(recipe, job.run, progress=progress))
@@ -123,7 +123,7 @@ def _write(
     tables = [_table(part.train, stage, start, judged, probabilities, space) for part, stage, start in parts]
     order = [("self_confidence", "ascending"), ("stage", "ascending"), ("id", "ascending")]
     table = pa.concat_tables(tables).sort_by(order)
-    files = write_tables(job.run / REVIEW_FOLDER, SUSPECTS, table, space)
+    files = write_tables(job.run / REVIEW_FOLDER, _NAME, table, space)
     carried = _carried(rows.labels, space)
     result = {
         "rows": len(rows),
@@ -139,7 +139,7 @@ def _write(
         "folder": REVIEW_FOLDER,
         "files": files,
     }
-    write_json(job.run / REVIEW_FOLDER / f"{SUSPECTS}.json", result)
+    write_json(job.run / REVIEW_FOLDER / f"{_NAME}.json", result)
     return result
 
 
