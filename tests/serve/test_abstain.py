@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from fsspec.implementations.memory import MemoryFileSystem
 
 from export.bundle import Bundle
 from serve.cli import main
@@ -22,6 +23,7 @@ from serve.scorer import Scorer
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
+from tests.serve.journal.dying import KILLED, Dying
 from tests.serve.test_schemas import REPORT
 from trainer.contract.labels import Abstain, LabelSpace, Scores
 
@@ -167,6 +169,31 @@ def test_shards_and_resumes_count_the_same(bundle: Path, tmp_path: Path) -> None
     result = CliRunner().invoke(main, [*arguments, "--window", "32", "--resume", "--quiet", "--no-abstain"])
     assert result.exit_code == 1
     assert "abstain" in result.stderr
+
+
+def test_kills_and_stores_give_the_same_bytes(bundle: Path, tmp_path: Path, dying: Dying) -> None:
+    """A job that dies twice and goes on, and one whose parts lie in a store, have the rows of an undisturbed one, those
+    that are not answered among them, and count as many.
+    """
+    rows = write_csv(tmp_path / "in.csv", TEXTS)
+    whole = score(bundle, rows, out=tmp_path / "whole.csv", window=32, part_rows=64)
+    parts = {path.name: path.read_bytes() for path in (tmp_path / "whole.csv").iterdir()}
+    assert b"abstained" in b"".join(parts.values())
+    command = ["score", str(bundle), str(rows), "--out", str(tmp_path / "killed.csv"), "--precision", "fp32"]
+    command += ["--window", "32", "--part-rows", "64", "--device", "cpu", "--quiet", "--resume"]
+    for moment in (9, 21):
+        assert dying(command, moment=moment).code == KILLED
+    assert dying(command).code == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "killed.csv").iterdir()} == parts
+    killed = json.loads((tmp_path / "killed.csv.report.json").read_text())
+    try:
+        url = "memory://abstaining/scores.csv"
+        stored = score(bundle, rows, out=url, window=32, part_rows=64)  # type: ignore[arg-type]
+        found = {Path(name).name: content.getvalue() for name, content in MemoryFileSystem.store.items()}
+        assert {name: found[name] for name in parts} == parts
+    finally:
+        MemoryFileSystem.store.clear()
+    assert killed["rows_abstained"] == stored["rows_abstained"] == whole["rows_abstained"] > 0
 
 
 def test_predict_says_that_a_text_is_not_answered(bundle: Path) -> None:

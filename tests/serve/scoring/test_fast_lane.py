@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from fsspec.implementations.memory import MemoryFileSystem
 
 from export.bundle import Bundle
 from serve.cli import main
@@ -133,6 +134,21 @@ def test_workers_shards_and_kills_give_the_same_bytes(lane: Path, rows: Path, tm
     report = json.loads((tmp_path / "killed.csv.report.json").read_text())
     assert report["fast_lane"] == merged["fast_lane"] == whole["fast_lane"]
     assert whole["fast_lane"]["audit"]["rows"] > 100
+
+
+def test_parts_in_a_store_are_those_of_a_local_job(lane: Path, rows: Path, tmp_path: Path) -> None:
+    """At a URL the student answers the same rows, and each part has the bytes of the local one."""
+    options = {"agreement": 0.9, "window": 64, "part_rows": 128, "lane": LaneOptions(prove=True)}
+    local = score(lane, rows, out=tmp_path / "out.csv", **options)
+    try:
+        stored = score(lane, rows, out="memory://student/scores.csv", **options)  # type: ignore[arg-type]
+        found = {Path(name).name: content.getvalue() for name, content in MemoryFileSystem.store.items()}
+    finally:
+        MemoryFileSystem.store.clear()
+    parts = {path.name: path.read_bytes() for path in (tmp_path / "out.csv").iterdir()}
+    assert len(parts) > 2
+    assert {name: found[name] for name in parts} == parts
+    assert stored["fast_lane"] == local["fast_lane"]
 
 
 def test_audited_rows_take_the_encoders_answer(lane: Path, rows: Path, tmp_path: Path) -> None:

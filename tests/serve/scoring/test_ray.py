@@ -24,6 +24,7 @@ from serve.writing.formats import make_format
 from serve.writing.layout import AddedColumns, make_layout
 from tests.serve.bundles import texts
 from tests.serve.helpers import score, write_csv
+from tests.serve.test_abstain import decided
 from tests.serve.test_drift import with_reference
 from trainer.contract.errors import InputError
 from trainer.contract.system.files import sha256
@@ -70,6 +71,17 @@ def test_windows_travel_and_come_back_scored(single: Path, three_files: Path, tm
     errors = (tmp_path / "out.csv.errors.jsonl").read_bytes()
     assert b"".join(scored.errors for scored in found) == errors
     assert len(found) == 15 + 1 + 18
+
+
+def test_rows_that_are_not_answered_travel_too(single: Path, tmp_path: Path) -> None:
+    """A bundle with a temperature, thresholds and a rule to abstain has the bytes and the count of a local job."""
+    bundle, rows = decided(single, tmp_path / "bundle"), write_csv(tmp_path / "in.csv", texts(200))
+    report = score(bundle, rows, out=tmp_path / "out.csv", window=64)
+    options = replace(OPTIONS, session=SessionOptions(precision="fp32", device="cpu"))
+    head, *answers = _answers(bundle, rows, options=options)
+    found: list[ScoredWindow] = [answer.scored for answer in answers]  # type: ignore[attr-defined]
+    assert head + b"".join(scored.rows for scored in found) == (tmp_path / "out.csv").read_bytes()
+    assert sum(scored.abstained for scored in found) == report["rows_abstained"] > 0
 
 
 def test_windows_bring_their_counts_for_drift(single: Path, tmp_path: Path) -> None:

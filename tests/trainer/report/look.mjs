@@ -9,7 +9,7 @@ const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 const browser = await chromium.launch({ executablePath: chromium_path, args: quiet });
-const found = { console: [], requests: [], wide: [], overlaps: [], axe: [], title: [], sorted: null };
+const found = { console: [], requests: [], wide: [], overlaps: [], axe: [], title: [], sorted: null, cut: [], pages: 0 };
 for (const [width, scheme] of [[390, "light"], [390, "dark"], [1280, "light"], [1280, "dark"]]) {
   // The policy would keep axe out as well; what it does to the page's own script is looked at below, with it in force.
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
@@ -61,5 +61,24 @@ for (const [width, scheme] of [[390, "light"], [390, "dark"], [1280, "light"], [
   await told.close();
   await context.close();
 }
+// On paper: A4 without its margins is 718 pixels wide, and what lies beyond them, or would have to be scrolled to, is not printed.
+const context = await browser.newContext({ viewport: { width: 718, height: 1000 }, colorScheme: "dark" });
+const paper = await context.newPage();
+await paper.emulateMedia({ media: "print", colorScheme: "dark" });
+await paper.goto("file://" + page_path);
+found.cut = await paper.evaluate(() => {
+  const edge = document.documentElement.clientWidth + 1;
+  const shown = [...document.body.querySelectorAll("*")].filter((node) => node.checkVisibility() && !node.closest(".unseen, svg"));
+  const cut = shown.filter((node) => node.getBoundingClientRect().right > edge
+    || (getComputedStyle(node).overflowX !== "visible" && node.scrollWidth > node.clientWidth + 1));
+  const dark = getComputedStyle(document.body).backgroundColor === "rgb(255, 255, 255)" ? [] : ["dark paper"];
+  const unread = [...document.querySelectorAll("dl.terms, details.terms > dl")].filter((node) => !node.getBoundingClientRect().height);
+  return [...dark, ...cut.map((node) => `${node.tagName} ${node.className} ${node.textContent.slice(0, 40)}`),
+    ...unread.map((node) => `terms ${node.textContent.slice(0, 30)}`)];
+});
+const printed = await paper.pdf({ format: "A4", margin: { top: "10mm", bottom: "10mm", left: "10mm", right: "10mm" }, printBackground: true,
+  ...(shots ? { path: `${shots}.pdf` } : {}) });
+found.pages = printed.toString("latin1").match(/\/Type\s*\/Page\b/g)?.length ?? 0;
+if (shots) await paper.screenshot({ path: `${shots}-print.png`, fullPage: true });
 await browser.close();
 console.log(JSON.stringify(found));
