@@ -218,6 +218,8 @@ class Verdict:
     """Its value."""
     rows: str
     """On how many rows of what it was measured."""
+    plain: Sequence[str] = ()
+    """The same in counts, and what it costs to run: sentences for who never met the metric."""
 
 
 Block = Paragraph | Heading | Labelled | Missing | Commands | Table | Chart | Side | Terms | Folded | Verdict

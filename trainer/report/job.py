@@ -69,8 +69,8 @@ def _lead(evidence: Evidence) -> str:
     kind = "one of" if space.kind == "single" else "any of"
     parts = ", ".join(f"{part['rows']:,} {name}" for name, part in rows.items())
     return (
-        f"A text classifier that gives each row {kind} {len(space):,} labels. Rows: {parts}. Chosen by "
-        f"{metric_name(evidence.metric)}."
+        f"A text classifier that gives each row {kind} {len(space):,} labels. Rows: {parts}. The checkpoint with the "
+        f"best {metric_name(evidence.metric, space)} on the validation rows was kept."
     )
 
 

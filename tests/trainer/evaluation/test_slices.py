@@ -8,7 +8,7 @@ import pytest
 from tests.trainer.evaluation.cases import measured
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slices import VALUES, adjusted_ps, figures_of_slices, find_slices
+from trainer.evaluation.slices import VALUES, Slice, adjusted_ps, figures_of_slices, find_slices
 from trainer.evaluation.traits import Traits
 from trainer.evaluation.worse import holm, worse
 from trainer.evaluation.worst import halves, worst_slices
@@ -133,6 +133,22 @@ def test_a_metric_of_a_slice_is_that_of_its_rows() -> None:
     truth, decided = case.labels[number.rows] == 1, case.scores.decisions[number.rows] == 1
     assert found["metric"]["value"] == pytest.approx(2 * (truth & decided).sum() / (truth.sum() + decided.sum()))
     assert figures_of_slices(case, parts, "roc_auc")["metric"] == "accuracy"
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("binary", "f1"), ("multi", "f1_macro")])
+def test_a_metric_of_a_label_that_a_slice_hardly_has_is_undefined(kind: str, metric: str) -> None:
+    """F1 of a slice with nine rows of its label says nothing, with ten it is told; accuracy is told of both."""
+    case = measured(kind, rows=400)
+    has = case.truth[:, case.space.positive_id]
+    parts = []
+    for count in (9, 10):
+        rows = ~has
+        rows[np.flatnonzero(has)[:count]] = True
+        parts.append(Slice(by="made", value=str(count), rows=rows))
+    few, enough = figures_of_slices(case, parts, metric)["found"]
+    assert np.isnan(few["metric"]["value"])
+    assert 0 < enough["metric"]["value"] <= 1
+    assert min(few["accuracy"]["value"], enough["accuracy"]["value"]) > 0
 
 
 def test_the_tree_finds_a_planted_slice_on_rows_that_it_has_not_seen() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +21,7 @@ from trainer.contract.figures.stamped import measured_on, write_figures
 from trainer.contract.system.files import read_json, write_json
 from trainer.report.job import ReportJob, report
 from trainer.report.page import MOST_BYTES
+from trainer.report.plain import counted
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = "<script>document.title='owned'</script>"
@@ -172,6 +175,48 @@ def test_a_thousand_labels_fit(tmp_path: Path, kind: str) -> None:
     texts = [f"{'<>&' * 2000} {row}" for row in range(600)]
     found, text = page_of(make_run(tmp_path / "run", Made(names=names, kind=kind, texts=texts, wrong=0.9)))
     assert found["bytes"] == len(text.encode()) < MOST_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_a_thousand_labels_and_a_hundred_thousand_rows_fit(tmp_path: Path, kind: str) -> None:
+    """With what grows with the data: predictions, decisions, slices, suspects and drift of a thousand labels."""
+    names = tuple(f"label {number} {'é' * 100}" for number in range(1000))
+    texts = [f"{'<>&' * 1000 if row < 400 else ''} {row}" for row in range(100_000)]
+    run = make_run(tmp_path / "run", Made(names=names, kind=kind, texts=texts, wrong=0.9))
+    bins = dict.fromkeys(("before", "after"), decisions()["curves"]["calibration"]["before"] * 15)
+    points = [step / 100 for step in range(101)]
+    curves = [
+        dict.fromkeys(("threshold", "precision", "recall", "f1"), points) | {"label": name} for name in names[:30]
+    ]
+    thresholds = [{"label": name, "threshold": 0.5, "rule": "f1", "rows": 9, "note": "n" * 200} for name in names]
+    content = decisions() | {"labels": list(names), "kind": kind, "thresholds": thresholds}
+    content["curves"] |= {"thresholds": curves, "calibration": {"of": "all", **bins}}
+    write_figures(run / "decisions.json", content, checkpoint_of(run))
+    slices = read_json(run / "test_metrics.json")["slices"]
+    slices["found"] = [one | {"value": "é" * 80} for one in slices["found"] * 400]
+    rewrite(run, slices=slices)
+    _suspicious(run, names, texts)
+    shares = {"names": list(names), "reference": [0.001] * 1000, "counts": [100] * 1000}
+    figures = {name: {"drift": True, "distance": 0.5, "p": 0.001, **shares} for name in ("labels", "lengths")}
+    drift = {"sentence": "drift", "rows": 100_000, "reference_rows": 9, "figures": figures}
+    scored = {"rows_read": 9, "rows_scored": 9, "bundle": {}, "precision": "int8", "drift": drift}
+    write_json(tmp_path / "scored.json", scored)
+    found, text = page_of(run, scores=tmp_path / "scored.json")
+    assert found["bytes"] < MOST_BYTES
+    assert text.count("To have it, run") == 1  # The bundle.
+
+
+def _suspicious(run: Path, names: tuple[str, ...], texts: list[str]) -> None:
+    """A thousand suspects."""
+    rows = [
+        {"text": text, "label": name, "suggestion": name[::-1], "self_confidence": 0.1, "file": "é" * 300, "line": 1}
+        for name, text in zip(names, texts, strict=False)
+    ]
+    (run / "review").mkdir(exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), run / "review" / "suspects.parquet")
+    noted = {"fingerprints": ["f" * 64], "folder": "review", "files": {"suspects.csv": ""}, "suspects": 1000}
+    write_json(run / "review" / "suspects.json", noted | {"rows": 100_000, "models": "states", "agreement": 0.5})
 
 
 @pytest.mark.parametrize("rows", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
@@ -368,6 +413,33 @@ def test_the_page_says_what_decisions_gain_on_test_rows(fresh: Path) -> None:
     text = page_of(fresh)[1]
     assert told in text
     assert "-0.007 (-0.018 to +0.001)" in text
+
+
+def test_the_verdict_is_told_in_counts(fresh: Path, bundle: Path) -> None:
+    """Who never met F1 reads how many rows are right, found and called so, what is left to a person, and what runs."""
+    found = read_json(fresh / "test_metrics.json")
+    (both, missed), (false, hit) = found["confusion"]
+    answered = {"rows": 60, "answered": 50, "wrong": 2, "coverage": SURE, "error": SURE}
+    gain = {"before": 0.9, "after": 0.9, "gain": SURE}
+    told = {"temperature": 1.2, "metrics": {"f1": gain}, "answered": answered, "promised": 0.05}
+    rewrite(fresh, decisions=told)
+    content = read_json(bundle / "manifest.json")
+    content["graphs"]["fp32"] |= {"bytes": 61_200_000, "rows_per_second": 1234.5, "speed": 1.5}
+    write_json(bundle / "manifest.json", content)
+    text = unescape(page_of(fresh, bundle=bundle)[1])
+    for sentence in (
+        f"Of 60 test rows {both + hit} are decided rightly.",
+        f"Of the {false + hit} that are spam it finds {hit}; of the {missed + hit} that it calls spam {hit} are.",
+        "It would leave 10 of these rows to a person; of the others 2 are wrong.",
+        "Its fastest file, fp32, has 61 MB and scored 1,234 rows a second where it was exported.",
+    ):
+        assert sentence in text
+    several = {"kind": "multi", "split": "test", "rows": 9, "mismatches": {"rows": 2}, "decisions": None}
+    several["confusion"] = [[[5, 1], [1, 2]], [[4, 0], [1, 4]]]
+    assert list(counted(several)) == [
+        "Of 9 test rows 7 have every label right.",
+        "Of the 8 labels that they have it gives 6; of the 7 that it gives 6 are right.",
+    ]
 
 
 def test_commands_are_quoted(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def _bins(name: str, figure: dict[str, Any], whole: int) -> Table:
     found = [
         (str(bin_), float(there), here / max(1, whole))
         for bin_, there, here in zip(figure["names"], figure["reference"], figure["counts"], strict=True)
+        if there or here
     ]
     if len(found) > _BINS:
         found = sorted(found, key=lambda one: -abs(one[1] - one[2]))[:_BINS]

@@ -19,7 +19,7 @@ from trainer.report.blocks import (
     percent,
 )
 from trainer.report.gather import Evidence
-from trainer.report.words import plural
+from trainer.report.words import metric_name, plural
 
 # Of the recipe, of labels in the table and of findings: what a page holds.
 _RECIPE, _LABELS, _FINDINGS = 20_000, 60, 60
@@ -59,10 +59,10 @@ def _facts(evidence: Evidence) -> Table:
         ["task", f"{plural(len(space), 'label')}, {kind}"],
         ["text", Strange(" + ".join(recipe.input.text), 200)],
         ["base model", Strange(recipe.model.name, 200)],
-        ["its SHA-256", Strange(recipe.model.sha256 or "not recorded", 80)],
+        ["base model's SHA-256", Strange(recipe.model.sha256 or "not recorded", 80)],
         ["checkpoint", Strange(evidence.checkpoint.path.name)],
-        ["its SHA-256", evidence.measured_on["weights"]],
-        ["chosen by", f"{evidence.metric} on the validation rows"],
+        ["checkpoint's SHA-256", evidence.measured_on["weights"]],
+        ["chosen by", f"{metric_name(evidence.metric, space)} on the validation rows"],
         ["trained in", where or "not recorded"],
         ["tokens a text", f"at most {recipe.input.max_tokens}; of longer texts stays: {recipe.input.truncation}"],
         ["data fingerprint", Strange(str(splits.get("fingerprint", "not recorded")), 80)],

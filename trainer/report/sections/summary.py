@@ -4,6 +4,7 @@ from typing import Any
 
 from trainer.report.blocks import Block, Cell, Missing, Number, Range, Section, State, Strange, Table, Terms, Verdict
 from trainer.report.gather import Evidence
+from trainer.report.plain import counted, running
 from trainer.report.verdict import BASELINES, Rule, rules, verdict
 from trainer.report.words import INTERVAL, TERMS, metric_name
 
@@ -17,7 +18,8 @@ def summary(evidence: Evidence) -> Section:
     if figures is not None:
         value, rows = ranged(figures["intervals"].get(metric)), f"{figures['rows']:,} {figures['split']} rows"
     name = metric_name(metric, evidence.space)
-    blocks: list[Block] = [Verdict(word=word, why=why, name=name, figure=value, rows=rows)]
+    plain = [*counted(figures), *running(evidence.manifest)]
+    blocks: list[Block] = [Verdict(word=word, why=why, name=name, figure=value, rows=rows, plain=plain)]
     if evidence.test is None:
         what = "The test rows were not measured. Figures of rows that chose the checkpoint flatter it."
         blocks.append(Missing(what=what, command=evidence.typed("classifact evaluate RUN")))
