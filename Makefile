@@ -27,7 +27,7 @@ SCORES := scores/$(NAME).csv
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: bench demo setup test test-5 test-all lint lock clean
+.PHONY: bench demo setup test test-5 test-all node-modules lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(RUN)/test_metrics.json $(BUNDLE)/manifest.json $(SCORES) $(RUN)/report.html
@@ -75,9 +75,15 @@ test: lint
 	$(BIN)/python -m pytest -n auto
 	$(MAKE) test-5
 
-test-all: lint
-	$(BIN)/python -m pytest -n auto -m 'slow or not slow'
+# `-rs`: at its end stands what was skipped, and what it takes.
+test-all: lint node-modules
+	$(BIN)/python -m pytest -n auto -m 'slow or not slow' -rs
 	$(MAKE) test-5 MARKS="-m 'slow or not slow'"
+
+# What the report's page is looked at with, on a machine that has Chromium and npm.
+node-modules:
+	if command -v chromium && command -v npm; then npm install --prefix . --ignore-scripts --no-save --no-package-lock --no-audit --no-fund \
+	    playwright-core@1.65.1 axe-core@4.14.1; fi
 
 # What the default lane cannot have shown: tests of what stands on transformers, tokenizers and ONNX Runtime, whose versions differ (constraints.txt,
 # constraints-5.txt), and of the exporters. Not among them yet, since some of them fail or were not run there: the rest of tests/export, and training.
