@@ -25,7 +25,7 @@ def _single(figures: dict[str, Any]) -> Iterator[str]:
         place = figures["labels"].index(figures["positive"])
         name, both = cut(visible(figures["positive"]), 40), counts[place][place]
         has, given = sum(counts[place]), sum(row[place] for row in counts)
-        yield f"Of the {has:,} that are {name} it finds {both:,}; of the {given:,} that it calls {name} {both:,} are."
+        yield f"Of the {has:,} that are {name} it finds {both:,}; of the {given:,} that it calls {name}, {both:,} are."
 
 
 def _several(figures: dict[str, Any]) -> Iterator[str]:
@@ -35,7 +35,7 @@ def _several(figures: dict[str, Any]) -> Iterator[str]:
     both = sum(table[1][1] for table in counts)
     has, given = both + sum(table[1][0] for table in counts), both + sum(table[0][1] for table in counts)
     yield f"Of {rows:,} {figures['split']} rows {right:,} have every label right."
-    yield f"Of the {has:,} labels that they have it gives {both:,}; of the {given:,} that it gives {both:,} are right."
+    yield f"Of the {has:,} labels that they have it gives {both:,}; of the {given:,} that it gives, {both:,} are right."
 
 
 def running(manifest: dict[str, Any] | None) -> Iterator[str]:

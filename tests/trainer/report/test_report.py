@@ -429,7 +429,7 @@ def test_the_verdict_is_told_in_counts(fresh: Path, bundle: Path) -> None:
     text = unescape(page_of(fresh, bundle=bundle)[1])
     for sentence in (
         f"Of 60 test rows {both + hit} are decided rightly.",
-        f"Of the {false + hit} that are spam it finds {hit}; of the {missed + hit} that it calls spam {hit} are.",
+        f"Of the {false + hit} that are spam it finds {hit}; of the {missed + hit} that it calls spam, {hit} are.",
         "It would leave 10 of these rows to a person; of the others 2 are wrong.",
         "Its fastest file, fp32, has 61 MB and scored 1,234 rows a second where it was exported.",
     ):
@@ -438,7 +438,7 @@ def test_the_verdict_is_told_in_counts(fresh: Path, bundle: Path) -> None:
     several["confusion"] = [[[5, 1], [1, 2]], [[4, 0], [1, 4]]]
     assert list(counted(several)) == [
         "Of 9 test rows 7 have every label right.",
-        "Of the 8 labels that they have it gives 6; of the 7 that it gives 6 are right.",
+        "Of the 8 labels that they have it gives 6; of the 7 that it gives, 6 are right.",
     ]
 
 

@@ -27,8 +27,9 @@ _CHARTS, _THRESHOLDS = 4, 100
 
 
 def decide_command(evidence: Evidence, what: str) -> Missing:
-    """What fits decisions."""
-    return Missing(what=what, command=evidence.typed("classifact decide RUN"))
+    """What fits decisions, and measures with them; a bundle is of the decisions that it was exported with."""
+    then = "" if evidence.manifest is None else " (A bundle is then exported anew.)"
+    return Missing(what=what + then, command=evidence.typed("classifact decide RUN && classifact evaluate RUN"))
 
 
 def decided(evidence: Evidence) -> Section:

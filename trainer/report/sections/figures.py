@@ -3,6 +3,7 @@
 from typing import Any
 
 from trainer.contract.figures.metrics import LOWER_IS_BETTER
+from trainer.contract.labels import LabelSpace
 from trainer.report.blocks import Block, Cell, Heading, Missing, Paragraph, Range, Section, Strange, Table, Terms, count
 from trainer.report.gather import Evidence
 from trainer.report.sections.summary import ranged
@@ -26,7 +27,7 @@ def measured(evidence: Evidence) -> Section:
             f"{plural(figures['rows'], figures['split'] + ' row')}, measured in fp32 with torch. "
             f"{plural(int(figures['truncation'].get('rows_cut', 0)), 'row')} had more tokens than the model reads."
         ),
-        _all(figures, others),
+        _all(figures, others, evidence.space),
     ]
     if figures["by_group"] is not None:
         blocks += _by_group(figures)
@@ -48,10 +49,10 @@ def missing(evidence: Evidence, what: str) -> Missing:
     return Missing(what=what, command=evidence.typed("classifact evaluate RUN"))
 
 
-def _all(figures: dict[str, Any], others: list[dict[str, Any]]) -> Table:
+def _all(figures: dict[str, Any], others: list[dict[str, Any]], space: LabelSpace) -> Table:
     rows: list[list[Cell]] = []
     for name, figure in figures["intervals"].items():
-        told = metric_name(name) + (" (lower is better)" if name in _LOWER else "")
+        told = metric_name(name, space) + (" (lower is better)" if name in _LOWER else "")
         cells: list[Cell] = [told, ranged(figure)]
         for key in BASELINES:
             baseline = ((figures["baselines"] or {}).get(key) or {}).get("metrics", {}).get(name)

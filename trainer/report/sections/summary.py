@@ -24,7 +24,7 @@ def summary(evidence: Evidence) -> Section:
         what = "The test rows were not measured. Figures of rows that chose the checkpoint flatter it."
         blocks.append(Missing(what=what, command=evidence.typed("classifact evaluate RUN")))
     if figures is not None:
-        blocks.append(_against(figures, metric, value))
+        blocks.append(_against(figures, metric, name, value))
     blocks.append(_rules(found))
     if evidence.manifest is None:
         what = "Without a bundle nothing is known of the files that will run."
@@ -44,7 +44,8 @@ def ranged(figure: dict[str, Any] | None) -> Range:
     return Range(value=told.get("value"), low=told.get("low"), high=told.get("high"))
 
 
-def _against(figures: dict[str, Any], metric: str, value: Range) -> Table:
+def _against(figures: dict[str, Any], metric: str, told: str, value: Range) -> Table:
+    """told: what the metric is called."""
     rows: list[list[Cell]] = [["this model", value, ""]]
     for key, name in BASELINES.items():
         baseline = (figures["baselines"] or {}).get(key) or {}
@@ -55,10 +56,11 @@ def _against(figures: dict[str, Any], metric: str, value: Range) -> Table:
             rows.append([named, Strange(str(baseline.get("missing") or "not measured"), 300), ""])
             continue
         apart = found["difference"]
-        told = f"{signed(apart['value'])} ({signed(apart['low'])} to {signed(apart['high'])})"
-        rows.append([named, ranged(found), Number(value=apart["value"], shown=told)])
+        ahead = f"{signed(apart['value'])} ({signed(apart['low'])} to {signed(apart['high'])})"
+        rows.append([named, ranged(found), Number(value=apart["value"], shown=ahead)])
     caption = "The headline figure beside two answers that need no encoder, on the same rows, with 95 % intervals"
-    return Table(caption=caption, heads=["", metric_name(metric), "this model is ahead by"], rows=rows, sort=False)
+    heads = ["", told, "this model is ahead by"]
+    return Table(caption=caption, heads=heads, rows=rows, sort=False, stack=True)
 
 
 def signed(value: float | None) -> str:
