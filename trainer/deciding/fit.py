@@ -76,6 +76,12 @@ def shared_out(asked: DecisionsPart, rows: Rows, space: LabelSpace, checkpoints:
     parts = rows.parts([FITTED, *[(1 - FITTED) / sum(kinds)] * sum(kinds)]) if any(kinds) else [rows]
     if asked.temperature:
         require_temperature_rows(parts[0], len(rows))
+    if not len(parts[0]):
+        raise InputError(
+            "no validation row is left to choose thresholds on",
+            found=f"{len(rows):,} validation rows, which equal texts and groups hold together",
+            do="give more validation rows, of more groups",
+        )
     # A bound needs so many rows even if none is wrong: too few are refused before any is scored.
     delta = _delta(asked, checkpoints)
     for name, (figure, least) in asked.promised.items():

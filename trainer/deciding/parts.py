@@ -3,7 +3,7 @@ to choose.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -36,18 +36,18 @@ class Rows:
 
     @classmethod
     def of(cls, logits: NDArray[np.float32] | None, rows: LabelledRows, groups: Groups | None = None) -> "Rows":
-        """The logits of some rows with their labels; None while there are none, for what can be said without. Fewer
-        groups than DECISION_FOLDS cannot be kept apart, and only equal texts stay together then.
+        """The logits of some rows with their labels; None while there are none, for what can be said without. Where
+        one group has nearly all rows, nothing could be divided: then equal texts alone stay together.
         """
         pairs: Sequence[str] = rows.pairs or [""] * len(rows)
         texts = ("\0".join(each).encode("utf-8", "surrogatepass") for each in zip(rows.texts, pairs, strict=True))
         keys = np.array([_key(text) for text in texts], dtype=np.uint64)
-        units = None if groups is None else groups.units
-        if units is not None:
-            joined = _joined(keys, units)
-            keys = joined if len(np.unique(joined)) >= DECISION_FOLDS else keys
         given = np.empty((len(rows), 0), dtype=np.float32) if logits is None else logits
-        return cls(logits=given, labels=rows.labels, keys=keys, groups=units)
+        apart = cls(logits=given, labels=rows.labels, keys=keys)
+        if groups is None or groups.units is None or not len(rows):
+            return apart
+        together = replace(apart, keys=_joined(keys, groups.units), groups=groups.units)
+        return together if len(np.unique(together.folds())) > 1 else replace(together, keys=keys)
 
     def __len__(self) -> int:
         return len(self.logits)

@@ -1,6 +1,7 @@
 """Temperature, thresholds and promises, on rows whose truth is known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -324,12 +325,28 @@ def test_rows_of_one_group_lie_in_one_part_and_so_do_equal_texts() -> None:
     assert np.unique(rows.folds()[300:]).size == 5
 
 
-def test_too_few_groups_to_keep_apart_are_torn() -> None:
-    """Three videos fill no five folds: equal texts stay together, and every fold has rows."""
-    rows = grouped([f"text {row // 2}" for row in range(200)], [f"video {row % 3}" for row in range(200)])
+@pytest.mark.parametrize("videos", [1, 3])
+def test_one_group_alone_is_torn(videos: int) -> None:
+    """Rows of three videos lie in a fold each; of one, where nothing could be divided, equal texts stay together."""
+    rows = grouped([f"text {row // 2}" for row in range(200)], [f"video {row % videos}" for row in range(200)])
     folds = rows.folds()
+    if videos == 1:
+        assert np.unique(folds).tolist() == [0, 1, 2, 3, 4]
+        assert (folds[::2] == folds[1::2]).all()
+        return
+    # Equal texts stand under two videos each, and so connect all of them.
     assert np.unique(folds).tolist() == [0, 1, 2, 3, 4]
-    assert (folds[::2] == folds[1::2]).all()
+    apart = grouped([f"text {row}" for row in range(200)], [f"video {row % videos}" for row in range(200)]).folds()
+    assert all(len(np.unique(apart[place::3])) == 1 for place in range(3))
+    assert len(np.unique(apart)) > 1
+
+
+def test_rows_that_cannot_be_divided_are_refused() -> None:
+    """Where one text is nearly all rows, the part that thresholds are chosen on may be empty: an error, no crash."""
+    rows = PAIR.sample(300, seed=11)
+    one = replace(rows, keys=np.where(np.arange(300) < 299, np.uint64(1), np.uint64(2)))
+    with pytest.raises(InputError, match="no validation row is left"):
+        decide_on(DecisionsPart(temperature=False, abstain=0.3), one, PAIR.space)
 
 
 def test_gains_of_groups_have_wider_intervals() -> None:
