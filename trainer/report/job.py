@@ -68,10 +68,13 @@ def _lead(evidence: Evidence) -> str:
     space, rows = evidence.space, evidence.splits["splits"]
     kind = "one of" if space.kind == "single" else "any of"
     parts = ", ".join(f"{part['rows']:,} {name}" for name, part in rows.items())
-    return (
-        f"A text classifier that gives each row {kind} {len(space):,} labels. Rows: {parts}. The checkpoint with the "
-        f"best {metric_name(evidence.metric, space)} on the validation rows was kept."
+    best = f"The checkpoint with the best {metric_name(evidence.metric, space)} on the validation rows was kept."
+    kept = (
+        "Trained anew with the settings of a search, and its last weights kept."
+        if evidence.training.get("refit")
+        else best
     )
+    return f"A text classifier that gives each row {kind} {len(space):,} labels. Rows: {parts}. {kept}"
 
 
 def _linted(evidence: Evidence, progress: Progress) -> Evidence:

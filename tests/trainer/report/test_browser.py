@@ -4,13 +4,12 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from classifact.cli import main
 from tests import tiny
 from tests.trainer.report.made import Made, make_run
 from tests.trainer.sources import SHARED
@@ -109,9 +108,9 @@ def sweep() -> dict[str, Any]:
 
 # What the notebooks of three systems would have asked for: a threshold a label; a rare label found; videos kept apart.
 SYSTEMS = {
-    "s2_medical": ["--thresholds", "f1"],
-    "s3_call_to_action": ["--recall", "call_to_action=0.5"],
-    "s4_toxic": ["--abstain", "0.5"],
+    "s2_medical": (["--thresholds", "f1"], "medical_techsphere/challenge_data-18-ago.csv", ";"),
+    "s3_call_to_action": (["--recall", "call_to_action=0.5"], "german_c2a/c2a_train.csv", ";"),
+    "s4_toxic": (["--abstain", "0.5"], "youtoxic/youtoxic_english_1000.csv", ","),
 }
 
 
@@ -123,21 +122,24 @@ def test_the_page_of_a_system(name: str, tmp_path: Path) -> None:
     the search, and the page is right.
     """
     run, bundle, scored = (str(tmp_path / each) for each in (name, "bundle", "scored.csv"))
+    asked, rows, mark = SYSTEMS[name]
     recipe = Path(__file__).parents[3] / "launch_configs" / "recipes" / f"{name}.yaml"
     settings = [f"model.name={tiny.encoder(tmp_path / 'encoder', initializer_range=0.2)}", "data.limit=400"]
     settings += ["stages.0.epochs=2", "stages.0.optimizer.learning_rate=1.0e-2", "input.max_tokens=64"]
     commands = [
         ["train", str(recipe), "--out", run, "--quiet", *(f"--set={setting}" for setting in settings)],
-        ["decide", run, "--quiet", *SYSTEMS[name]],
+        ["decide", run, "--quiet", *asked],
         ["evaluate", run, "--quiet"],
         ["suspects", run, "--quiet"],
         ["export", run, "--out", bundle, "--precision", "fp32", "--anyway", "--no-timing", "--quiet"],
-        ["score", bundle, f"{run}/splits/test.jsonl", "--out", scored, "--quiet"],
+        ["score", bundle, str(SHARED / rows), "--out", scored, "--delimiter", mark, "--quiet"],
         ["report", run, "--bundle", bundle, "--scores", f"{scored}.report.json", "--quiet"],
     ]
     for command in commands:
-        result = CliRunner().invoke(main, command)
-        assert result.exit_code == 0, f"{command}: {result.output}"
+        done = subprocess.run(
+            [sys.executable, "-m", "classifact", *command], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     page = tmp_path / name / "report.html"
     text = page.read_text("utf-8")
     assert "To have it, run" not in text
