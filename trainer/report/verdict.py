@@ -48,16 +48,16 @@ def verdict(found: Sequence[Rule]) -> tuple[Word, str]:
     """The word, and why in a sentence."""
     graves = [rule for rule in found if rule.grave and rule.holds is False]
     if graves:
-        return "do not use", _listed("Does not hold", graves)
+        return "do not use", _listed("Broken", graves)
     broken = [rule for rule in found if rule.holds is False]
     unknown = [rule for rule in found if rule.holds is None]
-    parts = [_listed("Does not hold", broken)] if broken else []
+    parts = [_listed("Broken", broken)] if broken else []
     parts += [_listed("Not known", unknown)] if unknown else []
     return ("use with care", " ".join(parts)) if parts else ("use", f"All {len(found)} rules below hold.")
 
 
 def _listed(what: str, of: Sequence[Rule]) -> str:
-    return f"{what}: {', '.join(rule.name for rule in of)}."
+    return f"{what}: {', '.join(f'“{rule.name}”' for rule in of)}."
 
 
 def _learnt(evidence: Evidence) -> Rule:

@@ -227,7 +227,8 @@ def test_many_wrong_rows_fit(tmp_path: Path, rows: int) -> None:
     assert found["bytes"] < MOST_BYTES
     assert f"{rows:,} rows are decided wrongly" in text
     section = text[text.index('id="mismatches"') : text.index('id="suspects"')]
-    assert section.count("<tr>") == 201
+    # Twenty and their head, then the others with theirs.
+    assert [part.count("<tr>") for part in section.split("The next 180 rows")] == [21, 181]
 
 
 def rewrite(run: Path, **changes: Any) -> None:

@@ -1,5 +1,6 @@
 """Rows to look at: wrong decisions, labels that may be wrong, and why some rows are decided as they are."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -29,6 +30,8 @@ from trainer.report.words import plural
 from trainer.review.files import REVIEW_FOLDER
 
 SUSPECTS = 200
+# Rows that are read at once; the others unfold, so that a phone gets to what follows.
+_SEEN = 20
 _WEIGHTS = "The words with the largest weights, in log-odds"
 # Words in an example's table.
 _WORDS = 8
@@ -54,8 +57,7 @@ def mismatches(evidence: Evidence) -> Section:
         )
     ]
     if evidence.texts:
-        rows = [row_cells(row) for row in seen.worst]
-        blocks.append(Table(caption="Wrong rows, the surest first", heads=row_heads(), rows=rows, stack=True))
+        blocks += _rows("Wrong rows, the surest first", row_heads(), [row_cells(row) for row in seen.worst])
     else:
         blocks.append(hidden())
     terms = {
@@ -64,6 +66,16 @@ def mismatches(evidence: Evidence) -> Section:
         "is wrong instead."
     }
     return Section(key="mismatches", title=title, blocks=[*blocks, Terms(terms=terms)])
+
+
+def _rows(caption: str, heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[Block]:
+    """The first ones, and the others to unfold."""
+    first, others = rows[:_SEEN], rows[_SEEN:]
+    found: list[Block] = [Table(caption=caption, heads=heads, rows=first, stack=True)]
+    if others:
+        fold = f"The next {plural(len(others), 'row')}"
+        found.append(Table(caption=f"{caption}: the next ones", heads=heads, rows=others, stack=True, fold=fold))
+    return found
 
 
 def suspects(evidence: Evidence) -> Section:
@@ -84,7 +96,7 @@ def suspects(evidence: Evidence) -> Section:
     elif found["suspects"]:
         rows = [_suspect(row) for row in _first(evidence)]
         heads = ["text", "label", "likelier", "believed", "where"]
-        blocks.append(Table(caption="The least believed first", heads=heads, rows=rows, stack=True))
+        blocks += _rows("The least believed first", heads, rows)
     terms = {
         "confident learning": "Models that did not learn from a row say how likely its label is. A label that they "
         "believe "
