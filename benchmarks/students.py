@@ -30,9 +30,9 @@ from safetensors.numpy import load_file
 from export.bundle import Bundle
 from export.cascade import build, training
 from export.cascade.rows import Texts
-from export.cascade.telling import lines
+from export.cascade.telling import cascade_lines
 from export.cascade.training import Taught
-from export.trained_run import Source
+from export.trained_run import TrainedRun
 from trainer.contract.encoding import Encoded, Ints
 from trainer.contract.system.progress import Progress
 
@@ -96,7 +96,7 @@ def words_of(encoded: Encoded, later: NDArray[np.bool_]) -> Encoded:
     )
 
 
-def reduced(source: Source) -> NDArray[np.float32]:
+def reduced(source: TrainedRun) -> NDArray[np.float32]:
     """The encoder's embedding table in its main directions, [V, HIDDEN], as wide as vectors begin otherwise."""
     weights = load_file(source.checkpoint.path / "model.safetensors")
     table = next(array for name, array in weights.items() if "word_embeddings" in name).astype(np.float32)
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path, action="append", default=[])
     parser.add_argument("--student", choices=STUDENTS, action="append")
     options = parser.parse_args()
-    source, bundle = Source.open(options.run), Bundle.open(options.bundle)
+    source, bundle = TrainedRun.open(options.run), Bundle.open(options.bundle)
     vocabulary = json.loads((source.checkpoint.path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     Teacher.later = np.zeros(1 + max(vocabulary.values()), dtype=np.bool_)
     Teacher.later[[number for piece, number in vocabulary.items() if piece.startswith("##")]] = True
@@ -138,7 +138,7 @@ def main() -> None:
                 progress=Progress(quiet=True),
                 timing=False,
             )
-            print(kind, *lines(build.build_cascade(job)), sep="\n", flush=True)
+            print(kind, *cascade_lines(build.build_cascade(job)), sep="\n", flush=True)
 
 
 if __name__ == "__main__":
