@@ -102,6 +102,7 @@ lock: $(SETUP)
 bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BUNDLE)/manifest.json)
 	$(BIN)/python -m benchmarks.peers scoring $(if $(QUICK),--quick) \
 	    $(if $(DATA),--data $(DATA),--run $(RUN) --bundle $(BUNDLE))
+	$(BIN)/python -m benchmarks.peers growth $(if $(QUICK),--quick)
 
 clean:
 	rm -rf $(RUN) $(BUNDLE) $(SCORES)* scores/.$(NAME).csv*

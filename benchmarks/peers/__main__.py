@@ -1,9 +1,10 @@
 """The commands of `make bench`; see benchmarks/README.md.
 
     python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--quick] [--gpu]
+    python -m benchmarks.peers growth [--rounds N] [--quick]
     python -m benchmarks.peers tables
 
-`scoring` writes benchmarks/results/scoring.json; `tables` prints all that lies there as Markdown.
+Each of the others writes benchmarks/results/NAME.json; all print what lies there as Markdown.
 """
 
 import argparse
@@ -13,8 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from benchmarks.peers import score, tables
+from benchmarks.peers import growth, picture, score, tables
 from benchmarks.peers.rounds import FOLDER
+from trainer.contract.system.files import read_json
 
 
 def main() -> None:
@@ -23,11 +25,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="for results, environments and logs")
     commands = parser.add_subparsers(dest="command", required=True)
     score.add_options(commands.add_parser("scoring", help="rows per second of each contestant"))
+    growth.add_options(commands.add_parser("growth", help="time and memory against rows, length, labels, columns"))
     commands.add_parser("tables", help="what lies in --out, as Markdown")
     given = parser.parse_args()
     if given.command == "scoring":
         score.run(given)
+    if given.command == "growth":
+        growth.run(given)
     print(tables.markdown(given.out))
+    if (given.out / "quality.json").exists():
+        drawing = given.out / "quality.svg"
+        drawing.write_text(picture.svg(read_json(given.out / "quality.json")), encoding="utf-8")
+        print(f"drawn: {drawing}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.peers import machine, trained
 from benchmarks.peers.contestant import Variant, contestants
+from benchmarks.peers.limit import limits, operations
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.workloads import Workload, workload
 from trainer.contract.system.files import read_json, write_json
@@ -22,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", action="append", choices=list(trained.CASES), help="with --data; default: all")
     parser.add_argument("--run", type=Path, help="a run, with --bundle, instead of --data")
     parser.add_argument("--bundle", type=Path, help="its export")
+    parser.add_argument("--name", help="of this case in the table; default: the run's")
     parser.add_argument("--rows", type=Path, help="CSV or JSON lines; default: the run's test split")
     parser.add_argument("--quick", action="store_true", help="few contestants, short rounds")
     parser.add_argument("--gpu", action="store_true", help="also what runs on a GPU")
@@ -34,6 +36,7 @@ def run(given: argparse.Namespace) -> None:
     """Measure every case and write scoring.json; a case that was measured before and is not asked for now stays."""
     path = given.out / "scoring.json"
     done = read_json(path) if path.exists() else {}
+    most = limits(given.out, quick=given.quick)
     for key, case, work in _workloads(given):
         chosen = contestants(
             "benchmarks.peers.scoring", lambda variant, large=case.large: _wanted(variant, given, large)
@@ -48,15 +51,31 @@ def run(given: argparse.Namespace) -> None:
         outcomes = compete(chosen, work.settings, schedule, given.out)
         record["load_after"] = machine.load_average()
         bound = AGREEMENT if case.loose is None else case.loose
-        done[key] = {**record, "rows": rows, "bound": bound, "contestants": judged(outcomes, work.truth, bound)}
+        records = judged(outcomes, work.truth, bound)
+        asked = operations(work.checkpoint, work.texts()[:rows])
+        record |= {"rows": rows, "bound": bound, "limits": most, "operations_per_row": sum(asked) / rows}
+        done[key] = {**record, "contestants": [with_share(each, asked, most) for each in records]}
         write_json(path, done)
+
+
+def with_share(record: dict[str, Any], asked: Sequence[float], most: Mapping[str, Any]) -> dict[str, Any]:
+    """With the share of its precision's limit that it makes use of; None where there is no limit to hold it against."""
+    if "rates" not in record or record["precision"] not in most:
+        return {**record, "share": None}
+    each = sum(asked[: record["rows"]]) / record["rows"]
+    rate = statistics.median(record["rates"]) * each
+    return {**record, "share": rate / most[record["precision"]]["rate"]}
 
 
 def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, Workload]]:
     scratch = given.out / "workloads"
     if given.data is None:
-        case = trained.Case(name=given.run.name, recipe={})
-        yield "given", case, workload(case.name, given.run, given.bundle, given.rows, scratch / "given")
+        name = given.name or given.run.name
+        yield (
+            name,
+            trained.Case(name=name, recipe={}),
+            workload(name, given.run, given.bundle, given.rows, scratch / name),
+        )
         return
     for key in given.case or trained.CASES:
         run, bundle = trained.made(key, given.data, given.out / "trained")

@@ -13,8 +13,15 @@ BASE = "transformers pipeline, defaults"
 
 def markdown(folder: Path) -> str:
     """All results of a folder, a heading each."""
-    path = folder / "scoring.json"
-    return "\n\n".join(_scoring(case) for case in (read_json(path).values() if path.exists() else ()))
+    parts = [_scoring(case) for case in _read(folder / "scoring.json").values()]
+    growth = _read(folder / "growth.json")
+    return "\n\n".join([*parts, *([_growth(growth)] if growth else [])])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Empty where it was never measured."""
+    found: dict[str, Any] = read_json(path) if path.exists() else {}
+    return found
 
 
 def machine_line(case: Mapping[str, Any]) -> str:
@@ -35,8 +42,12 @@ def _scoring(case: Mapping[str, Any]) -> str:
         "",
         machine_line(case),
         "",
-        f"| contestant | rows/s [least, most] | times {base['name'] if base else '-'} | agrees | accuracy | MB |",
-        "|---|--:|--:|--:|--:|--:|",
+        "At most, in the same run: " + "; ".join(_limit(*each) for each in case["limits"].items()) + ". "
+        f"A row asks for {case['operations_per_row'] / 1e9:.2f} thousand million operations.",
+        "",
+        f"| contestant | rows/s [least, most] | times {base['name'] if base else '-'} | of the limit "
+        "| agrees | accuracy | MB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [_line(each, base) for each in ranked if base]
     fallen = [each for each in case["contestants"] if each["fell"]]
@@ -47,6 +58,10 @@ def _scoring(case: Mapping[str, Any]) -> str:
     versions = {name: version for each in case["contestants"] for name, version in each["versions"].items()}
     lines += ["", "Versions: " + ", ".join(f"{name} {versions[name]}" for name in sorted(versions)) + "."]
     return "\n".join(lines)
+
+
+def _limit(precision: str, best: Mapping[str, Any]) -> str:
+    return f"{precision} {best['rate'] / 1e12:.2f} Tera-operations/s ({best['kernel']})"
 
 
 def _median(record: Mapping[str, Any]) -> float:
@@ -60,8 +75,32 @@ def _line(record: Mapping[str, Any], base: Mapping[str, Any]) -> str:
         record["name"],
         f"{rate['median']:,.0f} [{rate['low']:,.0f}, {rate['high']:,.0f}]",
         f"{times['median']:.2f} [{times['low']:.2f}, {times['high']:.2f}]",
+        "" if record["share"] is None else f"{record['share']:.0%}",
         f"{record['agreement']:.4f}",
         accuracy,
         f"{record['peak_memory_mb']:,.0f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _growth(result: Mapping[str, Any]) -> str:
+    lines = [
+        "### Growth",
+        "",
+        machine_line(result),
+        "",
+        "| axis | from | to | seconds there | MB there | seconds ~ size^b | MB ~ size^b |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for axis, found in result["axes"].items():
+        sizes = [point["size"] for point in found["points"]]
+        ends = [[point for point in found["points"] if point["size"] == end] for end in (min(sizes), max(sizes))]
+        cells = [axis, f"{min(sizes):,}", f"{max(sizes):,}"]
+        for figure, digits in (("seconds", 2), ("peak_memory_mb", 0)):
+            medians = [spread([point[figure] for point in points])["median"] for points in ends]
+            cells.append(" to ".join(f"{median:,.{digits}f}" for median in medians))
+        for figure in ("seconds", "memory"):
+            fitted = found[figure]
+            cells.append(f"{fitted['b']:.2f} [{fitted['low']:.2f}, {fitted['high']:.2f}]")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

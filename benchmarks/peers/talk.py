@@ -44,7 +44,9 @@ def speak(load: Callable[[Request], Round], packages: Sequence[str]) -> None:
         # Whatever a peer raises is its answer; the harness lists it.
         except Exception as error:  # noqa: BLE001
             traceback.print_exc()
-            figures = {"error": f"{type(error).__name__}: {error}"}
+            cause = error.__cause__ or error.__context__
+            told = [f"{type(each).__name__}: {each}" for each in (error, cause) if each is not None]
+            figures = {"error": " <- ".join(told)[:600]}
         seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": _cpu_seconds() - used}
         print(json.dumps({**seconds, "peak_memory_mb": _peak(), **figures}, allow_nan=False), file=channel, flush=True)
 

@@ -38,6 +38,10 @@ class Workload:
     truth: tuple[int | None, ...]
     """The right label of each row; None where the rows do not tell."""
 
+    def texts(self) -> list[str]:
+        """All rows, in their shuffled order."""
+        return [line["text"] for line in _lines(self.folder / "texts.jsonl")]
+
     @property
     def settings(self) -> dict[str, Any]:
         """What every contestant's `load` is given."""

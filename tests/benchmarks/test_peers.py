@@ -102,7 +102,9 @@ def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: 
         "load_after": 2.0,
         "rows": ROWS,
         "bound": 0.97,
-        "contestants": list(records.values()),
+        "limits": {"int8": {"rate": 2e12, "kernel": "K"}},
+        "operations_per_row": 1e9,
+        "contestants": [{**record, "share": None} for record in records.values()],
     }
     write_json(tmp_path / "scoring.json", {"numbers": case})
     page = markdown(tmp_path)

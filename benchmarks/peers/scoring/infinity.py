@@ -15,8 +15,8 @@ NEEDS = (
     "transformers<4.49",
 )
 VARIANTS = (
-    Variant(name="infinity, torch", precision="fp32", settings={"engine": "torch"}, light=False),
-    Variant(name="infinity, optimum", precision="fp32", settings={"engine": "optimum"}),
+    Variant(name="infinity, torch", precision="fp32", settings={"engine": "torch"}),
+    Variant(name="infinity, optimum", precision="fp32", settings={"engine": "optimum"}, light=False),
 )
 
 
