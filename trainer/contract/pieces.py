@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 _WORDS = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
 # Characters of the words that are kept: some 100,000 of them, 15 MB.
 _MOST_CHARS = 2**19
+# Texts that are taken apart at once: their words lie in memory meanwhile.
+_AT_ONCE = 512
 # New words that the library is given as one text.
 _TOGETHER = 64
 
@@ -41,6 +43,16 @@ class Body:
         rows = [encoding.ids for encoding in encodings]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         return cls(np.fromiter(chain.from_iterable(rows), np.int32, int(lengths.sum())), _begins(lengths), lengths)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Body"]) -> "Body":
+        """The texts of the parts, of which there is at least one."""
+        begins = _begins(np.array([len(part.ids) for part in parts]))
+        return cls(
+            np.concatenate([part.ids for part in parts]),
+            np.concatenate([part.starts + begin for part, begin in zip(parts, begins, strict=True)]),
+            np.concatenate([part.lengths for part in parts]),
+        )
 
     def take(self, numbers: NDArray[np.int32], counts: Ints) -> "Body":
         """Texts that are made of these texts: `counts[n]` of `numbers` in a row are the n-th."""
@@ -76,11 +88,15 @@ class Pieces:
         """The ids of N texts: those that the library gives."""
         if not self._by_word:
             return self._library(texts)
+        return Body.joined(
+            [self._some(texts[start : start + _AT_ONCE]) for start in range(0, len(texts) or 1, _AT_ONCE)]
+        )
+
+    def _some(self, texts: Sequence[str]) -> Body:
         rows = list(map(_WORDS.findall, texts))
-        words = list(chain.from_iterable(rows))
         counts = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         with self._lock:
-            numbers = self._numbers_of(words)
+            numbers = self._numbers_of(list(chain.from_iterable(rows)))
             return self._seen.take(numbers, counts)
 
     def _numbers_of(self, words: list[str]) -> NDArray[np.int32]:
@@ -91,15 +107,11 @@ class Pieces:
         unknown = np.flatnonzero(numbers < 0)
         if len(unknown):
             new = list(dict.fromkeys(words[place] for place in unknown.tolist()))
-            read, known = self._words(new), self._seen
+            known = len(self._seen.lengths)
             # The dictionary last: whatever ends a thread here, it names no word that is not there.
-            self._seen = Body(
-                np.concatenate([known.ids, read.ids]),
-                np.concatenate([known.starts, read.starts + len(known.ids)]),
-                np.concatenate([known.lengths, read.lengths]),
-            )
+            self._seen = Body.joined([self._seen, self._words(new)])
             self._chars += sum(map(len, new))
-            self._numbers.update(zip(new, range(len(known.lengths), len(self._seen.lengths)), strict=True))
+            self._numbers.update(zip(new, range(known, len(self._seen.lengths)), strict=True))
             numbers[unknown] = [self._numbers[words[place]] for place in unknown.tolist()]
         return numbers
 
