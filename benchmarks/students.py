@@ -120,13 +120,13 @@ def main() -> None:
     Teacher.later[[number for piece, number in vocabulary.items() if piece.startswith("##")]] = True
     build._Teacher, begin, table = Teacher, training._first_vectors, reduced(source)  # type: ignore[misc]
 
-    def from_table(features: Ints, _: torch.Generator) -> torch.Tensor:
+    def from_table(features: Ints, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG001 -- as the other
         ours = (features < len(table))[:, None]
         return torch.from_numpy(np.where(ours, table[np.minimum(features, len(table) - 1)], np.float32(0)))
 
     for kind in options.student or STUDENTS:
         Teacher.kind = kind
-        training._first_vectors = from_table if kind == "table" else begin
+        training._first_vectors = from_table if kind == "table" else begin  # type: ignore[assignment] # a stand-in
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
             job = build.CascadeJob(
