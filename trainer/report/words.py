@@ -1,5 +1,7 @@
 """What metrics are called on the page, and what they mean for a reader who never met them."""
 
+from typing import Any
+
 from trainer.contract.labels import LabelSpace
 from trainer.contract.visible import cut, visible
 
@@ -60,6 +62,11 @@ def metric_name(name: str, space: LabelSpace | None = None) -> str:
     if space is not None and space.kind == "single" and name in ("precision", "recall", "f1"):
         return f"{told} of {cut(visible(space.names[space.positive_id]), 40)}"
     return told
+
+
+def once(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures by metric without what has two names: with several labels a row, accuracy is `subset_accuracy`."""
+    return {name: figure for name, figure in figures.items() if name != "accuracy" or "subset_accuracy" not in figures}
 
 
 def plural(count: int, one: str, many: str = "") -> str:

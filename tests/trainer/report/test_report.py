@@ -22,6 +22,7 @@ from trainer.contract.system.files import read_json, write_json
 from trainer.report.job import ReportJob, report
 from trainer.report.page import MOST_BYTES
 from trainer.report.plain import counted
+from trainer.report.words import once
 
 ROOT = Path(__file__).parents[3]
 SCRIPT = "<script>document.title='owned'</script>"
@@ -435,6 +436,23 @@ def test_the_verdict_is_told_in_counts(fresh: Path, bundle: Path) -> None:
         "Of 9 test rows 7 have every label right.",
         "Of the 8 labels that they have it gives 6; of the 7 that it gives, 6 are right.",
     ]
+
+
+def test_a_figure_has_one_name_and_no_chart_is_empty(fresh: Path) -> None:
+    """Of several labels a row accuracy and subset accuracy are one row of a table; a label whose probability never
+    changes has no chart.
+    """
+    both = {"accuracy": 0.5, "subset_accuracy": 0.5, "brier": 0.1}
+    assert list(once(both)) == ["subset_accuracy", "brier"]
+    assert list(once({"accuracy": 0.5, "brier": 0.1})) == ["accuracy", "brier"]
+    content = decisions()
+    content["curves"]["thresholds"].append(
+        {key: [0.5] for key in ("threshold", "precision", "recall", "f1")} | {"label": "ham"}
+    )
+    write_figures(fresh / "decisions.json", content, checkpoint_of(fresh))
+    text = page_of(fresh)[1]
+    assert "Threshold of spam" in text
+    assert "Threshold of ham" not in text
 
 
 def test_commands_are_quoted(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from trainer.report.blocks import (
 from trainer.report.charts.plot import Line, Plot, chart
 from trainer.report.gather import Evidence
 from trainer.report.sections.summary import signed
-from trainer.report.words import metric_name
+from trainer.report.words import metric_name, once
 
 # Labels that get a chart of their own; thresholds in the table.
 _CHARTS, _THRESHOLDS = 4, 100
@@ -113,7 +113,9 @@ def _thresholds(found: dict[str, Any]) -> list[Block]:
     blocks: list[Block] = []
     chosen = {one["label"]: one for one in found["thresholds"] or []}
     charts = []
-    for place, curve in enumerate(found["curves"]["thresholds"][:_CHARTS]):
+    # Of a label whose probability is the same for all rows there is nothing to draw.
+    curves = [curve for curve in found["curves"]["thresholds"] if len(curve["threshold"]) > 1]
+    for place, curve in enumerate(curves[:_CHARTS]):
         lines = [Line(name=name, x=curve["threshold"], y=curve[name]) for name in ("precision", "recall", "f1")]
         own = chosen.get(curve["label"], {}).get("threshold")
         says = "Precision, recall and F1 of the label by its threshold, on the validation rows" + (
@@ -177,7 +179,7 @@ def _promises(found: dict[str, Any]) -> Table:
 
 def _gains(metrics: dict[str, Any], caption: str) -> Table:
     rows: list[list[Cell]] = []
-    for name, figure in metrics.items():
+    for name, figure in once(metrics).items():
         gain = figure["gain"]
         told = f"{signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])})"
         rows.append([metric_name(name), number(figure["before"]), number(figure["after"]), told])

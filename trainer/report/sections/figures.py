@@ -8,7 +8,7 @@ from trainer.report.blocks import Block, Cell, Heading, Missing, Paragraph, Rang
 from trainer.report.gather import Evidence
 from trainer.report.sections.summary import ranged
 from trainer.report.verdict import BASELINES
-from trainer.report.words import INTERVAL, TERMS, metric_name, plural
+from trainer.report.words import INTERVAL, TERMS, metric_name, once, plural
 
 # Labels with a row of their own: the worst of more.
 _LABELS = 100
@@ -51,7 +51,7 @@ def missing(evidence: Evidence, what: str) -> Missing:
 
 def _all(figures: dict[str, Any], others: list[dict[str, Any]], space: LabelSpace) -> Table:
     rows: list[list[Cell]] = []
-    for name, figure in figures["intervals"].items():
+    for name, figure in once(figures["intervals"]).items():
         told = metric_name(name, space) + (" (lower is better)" if name in _LOWER else "")
         cells: list[Cell] = [told, ranged(figure)]
         for key in BASELINES:
@@ -72,7 +72,7 @@ def _by_group(figures: dict[str, Any]) -> list[Block]:
     )
     rows: list[list[Cell]] = [
         [metric_name(name), ranged(figures["intervals"].get(name)), ranged(figure)]
-        for name, figure in found["intervals"].items()
+        for name, figure in once(found["intervals"]).items()
     ]
     table = Table(caption="Intervals by row and by group", heads=["metric", "by row", "by group"], rows=rows)
     return [Heading("By group"), Paragraph(told), table]
@@ -87,7 +87,7 @@ def _without_known(figures: dict[str, Any]) -> list[Block]:
         return [Paragraph(told, strong=True)]
     rows: list[list[Cell]] = [
         [metric_name(name), ranged(figures["intervals"].get(name)), ranged(figure)]
-        for name, figure in known["metrics_without"].items()
+        for name, figure in once(known["metrics_without"]).items()
     ]
     table = Table(
         caption="The figures without rows that were learnt by heart",
