@@ -31,7 +31,8 @@ from trainer.data.splits import Splits, prepare
 from trainer.frozen.prefix import PrefixJob, without_prefix
 from trainer.loop import Fit, step
 from trainer.losses import Loss
-from trainer.network.layers import freeze, frozen_modules
+from trainer.network.first_token import read_first
+from trainer.network.layers import freeze, frozen_modules, last_layer
 from trainer.network.load import load_classifier
 from trainer.opening.names import package_folder
 from trainer.optim import build_optimizer, set_learning_rate
@@ -153,6 +154,14 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
         wanted=cached,
     )
     network, (train, validation) = without_prefix(job, sets)
+    predictor = Predictor(
+        network=network,
+        inputs=classifier.inputs,
+        encoder=encoder,
+        accelerator=bench.accelerator,
+        tokens=stage.batch.tokens,
+    )
+    read_first(network, last_layer(classifier.network), predictor.probes(train))
     trained = Trained(bench.accelerator, network, build_optimizer(classifier.network, stage.optimizer))
     set_learning_rate(trained.optimizer, 1e-5)
     # An epoch's steps and an evaluation write nothing.
@@ -175,13 +184,7 @@ def _fit(bench: Bench, keep: int, *, cached: bool) -> Fit:
         loss=Loss(stage.loss, space, bench.splits.train.labels),
         train=train,
         validation=validation,
-        predictor=Predictor(
-            network=trained.network,
-            inputs=classifier.inputs,
-            encoder=encoder,
-            accelerator=bench.accelerator,
-            tokens=stage.batch.tokens,
-        ),
+        predictor=replace(predictor, network=trained.network),
     )
 
 

@@ -2,6 +2,8 @@
 
     python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--quick] [--gpu]
     python -m benchmarks.peers growth [--rounds N] [--quick]
+    python -m benchmarks.peers quality [--set NAME] [--rows 1000] [--quick]
+    python -m benchmarks.peers training [--set NAME] [--rows 256] [--precision fp32]
     python -m benchmarks.peers tables
 
 Each of the others writes benchmarks/results/NAME.json; all print what lies there as Markdown.
@@ -14,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from benchmarks.peers import growth, picture, score, tables
+from benchmarks.peers import cost, growth, picture, score, tables, train
 from benchmarks.peers.rounds import FOLDER
 from trainer.contract.system.files import read_json
 
@@ -26,12 +28,18 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     score.add_options(commands.add_parser("scoring", help="rows per second of each contestant"))
     growth.add_options(commands.add_parser("growth", help="time and memory against rows, length, labels, columns"))
+    cost.add_options(commands.add_parser("quality", help="what a thousand rows give, and what they cost"))
+    train.add_options(commands.add_parser("training", help="rows per second of each loop, and what is learnt in them"))
     commands.add_parser("tables", help="what lies in --out, as Markdown")
     given = parser.parse_args()
     if given.command == "scoring":
         score.run(given)
     if given.command == "growth":
         growth.run(given)
+    if given.command == "quality":
+        cost.run(given)
+    if given.command == "training":
+        train.run(given)
     print(tables.markdown(given.out))
     if (given.out / "quality.json").exists():
         drawing = given.out / "quality.svg"

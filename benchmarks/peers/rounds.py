@@ -32,7 +32,7 @@ class Schedule:
     most: int
     """Rows there are; no round has more."""
     first: int = 64
-    """Rows of the first, uncounted round."""
+    """Rows of the first, uncounted round; 0: there is none, and a round has all rows."""
     patience: float = 300
     """Seconds after which a contestant that does not answer has fallen."""
 
@@ -116,6 +116,8 @@ def _fall(outcome: Outcome, fell: Fell) -> None:
 
 def _calibrated(program: Program, schedule: Schedule) -> int:
     """Rows that take about a round's seconds. The rounds that find them warm the program up."""
+    if not schedule.first:
+        return schedule.most
     rows = min(schedule.first, schedule.most)
     for _ in range(4):
         seconds = program.ask({"do": "round", "rows": rows}, schedule.patience)["seconds"]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.learning_tables import quality_table, training_table
 from benchmarks.peers.score import ratios, spread
 from trainer.contract.system.files import read_json
 
@@ -15,7 +16,13 @@ def markdown(folder: Path) -> str:
     """All results of a folder, a heading each."""
     parts = [_scoring(case) for case in _read(folder / "scoring.json").values()]
     growth = _read(folder / "growth.json")
+    parts += [quality_table(each, _made(each)) for each in _read(folder / "quality.json").values()]
+    parts += [training_table(each, _made(each)) for each in _read(folder / "training.json").values()]
     return "\n\n".join([*parts, *([_growth(growth)] if growth else [])])
+
+
+def _made(found: Mapping[str, Any]) -> str:
+    return "" if "missing" in found else machine_line(found)
 
 
 def _read(path: Path) -> dict[str, Any]:

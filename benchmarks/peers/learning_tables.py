@@ -1,0 +1,88 @@
+"""The tables of quality and of training as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.peers.train import times
+
+# What the ratios of the training table are over, in each precision.
+BASES = {"fp32": "Trainer, best (by length, fused AdamW)", "bf16": "Trainer, best (by length, fused AdamW, bf16)"}
+
+
+def quality_table(found: Mapping[str, Any], machine_line: str) -> str:
+    """A set's contestants, the best first. Of several labels a row, accuracy asks for all of them."""
+    if "missing" in found:
+        return f"### {found['name']}\n\nNot measured: {found['missing']}"
+    ranked = sorted(_standing(found), key=lambda each: -each["f1_macro"][0])
+    lines = [
+        f"### {found['name']}: {found['train_rows']:,} rows to learn from, {found['test_rows']:,} test rows",
+        "",
+        machine_line,
+        "",
+        "| contestant | macro F1 [95 %] | behind the best [95 %] | accuracy [95 %] | training s | rows/s | MB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for each in ranked:
+        figures = [_interval(each[name]) for name in ("f1_macro", "behind", "accuracy")]
+        # The first contestant's own distance to itself is no figure.
+        figures[1] = "" if each is ranked[0] else figures[1]
+        costs = [f"{each['train_seconds']:,.1f}", f"{each['rows_per_second']:,.0f}", f"{each['peak_memory_mb']:,.0f}"]
+        lines.append(f"| {' | '.join([each['name'], *figures, *costs])} |")
+    return "\n".join([*lines, *_rest(found)])
+
+
+def training_table(found: Mapping[str, Any], machine_line: str) -> str:
+    """Contestants by rows a second."""
+    standing = sorted(_standing(found), key=lambda each: -_median(each["rates"]))
+    bases = {each["precision"]: each for each in standing if each["name"] == BASES.get(each["precision"])}
+    defaults = next((each for each in standing if each["name"].startswith("Trainer, defaults")), None)
+    lines = [
+        f"### {found['name']}: {found['batch']} rows a step, {found['rows']} a round",
+        "",
+        machine_line + (f" Products by {found['masked']} alone." if found["masked"] else ""),
+        "",
+        f"| contestant | rows/s [least, most] | times Trainer at its best | times its defaults | macro F1 at the end "
+        f"| s to F1 {found['target']} | MB |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for each in standing:
+        base = bases.get(each["precision"])
+        reached, end = each["to_target"], each["curve"][-1]
+        cells = [
+            each["name"],
+            f"{_median(each['rates']):,.1f} [{min(each['rates']):,.1f}, {max(each['rates']):,.1f}]",
+            _times(each, base),
+            _times(each, defaults),
+            f"{end['f1_macro']:.3f} after {end['rows']:,}",
+            "not reached" if reached is None else f"{reached['seconds']:,.0f} ({reached['rows']:,} rows)",
+            f"{each['peak_memory_mb']:,.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, *_rest(found)])
+
+
+def _standing(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in found["contestants"] if not each["fell"]]
+
+
+def _rest(found: Mapping[str, Any]) -> list[str]:
+    """Who has no figures, and the versions of who has."""
+    fallen = [f"* {each['name']}: {each['fell']}" for each in found["contestants"] if each["fell"]]
+    versions = {name: version for each in found["contestants"] for name, version in each["versions"].items()}
+    told = "Versions: " + ", ".join(f"{name} {versions[name]}" for name in sorted(versions)) + "."
+    return [*(["", "No figures:", "", *fallen] if fallen else []), "", told]
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+def _interval(values: Sequence[float]) -> str:
+    return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
+
+
+def _times(each: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
+    if base is None:
+        return ""
+    middle, least, most = times(each, base)
+    return f"{middle:.2f} [{least:.2f}, {most:.2f}]"

@@ -1,0 +1,1 @@
+"""What learns from a thousand rows: quality against cost."""

@@ -1,0 +1,111 @@
+"""The training table: rows each contestant trains on in a second, and what it has learnt after how long.
+
+Everyone trains on the same rows in the same order, some a round, with the same batch and rate, and goes on in the next
+round; after each it labels the validation rows, which is not timed.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import machine
+from benchmarks.peers.contestant import contestants
+from benchmarks.peers.rounds import Outcome, Schedule, compete
+from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
+from trainer.contract.figures.metrics import compute
+from trainer.contract.labels import Scores
+from trainer.contract.system.files import read_json, write_json
+
+ROOM = "benchmarks.peers.training"
+# Of each set: rows of an optimizer step.
+BATCH = {"medical": 16}
+RATE = 1e-4
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which sets, and how many rows."""
+    parser.add_argument("--set", action="append", choices=list(SETS), help="default: ag_news and medical")
+    parser.add_argument("--rows", type=int, default=256, help="of a round")
+    parser.add_argument("--asked", type=int, default=400, help="validation rows")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--target", type=float, default=0.8, help="macro F1 whose time is told")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="contestants of one precision alone")
+    parser.add_argument("--only", action="append", default=[], help="a part of a contestant's name; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="few contestants")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Measure every set and write training.json; what was measured before and is not asked for now stays."""
+    path = given.out / "training.json"
+    done: dict[str, Any] = read_json(path) if path.exists() else {}
+    for key in given.set or ("ag_news", "medical"):
+        rows = labelled_set(key, given.out / "sets" / f"{key}_training", 20 * given.rows, given.asked)
+        settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
+        chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
+        record: dict[str, Any] = {
+            "name": rows.name,
+            "machine": machine.describe(),
+            "load_before": machine.load_average(),
+            "masked": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
+        }
+        outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
+        found = [judged(outcome, rows, given.target) for outcome in outcomes]
+        own = {"rows": given.rows, "batch": settings["batch"], "target": given.target}
+        done[" ".join(filter(None, (key, given.precision, record["masked"])))] = {
+            **record,
+            **own,
+            "load_after": machine.load_average(),
+            "contestants": found,
+        }
+        write_json(path, done)
+
+
+def schedule(rows: int, rounds: int) -> Schedule:
+    """Every round has the same rows for everyone, however long it takes; the first one, which warms up, trains too."""
+    return Schedule(rounds=rounds, seconds=1e9, most=rows, first=rows, patience=900)
+
+
+def _wanted(name: str, precision: str, quick: bool, given: argparse.Namespace) -> bool:
+    named = not given.only or any(part in name for part in given.only)
+    return named and (quick or not given.quick) and given.precision in (None, precision)
+
+
+def judged(outcome: Outcome, rows: LabelledSet, target: float) -> dict[str, Any]:
+    """Its figures, or why it has none. to_target: seconds and rows of training until a round ended at the target or
+    above it; None where none did.
+    """
+    record: dict[str, Any] = {
+        "name": outcome.contestant.variant.name,
+        "precision": outcome.contestant.variant.precision,
+        "versions": outcome.loaded.get("versions", {}),
+        "fell": outcome.fell,
+    }
+    if outcome.fell or not outcome.rounds:
+        return {**record, "fell": outcome.fell or "no round was done"}
+    curve = [
+        {"rows": each["trained_rows"], "seconds": each["train_seconds"], "f1_macro": _f1(each["labels"], rows)}
+        for each in outcome.rounds
+    ]
+    return {
+        **record,
+        "rates": [outcome.rows / each["seconds"] for each in outcome.rounds],
+        "peak_memory_mb": outcome.rounds[-1]["peak_memory_mb"],
+        "curve": curve,
+        "to_target": next((point for point in curve if point["f1_macro"] >= target), None),
+    }
+
+
+def _f1(labels: Sequence[Any], rows: LabelledSet) -> float:
+    decisions = np.array(labels).astype(np.bool_ if rows.space.kind == "multi" else np.int64)
+    scores = Scores(probabilities=np.zeros((len(labels), len(rows.space)), dtype=np.float32), decisions=decisions)
+    return compute("f1_macro", scores, rows.truth, rows.space)
+
+
+def times(record: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[float, float, float]:
+    """How many times as fast as `base`, by rounds that ran side by side: median, least, most."""
+    found = [one / two for one, two in zip(record["rates"], base["rates"], strict=False)]
+    return statistics.median(found), min(found), max(found)

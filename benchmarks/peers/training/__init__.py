@@ -1,0 +1,1 @@
+"""What fine-tunes an encoder: rows a second, and what is learnt in that time."""

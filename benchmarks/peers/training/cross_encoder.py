@@ -1,0 +1,50 @@
+"""sentence-transformers' CrossEncoderTrainer: its way to a classifier. It takes pairs, so each text gets an empty
+second one; several labels a row it does not know.
+"""
+
+import tempfile
+from typing import Any
+
+from benchmarks.peers.contestant import Variant
+from benchmarks.peers.learn import Classify, Labels, Texts, go_on
+from benchmarks.peers.talk import Request
+
+NEEDS = ("sentence-transformers==5.6.1",)
+VARIANTS = (
+    Variant(name="sentence-transformers CrossEncoder", precision="fp32"),
+    Variant(name="sentence-transformers CrossEncoder, bf16", precision="bf16", settings={"bf16": True}),
+)
+
+
+def load(settings: Request) -> tuple[Any, Classify]:
+    """A trainer for each round on one network; its optimizer starts anew with it."""
+    from datasets import Dataset
+    from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTrainer, CrossEncoderTrainingArguments
+    from sentence_transformers.cross_encoder.losses import CrossEntropyLoss
+
+    if settings["multi"]:
+        raise ValueError("its losses know one label a row")
+    count = len(settings["labels"])
+    model = CrossEncoder(settings["encoder"], num_labels=count, max_length=settings["max_tokens"], device="cpu")
+    given = CrossEncoderTrainingArguments(
+        output_dir=tempfile.mkdtemp(prefix="cross"),
+        per_device_train_batch_size=settings["batch"],
+        num_train_epochs=1,
+        learning_rate=settings["rate"],
+        lr_scheduler_type="constant",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=bool(settings.get("bf16")),
+    )
+
+    def train(texts: Texts, labels: Labels) -> None:
+        rows = Dataset.from_dict({"text": texts, "second": [""] * len(texts), "label": labels})
+        CrossEncoderTrainer(model=model, args=given, train_dataset=rows, loss=CrossEntropyLoss(model)).train()
+
+    return train, lambda texts: model.predict([(text, "") for text in texts], show_progress_bar=False).argmax(axis=1)
+
+
+if __name__ == "__main__":
+    go_on(load, ("sentence-transformers", "transformers", "torch"))

@@ -1,0 +1,1 @@
+"""Fake tools that learn, for the tables of quality and of training."""

@@ -1,0 +1,1 @@
+"""Fake tools that train on from round to round."""
