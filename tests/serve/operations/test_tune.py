@@ -78,6 +78,7 @@ def test_gpus_get_large_batches_and_their_own_workers(single: Path, monkeypatch:
     monkeypatch.setattr(serve.operations.tune, "_rate", rate)
     bundle, given = Bundle.open(single), ScorerOptions(thresholds={"spam": 0.9})
     best = tune(bundle, given, ["a"] * 4000)
+    assert seen[0][0] == 32768, "a GPU starts where a GPU is fast, not at the bundle's budget"
     assert (best.batch_tokens, best.workers) == (262144, 2)
     assert {workers for _, workers in seen} == {4}
     assert rows == {4000}
