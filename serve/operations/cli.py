@@ -36,11 +36,7 @@ def running(command: F) -> F:
             type=click.IntRange(1),
             help="Threads that score, on GPUs of each. Default: processors; 2.",
         ),
-        click.option(
-            "--batch-tokens",
-            type=click.IntRange(1),
-            help="Padded tokens of a batch. Default: the bundle's; on a GPU 32,768.",
-        ),
+        click.option("--batch-tokens", type=click.IntRange(1), help="Padded. Default: the bundle's; 32,768 on a GPU."),
         click.option(
             "--allow-cpu-fallback", is_flag=True, help="Accept the processor where the device is not to be had."
         ),
