@@ -21,7 +21,7 @@ from tokenizers import Encoding, Tokenizer
 Ints = NDArray[np.int64]
 # What BERT splits at among the ASCII characters. Others are left inside a "word", which the library then splits itself.
 _WORDS = re.compile(r"[^ \t\n\r!-/:-@\[-`{-~]+|[!-/:-@\[-`{-~]")
-# Characters of the words that are kept: some 100,000 of them, 15 MB.
+# Characters of the words that are kept: some 70,000 of them, 12 MB.
 _MOST_CHARS = 2**19
 # Texts that are taken apart at once: their words lie in memory meanwhile.
 _AT_ONCE = 512
@@ -31,11 +31,14 @@ _TOGETHER = 64
 
 @dataclass(frozen=True)
 class Body:
-    """The ids of N texts, flat, and where each text's begin and how many they are, [N]."""
+    """The ids of N texts."""
 
     ids: NDArray[np.int32]
+    """Flat; they may hold more than these texts."""
     starts: Ints
+    """Where each text's begin, [N]."""
     lengths: Ints
+    """How many they are, [N]."""
 
     @classmethod
     def of(cls, encodings: Sequence[Encoding]) -> "Body":
