@@ -1,7 +1,10 @@
 """The doctor finds what is wrong with ONNX Runtime and says the lines that mend it."""
 
 import importlib.metadata
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -90,3 +93,22 @@ def test_two_lanes_in_one_environment_are_told(monkeypatch: pytest.MonkeyPatch, 
     problems, repair = doctor._lanes()
     assert bool(problems) is told
     assert ("pip uninstall -y optimum-onnx" in " ".join(repair)) is told
+
+
+def test_the_command_repairs_a_mixed_environment(tmp_path: Path) -> None:
+    """Where packages of both lanes are installed, `doctor` names them and what repairs it, and exits with 1."""
+    for name, version in (("transformers", "5.24.0"), ("optimum_onnx", "0.1.0")):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "-m", "serve", "doctor"],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1, result.stderr
+    assert "problem:    transformers 5.24.0 and optimum-onnx 0.1.0 do not work together" in result.stdout
+    assert "repair:     pip uninstall -y optimum-onnx" in result.stdout
