@@ -105,6 +105,8 @@ bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BUNDLE)/manifest.json)
 	$(BIN)/python -m benchmarks.peers scoring $(if $(QUICK),--quick) \
 	    $(if $(DATA),--data $(DATA),--run $(RUN) --bundle $(BUNDLE))
 	$(BIN)/python -m benchmarks.peers growth $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.peers quality $(if $(QUICK),--quick) $(if $(DATA),,--set sms_spam)
+	$(BIN)/python -m benchmarks.peers training $(if $(QUICK),--quick --rows 64 --rounds 2) $(if $(DATA),,--set sms_spam)
 
 clean:
 	rm -rf $(RUN) $(BUNDLE) $(SCORES)* scores/.$(NAME).csv*

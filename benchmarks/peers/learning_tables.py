@@ -33,6 +33,8 @@ def quality_table(found: Mapping[str, Any], machine_line: str) -> str:
 
 def training_table(found: Mapping[str, Any], machine_line: str) -> str:
     """Contestants by rows a second."""
+    if "missing" in found:
+        return f"### {found['name']}\n\nNot measured: {found['missing']}"
     standing = sorted(_standing(found), key=lambda each: -_median(each["rates"]))
     bases = {each["precision"]: each for each in standing if each["name"] == BASES.get(each["precision"])}
     defaults = next((each for each in standing if each["name"].startswith("Trainer, defaults")), None)

@@ -16,6 +16,7 @@ from benchmarks.peers import machine
 from benchmarks.peers.contestant import contestants
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
+from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import compute
 from trainer.contract.labels import Scores
 from trainer.contract.system.files import read_json, write_json
@@ -42,26 +43,33 @@ def run(given: argparse.Namespace) -> None:
     """Measure every set and write training.json; what was measured before and is not asked for now stays."""
     path = given.out / "training.json"
     done: dict[str, Any] = read_json(path) if path.exists() else {}
+    masked = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     for key in given.set or ("ag_news", "medical"):
-        rows = labelled_set(key, given.out / "sets" / f"{key}_training", 20 * given.rows, given.asked)
-        settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
-        chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
-        record: dict[str, Any] = {
-            "name": rows.name,
-            "machine": machine.describe(),
-            "load_before": machine.load_average(),
-            "masked": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
-        }
-        outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
-        found = [judged(outcome, rows, given.target) for outcome in outcomes]
-        own = {"rows": given.rows, "batch": settings["batch"], "target": given.target}
-        done[" ".join(filter(None, (key, given.precision, record["masked"])))] = {
-            **record,
-            **own,
-            "load_after": machine.load_average(),
-            "contestants": found,
-        }
+        place = " ".join(filter(None, (key, given.precision, masked)))
+        try:
+            rows = labelled_set(key, given.out / "sets" / f"{key}_training", 20 * given.rows, given.asked)
+        except InputError as error:
+            done[place] = {"name": SETS[key][0], "missing": str(error)}
+            continue
+        done[place] = {**measure(key, rows, given), "masked": masked}
         write_json(path, done)
+    write_json(path, done)
+
+
+def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
+    """The record of a set."""
+    settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
+    chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
+    record: dict[str, Any] = {"name": rows.name, "machine": machine.describe(), "load_before": machine.load_average()}
+    outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
+    return {
+        **record,
+        "load_after": machine.load_average(),
+        "rows": given.rows,
+        "batch": settings["batch"],
+        "target": given.target,
+        "contestants": [judged(outcome, rows, given.target) for outcome in outcomes],
+    }
 
 
 def schedule(rows: int, rounds: int) -> Schedule:
