@@ -77,11 +77,19 @@ def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Take out what an exporter notes for people, in place: torch's notes name files of this machine, and would make
     the same run other bytes on another.
     """
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+    for part in (model, *_parts(model.graph)):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return model
+
+
+def _parts(graph: onnx.GraphProto) -> Iterator[Any]:
+    """A graph and all in it that can hold a note, the branches of its nodes too."""
+    yield from (graph, *graph.input, *graph.output, *graph.value_info, *graph.initializer, *graph.node)
+    for node in graph.node:
+        for entry in node.attribute:
+            if entry.type == onnx.AttributeProto.GRAPH:
+                yield from _parts(entry.g)
 
 
 def _module(name: str) -> Any:

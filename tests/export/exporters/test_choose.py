@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 import transformers
@@ -60,6 +61,21 @@ def test_a_graph_tells_nothing_of_this_machine(exporter: str) -> None:
         assert module.__file__ is not None
         assert str(Path(module.__file__).parent).encode() not in graph
     assert b"site-packages" not in graph
+
+
+def test_notes_go_from_branches_too() -> None:
+    """What an exporter noted at a node inside a branch of another node goes, and nothing else."""
+    given = onnx.helper.make_tensor_value_info("given", onnx.TensorProto.BOOL, [])
+    made = onnx.helper.make_tensor_value_info("made", onnx.TensorProto.BOOL, [])
+    inner = onnx.helper.make_node("Not", ["given"], ["made"])
+    inner.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File /home/somebody/model.py")
+    branch = onnx.helper.make_graph([inner], "branch", [], [made])
+    node = onnx.helper.make_node("If", ["given"], ["made"], then_branch=branch, else_branch=branch)
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "graph", [given], [made]))
+    assert b"somebody" in model.SerializeToString()
+    found = choose._without_notes(model)
+    assert b"somebody" not in found.SerializeToString()
+    assert [entry.g.node[0].op_type for entry in found.graph.node[0].attribute] == ["Not", "Not"]
 
 
 @pytest.mark.parametrize("exporter", USABLE)
