@@ -9,6 +9,7 @@ import numpy as np
 from benchmarks.peers.contestant import contestants
 from benchmarks.peers.rounds import Schedule, compete
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.encoding import Ints
 from trainer.contract.system.files import read_json
 from trainer.contract.system.machine import cpu_count
 
@@ -30,14 +31,19 @@ def limits(folder: Path, *, quick: bool) -> dict[str, dict[str, Any]]:
 
 
 def operations(checkpoint: Path, texts: Sequence[str]) -> list[float]:
-    """Operations in the matrix products of each text, as the checkpoint's whole network does them without padding.
+    """Operations in the matrix products of each text, as the checkpoint's whole network does them without padding."""
+    return products(checkpoint, Checkpoint.open(checkpoint).encoder().encode(texts).lengths)
+
+
+def products(folder: Path, lengths: Ints) -> list[float]:
+    """The same of rows of so many tokens, for the encoder whose config.json lies in a folder.
 
     A row of T tokens takes, in each of L layers of width H with F inside, 2 T (4 H^2 + 2 H F) for the products with
     weights and 4 T^2 H for the two of attention. Layers that an exact pass leaves out are counted all the same, so who
     spares work comes nearer to the limit.
     """
-    config = read_json(checkpoint / "config.json")
+    config = read_json(folder / "config.json")
     wide, inside, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    tokens = Checkpoint.open(checkpoint).encoder().encode(texts).lengths.astype(np.float64)
+    tokens = lengths.astype(np.float64)
     each = layers * (2 * tokens * (4 * wide**2 + 2 * wide * inside) + 4 * tokens**2 * wide)
     return [float(one) for one in each]

@@ -8,14 +8,18 @@ import argparse
 import os
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.peers import machine
 from benchmarks.peers.contestant import contestants
+from benchmarks.peers.learn import read_rows
+from benchmarks.peers.limit import limits, products
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
+from trainer.contract.encoding import EncodingPolicy, TextEncoder
 from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import compute
 from trainer.contract.labels import Scores
@@ -61,15 +65,32 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
     settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
     chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
     record: dict[str, Any] = {"name": rows.name, "machine": machine.describe(), "load_before": machine.load_average()}
+    most, asked = limits(given.out, quick=True), operations(settings, given.rows * (given.rounds + 1))
     outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
     return {
         **record,
         "load_after": machine.load_average(),
+        "limits": most,
+        "operations_per_row": asked,
         "rows": given.rows,
         "batch": settings["batch"],
         "target": given.target,
         "contestants": [judged(outcome, rows, given.target) for outcome in outcomes],
     }
+
+
+def operations(settings: Mapping[str, Any], rows: int) -> float:
+    """Of the products of a training row, on average over the first `rows`: one pass forward, and twice that back."""
+    folder, policy = Path(settings["encoder"]), EncodingPolicy(max_tokens=settings["max_tokens"])
+    encoder = TextEncoder.open(folder / "tokenizer.json", policy)
+    lengths = encoder.encode(read_rows(settings["train"])[0][:rows]).lengths
+    return 3 * statistics.fmean(products(folder, lengths))
+
+
+def share(record: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+    """What a contestant makes of the limit of its precision; who leaves products out comes nearer."""
+    rate: float = statistics.median(record["rates"]) * found["operations_per_row"]
+    return rate / float(found["limits"][record["precision"]]["rate"])
 
 
 def schedule(rows: int, rounds: int) -> Schedule:
