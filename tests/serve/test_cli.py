@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -182,3 +183,15 @@ def test_canary_stops_a_job(single: Path, tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert not (tmp_path / "out.csv").exists()
     assert _run(*command, "--no-canary").exit_code == 0
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")])
+def test_telemetry_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch, given: str | None, kept: str) -> None:
+    """Importing `serve` switches ONNX Runtime's telemetry off before that is loaded, and leaves what the user set."""
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")
+    if given is None:
+        monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    else:
+        monkeypatch.setenv("ORT_DISABLE_TELEMETRY", given)
+    runpy.run_path(str(REPOSITORY / "serve" / "__init__.py"))
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == kept
