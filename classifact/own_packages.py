@@ -28,6 +28,7 @@ class OwnPackages(MetaPathFinder):
 def use_own() -> None:
     """Make imports find our packages in this process. Raises ImportError where another of that name is loaded."""
     if not any(isinstance(finder, OwnPackages) for finder in sys.meta_path):
+        # Before all others, and for four names alone: every other import goes the usual way.
         sys.meta_path.insert(0, OwnPackages())
     for name in PACKAGES:
         loaded = getattr(sys.modules.get(name), "__file__", None)
@@ -64,6 +65,7 @@ def problems() -> tuple[list[str], list[str]]:
         other
         for name in PACKAGES
         for other in importlib.metadata.packages_distributions().get(name, [])
+        # Distributions are asked, not files: a package that wrote over ours left its name in its own record.
         if other.lower() != "classifact"
     }
     wrong += [f"the package {other} installs files under Classifact's names" for other in sorted(others)]

@@ -151,6 +151,7 @@ def order(facts: Facts) -> Iterator[Finding]:
             yield _order("sorted_by_label", file, what, rows)
         single = facts.space.kind == "single" and len(files) > 1
         missing = [name for name in facts.space.names if (name,) not in counts]
+        # Of one label a row, a file that lacks some may differ in more than its labels.
         if single and missing and len(rows) > FEW:
             what = f"the file has rows of {', '.join(' '.join(names) for names in counts)} alone"
             yield _order("labels_by_file", file, what, rows)

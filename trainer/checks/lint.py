@@ -61,7 +61,7 @@ class StageReport:
     counts: dict[str, dict[str, int]]
     """Rows of each label in each split."""
     lengths: list[dict[str, Any]]
-    """A line for each label (see `lengths.table`)."""
+    """A line for each label (see `lengths_table`)."""
     findings: list[Finding]
 
 
@@ -132,6 +132,7 @@ def _parts(recipe: Recipe) -> Iterator[tuple[int, DataPart]]:
     seen: list[DataPart] = []
     for number, stage in enumerate(recipe.stages, 1):
         data = stage.data or recipe.data
+        # Stages that share rows would tell everything twice.
         if data not in seen:
             seen.append(data)
             yield number, data

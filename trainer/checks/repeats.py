@@ -46,6 +46,7 @@ def near(facts: Facts) -> Iterator[Finding]:
         do="look at them: templates and edited copies count several times",
     )
     split = {row.id: name for row, name in zip(facts.rows, facts.splits, strict=True)}
+    # With "train" added, more than one split means that some row is held out.
     across = [members for members in sets if len({"train", *(split[row.id] for row in members)}) > 1]
     held = [[row for row in members if split[row.id] != "train"] for members in across]
     known = [row for rows, members in zip(held, across, strict=True) if len(rows) < len(members) for row in rows]
@@ -123,6 +124,7 @@ def _conflicts(sets: list[list[Row]], check: str, what: str) -> Iterator[Finding
     conflicting = [members for members in sets if _labels(members) > 1]
     if conflicting:
         yield Finding(
+            # Nearly equal texts may differ in the very word that the label is about.
             severity="note" if check == "near_conflicts" else "warning",
             check=check,
             what=f"{len(conflicting)} {what}",

@@ -77,6 +77,7 @@ def _input(made: Draft, files: list[LabelledFile], main: str, title: str | None)
         made.explain("input", f"{main!r} holds the longest texts")
     cells = [cell for one in files for cell in one.columns[one.main].values]
     entities = sum(bool(_ENTITY.search(cell)) for cell in cells)
+    # A few may be about HTML; more than one text in a hundred came from a web page.
     if entities > 0.01 * len(cells):
         part["unescape_html"] = True
         made.explain("input", f"{entities / len(cells):.0%} of the texts hold HTML entities such as &amp;")
@@ -158,6 +159,7 @@ def _balance(made: Draft, counts: Counter[str]) -> None:
 def _foreign(made: Draft, files: list[LabelledFile]) -> None:
     """Files of which none has all labels may write the same labels differently: only a person knows."""
     written = {one.name: {_spelled(value).casefold() for value in label_spellings(one)} for one in files}
+    # One file that has all of them shows that they are different labels.
     if set().union(*written.values()) not in written.values():
         told = "; ".join(f"{name}: {', '.join(sorted(names)[:6])}" for name, names in written.items())
         made.undecided.append(
@@ -209,6 +211,7 @@ def _split(made: Draft, files: list[LabelledFile], main: str, title: str | None)
     if split and group is not None:
         split["group"] = group
         made.explain("split", f"rows of one {group!r} stay on one side: a split through them would leak")
+    # Copies of an article under other headlines would stand on both sides: exact repeats are of title and text.
     elif split and title is not None and _repeats(training) > 0.01:
         split["group"] = main
         made.explain(

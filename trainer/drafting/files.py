@@ -94,6 +94,7 @@ def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Fou
             looks.append(look(path))
         except ClassifactError as error:
             left_out.append(f"{path.name}: {error.what} ({error.details['found'] or error.details['do']})")
+    # Only when all were looked at: the file that has the header may come last.
     looks = [_like_its_neighbours(one, looks) for one in looks]
     files, bare = list[LabelledFile](), list[LabelledFile]()
     for one in looks:
@@ -154,6 +155,7 @@ def _columns_of(one: FileLook, text: tuple[str, ...], label: str | None) -> Labe
     booleans = [found for found in candidates if found.is_boolean]
     if label is not None:
         labels = (label,) if label in columns else ()
+    # Three columns of yes and no, the likeliest first, are one label each; one or two are flags beside a label.
     elif len(booleans) >= 3 and booleans[0] is candidates[0]:
         labels = tuple(found.name for found in booleans)
     else:
@@ -174,6 +176,7 @@ def _labels_from_names(files: list[LabelledFile]) -> tuple[list[LabelledFile], l
     if any(_role(one) != "train" for one in files):
         return [], []
     start = _shared_start(stems)
+    # Backwards: how the names end alike, once their common start is gone.
     end = _shared_start([stem[len(start) :][::-1] for stem in stems])
     names = [stem[len(start) : len(stem) - len(end)].strip("_-. ") or stem for stem in stems]
     told = ", ".join(f"{one.name}: {name}" for one, name in zip(files, names, strict=True))
@@ -190,6 +193,7 @@ def _shared_start(names: list[str]) -> str:
 def _without_repeats(files: list[LabelledFile]) -> tuple[list[LabelledFile], list[str]]:
     """Leave out a file whose every text stands in a larger one: a sample or a cleaned copy of it."""
     kept, told = list[LabelledFile](), list[str]()
+    # The largest first, so that what is left out is the sample and not the whole.
     for one in sorted(files, key=lambda file: -len(file.look.records)):
         whole = next((other for other in kept if one.texts <= other.texts), None)
         if whole is None:
@@ -208,6 +212,7 @@ def _with_roles(files: list[LabelledFile]) -> list[LabelledFile]:
     """Files that are called test or validation are those splits, where training files know all of their labels."""
     roles = [_role(one) for one in files]
     known = {value for one, role in zip(files, roles, strict=True) if role == "train" for value in label_spellings(one)}
+    # A file called test with labels of its own is another data set, or spells them otherwise: no measure of this one.
     fit = [role if set(label_spellings(one)) <= known else "train" for one, role in zip(files, roles, strict=True)]
     return [dataclasses.replace(one, role=role) for one, role in zip(files, fit, strict=True)]
 
