@@ -16,6 +16,7 @@ from trainer.contract.figures.exact import at_most
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import Abstain, LabelSpace, Scores
 from trainer.deciding.asked import parse
+from trainer.deciding.chosen import planned
 from trainer.deciding.fit import cross_fitted, decide_on
 from trainer.deciding.gains import gains
 from trainer.deciding.parts import Rows
@@ -25,6 +26,7 @@ from trainer.evaluation.calibration import Binned
 from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Measured
 from trainer.recipes.decisions_part import DecisionsPart
+from trainer.recipes.recipe import Stage
 
 PAIR = Population.of(LabelSpace(names=("ham", "spam")))
 THREE = Population.of(LabelSpace(names=("a", "b", "c")))
@@ -363,3 +365,13 @@ def test_gains_of_groups_have_wider_intervals() -> None:
     assert by_row["value"] == by_group["value"] == pytest.approx(0.5)
     assert by_group["high"] - by_group["low"] > 2 * (by_row["high"] - by_row["low"])
     assert by_group["low"] > 0
+
+
+@pytest.mark.parametrize(("epochs", "batches", "every"), [(3, 7, None), (3, 7, 2), (2, 10, 5), (4, 6, 9), (1, 4, 50)])
+def test_as_many_checkpoints_are_planned_as_the_loop_evaluates(epochs: int, batches: int, every: int | None) -> None:
+    """At each epoch's end and each `evaluate_every` steps, those that fall together once; stages multiply."""
+    stage = Stage(epochs=epochs, evaluate_every=every)
+    steps = range(1, epochs * batches + 1)
+    due = sum(step % batches == 0 or (every is not None and step % every == 0) for step in steps)
+    assert planned([stage], [batches]) == due
+    assert planned([stage, replace(stage, evaluate_every=None)], [batches, 3]) == due * epochs

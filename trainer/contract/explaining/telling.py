@@ -38,7 +38,7 @@ def sentences(explanation: Explanation, label: LabelExplanation) -> list[str]:
         worth = (
             ""
             if label.fit >= 0.5
-            else " Below 0.5 its weights are not to be trusted: words act together, or --samples are few."
+            else " Below 0.5 its weights are not to be trusted: words act together, or too few texts were tried."
         )
         found.append(
             f"LIME's local model: R^2 {label.fit:.2f} on {explanation.samples:,} texts with words left out.{worth}"
