@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
-from export.card_figures import limits, metadata, tested, texts
+from export.card_figures import limits, metadata, quoted, tested, texts
 from export.cascade.telling import card_section
 from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.inputs import InputSpec
-from trainer.contract.visible import cut, visible
 
 _TEMPLATE = """---
 {metadata}
@@ -115,8 +114,8 @@ def _constant(manifest: ExportManifest) -> str:
         return "**It has learnt nothing: one answer for all rows is as good.** "
     if found["value"] is None or found["metric"] == "loss":
         return f"The label shares alone have a loss of {found['loss']:.4f}. "
-    always = " and ".join(cut(visible(name), 80) for name in found["labels"]) or "no label"
-    return f"The best single answer for all rows ({always}): {found['metric']} {found['value']:.4f}. "
+    always = " and ".join(map(quoted, found["labels"])) or "no label"
+    return f"The best single answer for all rows (always {always}): {found['metric']} {found['value']:.4f}. "
 
 
 def _decided(manifest: ExportManifest) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from export.card_figures import limits, without_texts
+from export.card_figures import limits, quoted, without_texts
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, make_run
 from tests.trainer.report.made import Made, figures
@@ -53,6 +53,11 @@ def test_the_card_tells_what_is_shipped(card: tuple[str, str]) -> None:
     assert ("Jane 'Doe'" in text) == (golden == "validation")
     assert "| f1 | 0.9000 | 0.8800 to 0.9200 | 0.5000 | 0.5000 |" in text
     assert "`spam` has 20 test rows" in text
+
+
+def test_a_name_cannot_leave_its_line_of_markdown() -> None:
+    """A label that looks like markup, or that would end the code it stands in, is shown as it is."""
+    assert quoted("<b>`x`</b>\n# y") == "`<b>'x'</b>\\n# y`"
 
 
 def test_limits_are_those_of_the_figures() -> None:
