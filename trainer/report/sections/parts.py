@@ -28,6 +28,7 @@ def slices(evidence: Evidence) -> Section:
         "shown to be worse": "The difference is more than chance would make, allowing for how many slices were looked "
         "at (Holm 1979): "
         "with twenty slices, one looks bad by chance alone.",
+        "undefined": "The slice has so few rows of a label (fewer than ten) that the figure would say nothing of it.",
     }
     return Section(key="slices", title=title, blocks=[*blocks, Terms(terms=terms)])
 
