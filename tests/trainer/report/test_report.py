@@ -194,9 +194,10 @@ def test_a_thousand_labels_fit(tmp_path: Path, kind: str) -> None:
     figures = {name: {"drift": True, "distance": 0.5, "p": 0.001, **shares} for name in ("labels", "lengths")}
     drift = {"sentence": "drift", "rows": 100_000, "reference_rows": 9, "figures": figures}
     scored = {"rows_read": 9, "rows_scored": 9, "bundle": {}, "precision": "int8", "drift": drift}
-    write_json(tmp_path / "scored.json", scored)
+    write_json(tmp_path / "scored.json", scored | {"rows_abstained": 4})
     found, text = page_of(run, scores=tmp_path / "scored.json")
     assert found["bytes"] == len(text.encode()) < MOST_BYTES
+    assert "4 of the scored rows were not answered" in text
     for key in ("mismatches", "slices", "decisions", "suspects", "drift"):
         section = text[text.index(f'id="{key}"') :]
         assert "To have it, run" not in section[: section.index("</section>")], key
@@ -449,9 +450,11 @@ def test_a_figure_has_one_name_and_no_chart_is_empty(fresh: Path) -> None:
     content["curves"]["thresholds"].append(
         {key: [0.5] for key in ("threshold", "precision", "recall", "f1")} | {"label": "ham"}
     )
+    content["groups"] = {"column": "VideoId", "count": 13}
     write_figures(fresh / "decisions.json", content, checkpoint_of(fresh))
     text = page_of(fresh)[1]
     assert "Threshold of spam" in text
+    assert "in 13 groups by &#39;VideoId&#39;" in text
     assert "Threshold of ham" not in text
 
 

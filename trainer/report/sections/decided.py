@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trainer.contract.visible import cut, visible
 from trainer.report.blocks import (
     Block,
     Cell,
@@ -43,6 +44,7 @@ def decided(evidence: Evidence) -> Section:
         return Section(key="decisions", title=title, blocks=[decide_command(evidence, what)])
     blocks: list[Block] = [
         Paragraph(found["chose_checkpoint"]["said"]),
+        *_groups(found["groups"]),
         *_abstain(found),
         Heading("Thresholds"),
         *_thresholds(found),
@@ -63,6 +65,13 @@ def decided(evidence: Evidence) -> Section:
         "cross-fitted": "Each row is decided by thresholds that other rows chose, so that no row judges itself.",
     }
     return Section(key="decisions", title=title, blocks=[*blocks, Terms(terms=terms)])
+
+
+def _groups(found: dict[str, Any] | None) -> list[Block]:
+    if found is None:
+        return []
+    told = f"The validation rows come in {found['count']:,} groups by {cut(visible(found['column']), 40)!r}"
+    return [Paragraph(f"{told}: a group fits or tests, never both, and intervals are by group.")]
 
 
 def _abstain(found: dict[str, Any]) -> list[Block]:

@@ -31,7 +31,10 @@ def drift(evidence: Evidence) -> Section:
         command = evidence.typed(f"classifact score BUNDLE NEW.csv --out scored.csv && {then}")
         return Section(key="drift", title=title, blocks=[Missing(what="No scored file was given.", command=command)])
     scored = f"{plural(found['rows_scored'], 'row was', 'rows were')} scored in {found['precision']}"
-    blocks: list[Block] = [Paragraph(f"{scored}; {plural(int(found.get('rows_rejected', 0)), 'row')} could not be.")]
+    scored += f"; {plural(int(found.get('rows_rejected', 0)), 'row')} could not be."
+    if left := int(found.get("rows_abstained") or 0):
+        scored += f" {left:,} of the scored rows were not answered: the model was not sure enough."
+    blocks: list[Block] = [Paragraph(scored)]
     judged = found.get("drift")
     if judged is None:
         told = "The report holds no comparison: the bundle has no reference, or an earlier version scored the file."
