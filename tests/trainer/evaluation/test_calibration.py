@@ -63,7 +63,7 @@ def test_intervals_hold_the_truth(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_bands_hold_the_true_share(kind: str) -> None:
-    """Of calibrated probabilities the true share of a bin is its mean: over 20 draws nearly all bands hold it, those of
+    """Of calibrated probabilities the true share of a bin is its mean: over 8 draws nearly all bands hold it, those of
     bins where nothing came true as well; of a model that is too sure many do not.
     """
     held = {sharpness: np.mean(list(_held(kind, sharpness))) for sharpness in (1.0, 2.5)}
@@ -72,7 +72,7 @@ def test_bands_hold_the_true_share(kind: str) -> None:
 
 
 def _held(kind: str, sharpness: float) -> Iterator[bool]:
-    for seed in range(20):
+    for seed in range(8):
         for one in CalibrationError.of(measured(kind, rows=600, seed=seed, sharpness=sharpness)).reliability():
             yield one["share_low"] <= one["probability"] <= one["share_high"]
 
