@@ -28,8 +28,10 @@ class Variant:
     """Whether it needs a GPU: it is left out unless GPUs are asked for."""
     quick: bool = False
     """Whether a quick run measures it."""
+    whole: bool = False
+    """Whether a round always has all rows: a program that is started anew each time would else tell of its start."""
     light: bool = True
-    """Whether it is measured on large models too; one variant of a tool is enough there."""
+    """Whether it is measured too where rows take long; few variants of a tool are enough there."""
 
 
 @dataclass(frozen=True, kw_only=True)

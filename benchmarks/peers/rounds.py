@@ -8,7 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ def _prepare(program: Program, outcome: Outcome, settings: Mapping[str, Any], sc
         given = {**settings, **outcome.contestant.variant.settings}
         outcome.loaded = program.ask({"do": "load", "settings": given}, schedule.patience)
         _require_memory()
-        outcome.rows = _calibrated(program, schedule)
+        first = schedule.most if outcome.contestant.variant.whole else schedule.first
+        outcome.rows = _calibrated(program, replace(schedule, first=first))
         if outcome.contestant.variant.reference:
             outcome.whole = program.ask({"do": "round", "rows": schedule.most}, schedule.patience)
     except Fell:
@@ -122,6 +123,9 @@ def _calibrated(program: Program, schedule: Schedule) -> int:
     for _ in range(4):
         seconds = program.ask({"do": "round", "rows": rows}, schedule.patience)["seconds"]
         wanted = int(rows * schedule.seconds / max(seconds, 1e-3))
+        # All rows were asked for.
+        if rows == schedule.first == schedule.most:
+            return rows
         if seconds >= schedule.seconds / 2 or rows == schedule.most:
             return max(1, min(wanted, schedule.most))
         # What a start costs hides how fast the rest is: so rows grow in steps.

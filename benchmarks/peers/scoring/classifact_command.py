@@ -14,11 +14,13 @@ from benchmarks.peers.talk import Figures, Request, Round, speak
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="Classifact fp32, CSV to Parquet", precision="fp32", settings={"precision": "fp32"}, light=False),
-    Variant(name="Classifact int8, CSV to Parquet", precision="int8", settings={"precision": "int8"}, quick=True),
+    Variant(
+        name="Classifact int8, CSV to Parquet", precision="int8", settings={"precision": "int8"}, quick=True, whole=True
+    ),
     Variant(
         name="Classifact cascade, agreement 0.995, CSV to Parquet",
         settings={"precision": "int8", "agreement": 0.995},
+        whole=True,
     ),
 )
 
