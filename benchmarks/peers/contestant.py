@@ -28,6 +28,8 @@ class Variant:
     """Whether it needs a GPU: it is left out unless GPUs are asked for."""
     quick: bool = False
     """Whether a quick run measures it."""
+    first: int | None = None
+    """Rows of its first, uncounted round; None: the schedule's."""
     whole: bool = False
     """Whether a round always has all rows: a program that is started anew each time would else tell of its start."""
     light: bool = True

@@ -6,23 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.contestant import contestants
-from benchmarks.peers.rounds import Schedule, compete
+from benchmarks.peers.rounds import Outcome
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.encoding import Ints
 from trainer.contract.system.files import read_json
-from trainer.contract.system.machine import cpu_count
+
+ROOM = "benchmarks.peers.limits"
 
 
-def limits(folder: Path, *, quick: bool) -> dict[str, dict[str, Any]]:
+def limits(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
     """Of each precision the most operations a second that any kernel did in any round, and whose it was.
 
-    A multiplication and an addition are two operations.
+    outcomes: of the room of limits, which takes turns with those that are held against it. A multiplication and an
+    addition are two operations.
     """
-    chosen = contestants("benchmarks.peers.limits", lambda variant: variant.quick or not quick)
-    schedule = Schedule(rounds=3, seconds=0.5 if quick else 1, most=1000, first=1)
     best: dict[str, dict[str, Any]] = {}
-    for outcome in compete(chosen, {"processors": cpu_count()}, schedule, folder):
+    for outcome in outcomes:
         variant = outcome.contestant.variant
         rate = max((each["rate"] for each in outcome.rounds), default=0.0)
         if rate > best.get(variant.precision, {"rate": 0.0})["rate"]:

@@ -101,7 +101,8 @@ def _prepare(program: Program, outcome: Outcome, settings: Mapping[str, Any], sc
         given = {**settings, **outcome.contestant.variant.settings}
         outcome.loaded = program.ask({"do": "load", "settings": given}, schedule.patience)
         _require_memory()
-        first = schedule.most if outcome.contestant.variant.whole else schedule.first
+        variant = outcome.contestant.variant
+        first = schedule.most if variant.whole else schedule.first if variant.first is None else variant.first
         outcome.rows = _calibrated(program, replace(schedule, first=first))
         if outcome.contestant.variant.reference:
             outcome.whole = program.ask({"do": "round", "rows": schedule.most}, schedule.patience)

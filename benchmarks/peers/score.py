@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.peers import machine, trained
 from benchmarks.peers.contestant import Variant, contestants
-from benchmarks.peers.limit import limits, operations
+from benchmarks.peers.limit import ROOM, limits, operations
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.workloads import Workload, workload
 from trainer.contract.system.files import read_json, write_json
@@ -36,7 +36,7 @@ def run(given: argparse.Namespace) -> None:
     """Measure every case and write scoring.json; a case that was measured before and is not asked for now stays."""
     path = given.out / "scoring.json"
     done = read_json(path) if path.exists() else {}
-    most = limits(given.out, quick=given.quick)
+    products = contestants(ROOM, lambda variant: variant.quick or not given.quick)
     for key, case, work in _workloads(given):
         chosen = contestants(
             "benchmarks.peers.scoring", lambda variant, large=case.large: _wanted(variant, given, large)
@@ -48,7 +48,8 @@ def run(given: argparse.Namespace) -> None:
             "machine": machine.describe(),
             "load_before": machine.load_average(),
         }
-        outcomes = compete(chosen, work.settings, schedule, given.out)
+        everyone = compete([*chosen, *products], work.settings, schedule, given.out)
+        outcomes, most = everyone[: len(chosen)], limits(everyone[len(chosen) :])
         record["load_after"] = machine.load_average()
         bound = AGREEMENT if case.loose is None else case.loose
         records = judged(outcomes, work.truth, bound)
@@ -127,7 +128,8 @@ def _record(outcome: Outcome, expected: list[int] | None, truth: Sequence[int | 
         "cpu_seconds": [each["cpu_seconds"] for each in outcome.rounds],
         "peak_memory_mb": outcome.rounds[-1]["peak_memory_mb"],
         "agreement": agreement,
-        "accuracy": _accuracy(outcome.rounds[-1]["labels"], truth),
+        # Of fewer rows it would be compared with that of others.
+        "accuracy": _accuracy(outcome.rounds[-1]["labels"], truth) if outcome.rows == len(truth) else None,
     }
     if agreement < bound:
         record["fell"] = (

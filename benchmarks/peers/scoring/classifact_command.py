@@ -43,7 +43,9 @@ def load(settings: Request) -> Round:
             if done.returncode not in (0, 3):
                 raise RuntimeError(done.stderr.strip()[-300:])
             decided = pq.read_table(out, columns=["prediction"])["prediction"].to_pylist()
-        return {"seconds": seconds, "labels": [numbers[name] for name in decided]}
+            # Of the job's own program, not of this one.
+            peak = json.loads(Path(f"{out}.report.json").read_text(encoding="utf-8"))["peak_memory_mb"]
+        return {"seconds": seconds, "peak_memory_mb": peak, "labels": [numbers[name] for name in decided]}
 
     return round_
 
