@@ -98,13 +98,8 @@ def judged(outcomes: Sequence[Outcome], truth: Sequence[int | None], bound: floa
     fell nobody's labels can be checked, and nobody has figures.
     """
     reference = next((each for each in outcomes if each.contestant.variant.reference), None)
-    expected = None if reference is None or not reference.rounds else _whole(reference)
+    expected = None if reference is None else reference.whole.get("labels")
     return [_record(outcome, expected, truth, bound) for outcome in outcomes]
-
-
-def _whole(reference: Outcome) -> list[int]:
-    labels: list[int] = reference.whole["labels"]
-    return labels
 
 
 def _record(outcome: Outcome, expected: list[int] | None, truth: Sequence[int | None], bound: float) -> dict[str, Any]:
