@@ -4,9 +4,9 @@ A tenth of the training rows chooses the checkpoint, so it learns from fewer row
 example's rate; nothing was tuned on these sets.
 """
 
+import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ def load(settings: Request) -> Any:
     names = settings["labels"]
 
     def fit(texts: Texts, labels: Labels) -> Classify:
-        # Kept until the program ends: the scorer reads from it.
-        folder = Path(tempfile.mkdtemp(prefix="quality"))
+        folder = Path(settings["train"]).parent / "classifact"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         rows = [{"text": text, "label": _told(label, names)} for text, label in zip(texts, labels, strict=True)]
         (folder / "rows.jsonl").write_text("".join(f"{json_line(row)}\n" for row in rows), encoding="utf-8")
         (folder / "recipe.yaml").write_text(json_line(_recipe(settings)), encoding="utf-8")

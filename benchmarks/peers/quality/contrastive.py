@@ -1,7 +1,7 @@
 """SetFit: the encoder is tuned on pairs of rows with the same or other labels, then gets a logistic regression.
 
-Its default takes every pair there is, half a million of a thousand rows: weeks on a processor. So each row is in one
-pair of either kind (`num_iterations=1`, 2,000 pairs), and the table says so.
+Its default takes every pair there is, more than half a million of a thousand rows: hours on two cores. So each row is
+in one pair of either kind (`num_iterations=1`, 2,000 pairs), and the table says so.
 """
 
 import tempfile

@@ -1,6 +1,6 @@
 """SetFit: each row in one pair of either kind (four texts run for it), and a head fitted to all rows so far."""
 
-import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
@@ -20,7 +20,7 @@ def load(settings: Request) -> tuple[Any, Classify]:
     model = SetFitModel.from_pretrained(settings["encoder"], local_files_only=True, device="cpu", **strategy)
     model.model_body.max_seq_length = settings["max_tokens"]
     given = TrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="setfit"),
+        output_dir=str(Path(settings["train"]).parent / "output"),
         num_iterations=1,
         report_to="none",
         save_strategy="no",

@@ -2,7 +2,7 @@
 second one; several labels a row it does not know.
 """
 
-import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
@@ -27,7 +27,7 @@ def load(settings: Request) -> tuple[Any, Classify]:
     count = len(settings["labels"])
     model = CrossEncoder(settings["encoder"], num_labels=count, max_length=settings["max_tokens"], device="cpu")
     given = CrossEncoderTrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="cross"),
+        output_dir=str(Path(settings["train"]).parent / "output"),
         per_device_train_batch_size=settings["batch"],
         num_train_epochs=1,
         learning_rate=settings["rate"],

@@ -1,6 +1,6 @@
 """transformers' Trainer: as its example script calls it, and at the best settings that its documentation has."""
 
-import tempfile
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
@@ -26,7 +26,7 @@ def load(settings: Request) -> tuple[Any, Classify]:
     tokenizer, model = network(settings)
     best = bool(settings.get("best"))
     given = TrainingArguments(
-        output_dir=tempfile.mkdtemp(prefix="trainer"),
+        output_dir=str(Path(settings["train"]).parent / "output"),
         per_device_train_batch_size=settings["batch"],
         num_train_epochs=1,
         learning_rate=settings["rate"],
