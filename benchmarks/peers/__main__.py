@@ -3,7 +3,7 @@
     python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--quick] [--gpu]
     python -m benchmarks.peers growth [--rounds N] [--quick]
     python -m benchmarks.peers quality [--set NAME] [--rows 1000] [--quick]
-    python -m benchmarks.peers training [--set NAME] [--rows 256] [--precision fp32]
+    python -m benchmarks.peers training [--set NAME] [--rows 640] [--precision fp32]
     python -m benchmarks.peers tables
 
 Each of the others writes benchmarks/results/NAME.json; all print what lies there as Markdown.

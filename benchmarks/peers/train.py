@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers import machine
+from benchmarks.peers import limit, machine
 from benchmarks.peers.contestant import contestants
 from benchmarks.peers.learn import read_rows
-from benchmarks.peers.limit import limits, products
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
@@ -24,6 +23,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import compute
 from trainer.contract.labels import Scores
 from trainer.contract.system.files import read_json, write_json
+from trainer.contract.system.machine import cpu_count
 
 ROOM = "benchmarks.peers.training"
 # Of each set: rows of an optimizer step.
@@ -34,9 +34,9 @@ RATE = 1e-4
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Which sets, and how many rows."""
     parser.add_argument("--set", action="append", choices=list(SETS), help="default: ag_news and medical")
-    parser.add_argument("--rows", type=int, default=256, help="of a round")
+    parser.add_argument("--rows", type=int, default=640, help="of a round; Trainer groups a quarter of them by length")
     parser.add_argument("--asked", type=int, default=400, help="validation rows")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--target", type=float, default=0.8, help="macro F1 whose time is told")
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="contestants of one precision alone")
     parser.add_argument("--only", action="append", default=[], help="a part of a contestant's name; may be repeated")
@@ -65,7 +65,10 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
     settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
     chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
     record: dict[str, Any] = {"name": rows.name, "machine": machine.describe(), "load_before": machine.load_average()}
-    most, asked = limits(given.out, quick=True), operations(settings, given.rows * (given.rounds + 1))
+    short = Schedule(rounds=3, seconds=0.5, most=1000, first=1)
+    bare = contestants(limit.ROOM, lambda variant: variant.quick)
+    most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))
+    asked = operations(settings, given.rows * (given.rounds + 1))
     outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
     return {
         **record,
@@ -84,7 +87,7 @@ def operations(settings: Mapping[str, Any], rows: int) -> float:
     folder, policy = Path(settings["encoder"]), EncodingPolicy(max_tokens=settings["max_tokens"])
     encoder = TextEncoder.open(folder / "tokenizer.json", policy)
     lengths = encoder.encode(read_rows(settings["train"])[0][:rows]).lengths
-    return 3 * statistics.fmean(products(folder, lengths))
+    return 3 * statistics.fmean(limit.products(folder, lengths))
 
 
 def share(record: Mapping[str, Any], found: Mapping[str, Any]) -> float:
