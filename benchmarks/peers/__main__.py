@@ -32,6 +32,7 @@ def main() -> None:
     train.add_options(commands.add_parser("training", help="rows per second of each loop, and what is learnt in them"))
     commands.add_parser("tables", help="what lies in --out, as Markdown")
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     if given.command == "scoring":
         score.run(given)
     if given.command == "growth":
