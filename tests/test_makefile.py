@@ -1,5 +1,6 @@
 """What `make demo` does, as make itself plans it: nothing is run."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,7 +35,9 @@ def touch(path: Path) -> None:
 
 def planned(desk: Path) -> list[str]:
     """The commands that `make demo` would run."""
-    done = subprocess.run(["make", "-n", "demo"], cwd=desk, capture_output=True, text=True, check=True)
+    # `make test` hands its own flags and level down, and a make below another says which folder it enters and leaves.
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    done = subprocess.run(["make", "-n", "demo"], cwd=desk, env=alone, capture_output=True, text=True, check=True)
     return done.stdout.strip().splitlines()
 
 
