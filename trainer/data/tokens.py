@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Encoded, TextEncoder
+from trainer.contract.errors import InputError
 from trainer.contract.system.files import atomic_folder
 from trainer.contract.system.progress import Progress
 from trainer.data.stored import StoredRows, batches
@@ -18,15 +19,20 @@ _IDS, _TYPES = np.dtype(np.int32), np.dtype(np.int8)
 def tokenized(rows: StoredRows, encoder: TextEncoder, folder: Path, progress: Progress) -> Encoded:
     """The rows' token ids, from `folder`, where they are made if they are not there.
 
-    The files' name is made of the texts, the tokenizer and its limit, so any run may use them. Of several
-    processes one must come before the others.
+    The files' name is made of the texts, the tokenizer and its limit, so any run may use them, and any process
+    make them: where two do at once, the second to end takes the first one's.
     """
     name = hashlib.sha256(encoder.signature().encode())
     name.update(np.ascontiguousarray(rows.keys).data)
     path = folder / f"{name.hexdigest()[:32]}.tokens"
     if not path.exists():
-        with atomic_folder(path) as partial:
-            _write(rows, encoder, partial, progress)
+        try:
+            with atomic_folder(path) as partial:
+                _write(rows, encoder, partial, progress)
+        except (InputError, OSError):
+            # Trials beside each other share the folder: the other's ids are these ids, and there they are.
+            if not path.exists():
+                raise
     return Encoded(
         ids=_mapped(path / "ids.bin", _IDS),
         types=_mapped(path / "types.bin", _TYPES),

@@ -131,6 +131,23 @@ def test_tokens_are_made_once_for_each_tokenizer_limit_and_text(
     assert len(calls) == 4
 
 
+def test_two_that_write_the_same_tokens_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials on several processes share the folder: who is second to end takes the tokens that are there by then."""
+    splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(60))}})
+    plain, others = TextEncoder.encode, [splits.train]
+
+    def slower(*given: Any) -> Any:
+        # Another process writes them all while this one reads its first texts.
+        if others:
+            tokenized(others.pop(), encoder(), tmp_path / "cache", QUIET)
+        return plain(*given)
+
+    monkeypatch.setattr(TextEncoder, "encode", slower)
+    found = tokenized(splits.train, encoder(), tmp_path / "cache", QUIET)
+    assert found.ids.tolist() == plain(encoder(), list(splits.train.texts), None).ids.tolist()
+    assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".tokens"]
+
+
 def test_tokens_that_were_not_written_whole_are_no_tokens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where writing stops half way, no file is left under the name that others look for."""
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(60))}})
