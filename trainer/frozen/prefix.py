@@ -35,7 +35,7 @@ from trainer.run_folder.keeper import Interrupted, StopRequest
 # A larger file than this share of the free disk is not written.
 DISK_SHARE = 0.5
 # How far the tail's logits may lie from the whole network's in fp32.
-TOLERANCE = 1e-4
+STATES_TOLERANCE = 1e-4
 # Parts of the names of settings that frozen layers do not depend on, or that saving a checkpoint writes.
 _OTHER_SETTINGS = ("label", "drop", "problem_type", "_name_or_path", "classifier", "architectures", "dtype", "version")
 _DONE, _FAILED, _STOPPED = 0, 1, 2
@@ -108,7 +108,7 @@ def _probe(job: PrefixJob, count: int, tail: nn.Module, data: EncodedRows) -> in
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
         text = str(problem).splitlines()[0][:120]
         raise Unsuitable(f"{job.network.config.model_type} cannot start from their output ({text})") from problem
-    if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
+    if not error <= STATES_TOLERANCE * max(1.0, float(expected.abs().max())):
         raise Unsuitable(f"from their output {job.network.config.model_type} gives other logits (by {error:.1e})")
     return int(states.shape[-1])
 

@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 Inputs = Mapping[str, torch.Tensor]
 # How far logits in fp32 may lie from those of the whole layer, as a share of the largest.
-TOLERANCE = 1e-4
+LOGITS_TOLERANCE = 1e-4
 
 
 def read_first(network: nn.Module, layer: nn.Module | None, probes: Sequence[Inputs]) -> list[RemovableHandle]:
@@ -117,6 +117,6 @@ def _same(network: nn.Module, probes: Sequence[Inputs], expected: Sequence[torch
     except (IndexError, RuntimeError, TypeError, ValueError):
         return False
     return all(
-        one.shape == other.shape and float((one - other).abs().max()) <= TOLERANCE * float(other.abs().max())
+        one.shape == other.shape and float((one - other).abs().max()) <= LOGITS_TOLERANCE * float(other.abs().max())
         for one, other in zip(found, expected, strict=True)
     )
