@@ -254,3 +254,11 @@ def test_scoring_needs_no_torch(statement: str) -> None:
     code = f"{statement}; import sys; print({{'torch', 'transformers', 'optimum'}} & set(sys.modules) or 'none')"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "none"
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="what is tracked is known in a checkout alone")
+def test_tracked_files() -> None:
+    """No file is tracked that .gitignore leaves out: no library's code, no run and no result is part of the project."""
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not ignored.stdout.splitlines()
