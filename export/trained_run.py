@@ -13,6 +13,7 @@ from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.figures.stamped import SPLIT_SCHEMA, read_figures
 from trainer.contract.labelled import LabelledRows
+from trainer.contract.redact import file_names
 from trainer.contract.system.files import read_json
 
 SAMPLE_ROWS = 2_000
@@ -68,10 +69,17 @@ class TrainedRun:
             name=run.resolve().name,
             checkpoint=checkpoint,
             validation=validation,
-            training=read_json(run / "splits" / "splits.json"),
+            training=_named(read_json(run / "splits" / "splits.json")),
             test_metrics=None if figures is None else _travelling(figures),
             decisions=_without_curves(decided, checkpoint) if decided.is_file() else None,
         )
+
+
+def _named(training: dict[str, Any]) -> dict[str, Any]:
+    """The run's figures of its rows, the files without the folders that they lie in."""
+    files = training.get("files", [])
+    names = file_names([each["file"] for each in files])
+    return training | {"files": [each | {"file": names[each["file"]]} for each in files]}
 
 
 def _travelling(figures: dict[str, Any]) -> dict[str, Any]:

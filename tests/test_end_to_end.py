@@ -15,8 +15,10 @@ from serve.job import ScoreJob
 from serve.job import run as score
 from serve.scoring.settings import ScorerOptions
 from tests.trainer import runs
+from trainer.contract.system.files import read_json
 from trainer.evaluate import MeasureJob, measure
 from trainer.recipes.file import load
+from trainer.report.job import ReportJob, report
 from trainer.search.sweep import SweepJob, sweep
 from trainer.stages import train
 from trainer.training import TrainJob
@@ -137,3 +139,35 @@ def test_scoring_in_a_new_process_loads_no_torch(tmp_path: Path) -> None:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """A JSON lines file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def naming(name: str, places: list[Path]) -> list[str]:
+    """Files, at these places or below them, that hold a name."""
+    files = [file for place in places for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    return sorted(file.name for file in files if name.encode() in file.read_bytes())
+
+
+def test_what_leaves_the_house_does_not_say_where_it_lay(tmp_path: Path) -> None:
+    """Neither bundle nor page nor the tables for labelling tools name the folders of rows, encoder, run or bundle."""
+    home = tmp_path / "home_of_zebulon"
+    for folder in ("first", "second"):
+        (home / folder).mkdir(parents=True)
+        runs.write_rows(home / folder / "rows.csv", 100, seed=len(folder))
+    recipe = runs.write_recipe(
+        home,
+        data={"train": {"files": ["first/rows.csv", "second/rows.csv"]}, "split": {"validation": 0.3, "test": 0.3}},
+        stages=[{"epochs": 1, "batch": {"rows": 8}, "optimizer": {"learning_rate": 1e-2}}],
+        decisions={},
+    )
+    run, bundle = home / "run", home / "bundle"
+    train(TrainJob(recipe=load(recipe), out=run, quiet=True))
+    measure(MeasureJob(run=run))
+    export(ExportJob(run=run, out=bundle, precisions=("fp32",), anyway=True, timing=False, quiet=True))
+    scored = ScoreJob(bundle=bundle, inputs=(str(home / "first" / "rows.csv"),), out=home / "scored.jsonl")
+    score(scored)
+    report(ReportJob(run=run, bundle=bundle, scores=home / "scored.jsonl.report.json"))
+    assert naming("zebulon", [bundle, run / "report.html", run / "review"]) == []
+    # It would be found: the run itself stays at home, and says where its rows are.
+    assert naming("zebulon", [run / "recipe.yaml"]) == ["recipe.yaml"]
+    files = read_json(bundle / "manifest.json")["training"]["files"]
+    assert [each["file"] for each in files] == ["first/rows.csv", "second/rows.csv"]

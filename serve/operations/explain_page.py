@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.contract.explaining.explain import Explanation, LabelExplanation, Method, Weight
 from trainer.contract.explaining.telling import MOST_CHARACTERS, marks, sentences
-from trainer.contract.visible import cut, visible
+from trainer.contract.visible import cut, probability, visible
 
 _WORD = 40
 _LINE = 100
@@ -43,7 +43,7 @@ def explanation_lines(explained: Explained, top: int) -> Iterator[str]:
     text = cut(visible(" ".join(" ".join(row.texts.values()).split())), _LINE)
     yield f"{explained.name}: {text}" if explained.name else text
     for label in explained.explanation.labels:
-        yield f"  {'*' if label.given else ' '} {visible(label.label)} {label.probability:.2%}"
+        yield f"  {'*' if label.given else ' '} {visible(label.label)} {probability(label.probability)}"
         yield from label_lines(explained.explanation, label, top)
 
 
@@ -105,7 +105,7 @@ def _section(explained: Explained, by: Method, top: int) -> str:
     parts = [f"<section><h2>{_safe(explained.name or 'Text')}</h2>\n"]
     for label in explanation.labels:
         given = "given" if label.given else "not given"
-        parts.append(f"<h3>{_safe(label.label)}: {label.probability:.2%}, {given}</h3>\n")
+        parts.append(f"<h3>{_safe(label.label)}: {probability(label.probability)}, {given}</h3>\n")
         parts += [f"<p>{_safe(sentence)}</p>\n" for sentence in sentences(explanation, label)]
         for column in explanation.row.texts:
             heading = f"<strong>{_safe(column)}</strong><br>" if len(explanation.row.texts) > 1 else ""

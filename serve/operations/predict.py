@@ -12,7 +12,7 @@ from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from trainer.contract.errors import InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
 from trainer.contract.system.files import json_line
-from trainer.contract.visible import visible
+from trainer.contract.visible import probability, visible
 
 # Characters of a text that are shown.
 _SHOWN = 100
@@ -43,7 +43,7 @@ class Prediction:
         return [
             text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...",
             *(
-                f"  {'*' if name in self.labels else ' '} {spelled:<{width}} {self.probabilities[name]:8.2%}"
+                f"  {'*' if name in self.labels else ' '} {spelled:<{width}} {probability(self.probabilities[name]):>9}"
                 for spelled, name in shown
             ),
             *([f"    {self.abstained}"] if self.abstained else []),
@@ -107,7 +107,8 @@ def predict(
 
 def _said(scorer: Scorer, confidence: float) -> str:
     rule = scorer.labels.abstain
-    return f"not answered: {confidence:.2%} sure, and {0 if rule is None else rule.below:.2%} is needed"
+    needed = probability(0.0 if rule is None else rule.below)
+    return f"not answered: {probability(confidence)} sure, and {needed} is needed"
 
 
 def record_of(text: str, columns: Sequence[str]) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Texts of strangers made harmless to look at."""
+"""What people look at: texts of strangers made harmless, probabilities spelled alike everywhere."""
 
 import re
 
@@ -16,3 +16,8 @@ def visible(text: str) -> str:
 def cut(text: str, most: int) -> str:
     """A text of at most so many characters, its end marked where one was cut off."""
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def probability(value: float) -> str:
+    """A probability as every command and page writes it: the same number is the same text, 99.94 %."""
+    return f"{100 * value:.2f} %"

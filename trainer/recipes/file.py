@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,12 @@ def changed(recipe: Recipe, values: dict[str, Any], where: str) -> Recipe:
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write the resolved recipe, which loads again as it is."""
     with atomic_file(path) as file:
-        file.write(yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True).encode())
+        file.write(recipe_text(recipe).encode())
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """The recipe as YAML."""
+    return yaml.safe_dump(recipe.plain(), sort_keys=False, allow_unicode=True)
 
 
 def recipe_differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
@@ -171,26 +177,25 @@ def _at(place: Any, name: str) -> Any:
     return place.get(name) if isinstance(place, dict) else None
 
 
+def without_folders(recipe: Recipe) -> Recipe:
+    """The recipe as it may leave the machine: files, data sets and models on its disk by their last name alone."""
+
+    def last(name: str) -> str:
+        return (Path(name).name or name) if Path(name).is_absolute() else name
+
+    return _renamed(recipe, file=last, dataset=last, model=last)
+
+
 def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
     """File names given relative to the recipe, as absolute ones: the copy in the run lies elsewhere."""
 
-    def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
-        return tuple(
-            dataclasses.replace(
-                source,
-                files=tuple(map(absolute, source.files)),
-                dataset=dataset(source.dataset),
-            )
-            for source in given
-        )
-
-    def dataset(name: str | None) -> str | None:
-        # A folder beside the recipe is meant before a hub name, as the library itself would take it.
-        return absolute(name) if name and (folder / name).is_dir() else name
-
-    def absolute(name: str) -> str:
+    def file(name: str) -> str:
         # Only the folder is resolved: a linked file keeps the name whose suffix tells its format.
         return str((folder / name).parent.resolve() / Path(name).name)
+
+    def dataset(name: str) -> str:
+        # A folder beside the recipe is meant before a hub name, as the library itself would take it.
+        return file(name) if (folder / name).is_dir() else name
 
     def model(name: str) -> str:
         # A bare name may be the hub's; one that is a folder beside the recipe means that, whatever the hub has.
@@ -198,6 +203,24 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
             return name
         is_path = name.startswith((".", "~")) or (folder / name).is_dir()
         return str((folder / Path(name).expanduser()).resolve()) if is_path else name
+
+    return _renamed(recipe, file=file, dataset=dataset, model=model)
+
+
+def _renamed(
+    recipe: Recipe, *, file: Callable[[str], str], dataset: Callable[[str], str], model: Callable[[str], str]
+) -> Recipe:
+    """The recipe with other names of its files, data sets and models, wherever in it they stand."""
+
+    def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(
+            dataclasses.replace(
+                source,
+                files=tuple(map(file, source.files)),
+                dataset=dataset(source.dataset) if source.dataset else source.dataset,
+            )
+            for source in given
+        )
 
     def part(data: DataPart) -> DataPart:
         return dataclasses.replace(

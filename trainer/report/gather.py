@@ -37,15 +37,13 @@ class Evidence:
     """What the page is made of."""
 
     run: Path
-    """As the user named it: commands on the page say it so."""
+    """As the user named it: commands on the page say it so, but for folders above that the page does not need."""
     checkpoint: Checkpoint
     """The best one."""
     measured_on: dict[str, str]
     """Hashes of its weights and its contract."""
     recipe: Recipe
     """Resolved."""
-    recipe_text: str
-    """Its file."""
     splits: dict[str, Any]
     """splits.json."""
     training: dict[str, Any]
@@ -88,7 +86,7 @@ class Evidence:
         gets what stands there, whatever the folders are called. again: the names of second ones.
         """
         bundle = Path("bundles") / self.run.resolve().name
-        places = {"RUN": self.run, "BUNDLE": self.bundle or bundle, "MADE": bundle}
+        places = {"RUN": _shown(self.run), "BUNDLE": _shown(self.bundle or bundle), "MADE": bundle}
         end = "-again" if again else ""
         words = [f"{places[word]}{end}" if word in places else word for word in command.split()]
         return " ".join(word if word in ("&&", "NEW.csv") else shlex.quote(word) for word in words)
@@ -109,6 +107,14 @@ class Evidence:
         return self.checkpoint.metric
 
 
+def _shown(path: Path) -> Path:
+    """A folder as it may stand on a page that leaves the house: from here, or by its name alone."""
+    if not path.is_absolute():
+        return path
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) and path != here else Path(path.name)
+
+
 def gather_evidence(run: Path, bundle: Path | None, scores: Path | None) -> Evidence:
     """Read a run, and what came after it.
 
@@ -125,7 +131,6 @@ def gather_evidence(run: Path, bundle: Path | None, scores: Path | None) -> Evid
         checkpoint=checkpoint,
         measured_on=hashes,
         recipe=load(run / RUN_RECIPE),
-        recipe_text=(run / RUN_RECIPE).read_text(encoding="utf-8", errors="replace"),
         splits=read_json(run / "splits" / "splits.json"),
         training=_figures(run / "metrics.json", checkpoint, decided=False) or {},
         steps=steps,

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
+from trainer.contract.redact import file_names
 from trainer.contract.system.files import atomic_file, json_bytes, sha256
 
 REVIEW_FOLDER = "review"
@@ -46,10 +47,12 @@ def review_columns(rows: LabelledRows, space: LabelSpace) -> dict[str, pa.Array]
 
 
 def place_columns(rows: LabelledRows) -> dict[str, pa.Array]:
-    """Where each row stands: file, and line in it."""
+    """Where each row stands: file, without the folders that it lies in, and line in it."""
     places = [place.rpartition(":") for place in rows.places]
     lines = [int(line) if line.isdecimal() else None for _, _, line in places]
-    return {"file": text_column([file for file, _, _ in places]), "line": pa.array(lines, pa.int64())}
+    # These tables are loaded into labelling tools of others.
+    names = file_names(dict.fromkeys(file for file, _, _ in places))
+    return {"file": text_column([names[file] for file, _, _ in places]), "line": pa.array(lines, pa.int64())}
 
 
 def column_name(name: str, space: LabelSpace) -> str:

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 
 from trainer.contract.errors import InputError, nearest
 from trainer.contract.system.files import json_line
+from trainer.recipes.file import without_folders
 from trainer.recipes.recipe import Recipe
 
 # A tracker's name in Accelerate, which is also that of its package and of our extra.
@@ -39,7 +40,7 @@ def check_trackers(names: tuple[str, ...]) -> None:
 @contextmanager
 def tracking(accelerator: Accelerator, recipe: Recipe, out: Path) -> Iterator[None]:
     """Start what the recipe names, on the main process, and end it with the block; each is told every value of the
-    recipe.
+    recipe, but of the folders that its files lie in.
 
     tensorboard and wandb write below RUN/trackers, mlflow and trackio where their own settings say. Raises InputError
     where a tracker does not start (no account, no connection).
@@ -70,7 +71,7 @@ def _start(accelerator: Accelerator, recipe: Recipe, out: Path) -> None:
         project = re.sub(r"[^\w-]+", "_", recipe.name)
         # What they have to say is no result of ours. (trackio says one more thing at the very end of the process.)
         with redirect_stdout(sys.stderr):
-            accelerator.init_trackers(project, config=dict(_flat("", recipe.plain())), init_kwargs=own)
+            accelerator.init_trackers(project, config=dict(_flat("", without_folders(recipe).plain())), init_kwargs=own)
     except Exception as error:
         logging.getLogger(__name__).debug("starting trackers", exc_info=True)
         raise InputError(

@@ -1,6 +1,7 @@
 """`explain`: on scorers whose function is known, the words that decide come first and the figures are true."""
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from html.parser import HTMLParser
@@ -400,3 +401,14 @@ def test_predict_explains(single: Path) -> None:
     shown = result.stdout.splitlines()[6:11]
     assert [line.split()[0] for line in shown] == [word["word"] for word in label["words"][:5]]
     assert "explanation" not in _last(_run("predict", single, "--text", "win"))["predictions"][0]
+
+
+def test_a_probability_is_spelled_alike_everywhere(single: Path) -> None:
+    """`predict` and its explanation write the probability of a label with the same digits: one number, one text."""
+    result = _run("predict", single, "--text", "win a free prize now or then", "--explain", "--precision", "fp32")
+    (found,) = _last(result)["predictions"]
+    (label,) = found["labels"]
+    shown = f"{100 * found['probabilities'][label]:.2f} %"
+    told = result.stdout[: result.stdout.rindex("{")]
+    assert re.search(rf"\* {label} +{re.escape(shown)}", told)
+    assert f"the probability of {label} goes from {shown} to" in told

@@ -45,7 +45,7 @@ def test_percentages_most_likely_first(single: Path) -> None:
         assert list(row["probabilities"].values()) == pytest.approx(sorted(probabilities, reverse=True))
         assert row["probabilities"]["spam"] == pytest.approx(probabilities[1])
     first = next(iter(found[0]["probabilities"].items()))
-    assert lines[1].split() == ["*", first[0], f"{first[1]:.2%}"]
+    assert lines[1].split() == ["*", first[0], f"{100 * first[1]:.2f}", "%"]
 
 
 def test_only_json_and_only_the_first_labels(multi: Path) -> None:

@@ -344,7 +344,8 @@ def test_what_is_missing_is_named_with_its_command(fresh: Path) -> None:
     (fresh / "test_metrics.json").unlink()
     found, text = page_of(fresh)
     assert found["verdict"] == "use with care"
-    for command in (f"classifact evaluate {fresh}", f"classifact decide {fresh}", "classifact export", "--scores"):
+    # The page leaves the house: the folder is named without what lies above it.
+    for command in ("classifact evaluate run", "classifact decide run", "classifact export", "--scores"):
         assert command in text
 
 
@@ -523,6 +524,10 @@ def test_rows_are_explained_by_the_checkpoint(fresh: Path) -> None:
     section = text[text.index('id="explained"') : text.index('id="precisions"')]
     assert section.count('class="marked"') >= 2
     assert "deletion test" in section
+    # What a heading says of a label's probability and where the deletion test starts is one number, in the same digits.
+    shown, start = re.findall(r"</h3>|, (\d+\.\d\d) %</h4>", section), re.findall(r"goes from (\S+) % to", section)
+    assert start
+    assert [each for each in shown if each] == start
 
 
 def test_the_command_says_the_verdict_and_where_the_page_is(fresh: Path) -> None:

@@ -15,6 +15,7 @@ from trainer.contract.errors import ClassifactError
 from trainer.contract.explaining.words import RowOfWords, Unit, cut_row
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
+from trainer.contract.visible import probability
 
 Method = Literal["lime", "occlusion"]
 Floats = NDArray[np.float64]
@@ -94,8 +95,9 @@ class Deletion:
         which = "its top word" if self.words == 1 else f"its {self.words} top words"
         others = "another word" if self.words == 1 else f"{self.words} other words"
         figures = (
-            f"Without {which} the probability of {label} goes from {self.before:.2%} to {self.without_top:.2%}; "
-            f"without {others}, drawn at random, to {self.without_others:.2%} (mean of {self.draws} draws)"
+            f"Without {which} the probability of {label} goes from {probability(self.before)} to "
+            f"{probability(self.without_top)}; without {others}, drawn at random, to "
+            f"{probability(self.without_others)} (mean of {self.draws} draws)"
         )
         if self.matters:
             return f"{figures}. So these words move it more than others do."

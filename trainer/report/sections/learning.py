@@ -4,6 +4,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import Any
 
+from trainer.contract.redact import file_names
 from trainer.report.blocks import (
     Block,
     Cell,
@@ -129,7 +130,7 @@ def _search(evidence: Evidence) -> list[Block]:
             trial["state"],
             number(trial["value"], 4),
             count(trial["epochs"]),
-            *(_setting(trial["settings"].get(key)) for key in keys),
+            *(_setting(key, trial["settings"].get(key)) for key in keys),
         ]
         for trial in trials[:_TRIALS]
     ]
@@ -188,7 +189,10 @@ def _trials_chart(found: dict[str, Any]) -> Any:
     )
 
 
-def _setting(value: Any) -> Any:
+def _setting(key: str, value: Any) -> Any:
+    if key == "model.name":
+        # A folder's name is enough: where it lies is nobody's who gets the page.
+        value = file_names([value])[value]
     return (
         number(value, 6)
         if isinstance(value, float) and abs(value) < 1e-3

@@ -3,6 +3,8 @@
 from typing import Any
 
 from trainer.checks.findings import Finding
+from trainer.contract.redact import file_names
+from trainer.recipes.file import recipe_text, without_folders
 from trainer.report.blocks import (
     Block,
     Cell,
@@ -34,7 +36,7 @@ def origin(evidence: Evidence) -> Section:
             Paragraph(f"The {_LABELS} commonest of {len(names):,} labels are shown; splits/splits.json has all.")
         )
     blocks += [Heading("What lint says of the rows"), *_lint(evidence)]
-    text = evidence.recipe_text
+    text = recipe_text(without_folders(evidence.recipe))
     more = f"\n... and {len(text) - _RECIPE:,} more characters" if len(text) > _RECIPE else ""
     blocks.append(Folded(title="The recipe, every key of it", text=text[:_RECIPE] + more))
     blocks.append(
@@ -50,7 +52,7 @@ def origin(evidence: Evidence) -> Section:
 
 
 def _facts(evidence: Evidence) -> Table:
-    recipe, splits, training = evidence.recipe, evidence.splits, evidence.training
+    recipe, splits, training = without_folders(evidence.recipe), evidence.splits, evidence.training
     space = evidence.space
     launches = training.get("launches") or []
     where = ", ".join(f"{launch['precision']} on {launch['device']}" for launch in launches[-1:])
@@ -73,7 +75,9 @@ def _facts(evidence: Evidence) -> Table:
         ],
         ["divided", _divided(splits.get("made"))],
     ]
-    rows += [["file", Strange(f"{each['file']}: {each['rows']:,} rows", 300)] for each in splits.get("files", [])[:20]]
+    files = splits.get("files", [])
+    names = file_names([each["file"] for each in files])
+    rows += [["file", Strange(f"{names[each['file']]}: {each['rows']:,} rows", 300)] for each in files[:20]]
     return Table(caption="Where the model is from", heads=["what", "is"], rows=rows, sort=False)
 
 
@@ -111,20 +115,20 @@ def _lint(evidence: Evidence) -> list[Block]:
         ]
     if not evidence.findings:
         return [Paragraph("Nothing was found, in the files as they are today.")]
-    files = [each["file"] for each in evidence.splits.get("files", [])]
+    files = file_names([each["file"] for each in evidence.splits.get("files", [])])
     grave = [finding for finding in evidence.findings if finding.severity != "note"]
     notes = [finding for finding in evidence.findings if finding.severity == "note"]
     blocks: list[Block] = [_findings(grave, evidence, files, "")] if grave else [Paragraph("No error and no warning.")]
     return blocks + ([_findings(notes, evidence, files, f"{plural(len(notes), 'note')} more")] if notes else [])
 
 
-def _findings(found: list[Finding], evidence: Evidence, files: list[str], fold: str) -> Table:
+def _findings(found: list[Finding], evidence: Evidence, files: dict[str, str], fold: str) -> Table:
     states = {"error": False, "warning": None, "note": True}
 
     def short(text: str) -> str:
-        """Files by their names: a page is read elsewhere."""
-        for file in files:
-            text = text.replace(file, file.rpartition("/")[2])
+        """Files without their folders: a page is read elsewhere."""
+        for file, name in files.items():
+            text = text.replace(file, name)
         return text
 
     rows: list[list[Cell]] = [

@@ -18,7 +18,8 @@ def reproduce(evidence: Evidence) -> Section:
     blocks: list[Block] = [
         Paragraph(
             "The recipe in the run is resolved: it names every setting, the base model's hash and the seed. "
-            "The same rows, versions and processor give the same weights."
+            "The same rows, versions and processor give the same weights. Folders are named without what lies above "
+            "them: type the commands where they lie."
         ),
         Commands(lines=lines),
         *_versions(evidence),

@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from trainer.contract.explaining.telling import marks, sentences
+from trainer.contract.visible import probability
 from trainer.report.blocks import (
     TEXT,
     Block,
@@ -25,7 +26,7 @@ from trainer.report.blocks import (
 from trainer.report.examples import Example
 from trainer.report.gather import Evidence
 from trainer.report.sections.figures import missing
-from trainer.report.sections.texts import hidden, row_cells, row_heads, short_place
+from trainer.report.sections.texts import hidden, row_cells, row_heads, short_place, sure
 from trainer.report.words import plural
 from trainer.review.files import REVIEW_FOLDER
 
@@ -118,7 +119,7 @@ def _first(evidence: Evidence) -> list[dict[str, Any]]:
 def _suspect(row: dict[str, Any]) -> list[Cell]:
     labels, likelier = (_names(row.get(name, row.get(f"{name}s"))) for name in ("label", "suggestion"))
     where = Strange(short_place(f"{row.get('file')}:{row.get('line')}"), 80)
-    return [Strange(str(row["text"]), TEXT), labels, likelier, number(row.get("self_confidence")), where]
+    return [Strange(str(row["text"]), TEXT), labels, likelier, sure(row.get("self_confidence")), where]
 
 
 def _names(value: Any) -> Names:
@@ -172,7 +173,7 @@ def _example(example: Example) -> list[Block]:
         ]
         where = f"{short_place(row.place)[:80]}, decided {told}"
         blocks += [
-            Labelled(Strange(label.label), f", {label.probability:.1%}".replace("%", " %")),
+            Labelled(Strange(label.label), f", {probability(label.probability)}"),
             Table(caption=where, heads=["", "text", "true", "decided"], rows=cells, stack=True, sort=False),
             Table(caption=_WEIGHTS, heads=["word", "LIME", "left out"], rows=words, fold="Its words"),
             Paragraph(" ".join(sentences(found, label))),

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from trainer.report.blocks import TEXT, Cell, Names, Paragraph, Strange, number, percent
+from trainer.contract.visible import probability
+from trainer.report.blocks import TEXT, Cell, Names, Number, Paragraph, Strange, number
 from trainer.report.rows import SeenRow
 
 
@@ -17,10 +18,15 @@ def row_cells(row: SeenRow) -> list[Cell]:
         Strange(row.text, TEXT, row.characters),
         Names(row.labels),
         Names(row.predicted),
-        percent(row.probability),
+        sure(row.probability),
         number(row.loss, 2),
         Strange(short_place(row.place), 80),
     ]
+
+
+def sure(value: float | None) -> Number:
+    """A probability; of a row that none was found for, "undefined"."""
+    return Number(value=value, shown="undefined" if value is None else probability(value))
 
 
 def short_place(place: str) -> str:
