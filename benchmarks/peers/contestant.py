@@ -32,6 +32,10 @@ class Variant:
     """Rows of its first, uncounted round; None: the schedule's."""
     whole: bool = False
     """Whether a round always has all rows: a program that is started anew each time would else tell of its start."""
+    seconds: float | None = None
+    """Of its round; None: the schedule's."""
+    onnx_runtime: bool = False
+    """Whether ONNX Runtime computes it, whose instructions cannot be masked."""
     light: bool = True
     """Whether it is measured too where rows take long; few variants of a tool are enough there."""
 

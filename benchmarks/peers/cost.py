@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Measure every set and write quality.json; a set that was measured before and is not asked for now stays."""
+    """Measure every set and write quality.json; what was measured before and is not asked for now stays."""
     path = given.out / "quality.json"
     done: dict[str, Any] = read_json(path) if path.exists() else {}
     for key in given.set or SETS:
@@ -46,66 +46,74 @@ def run(given: argparse.Namespace) -> None:
             # Most sets lie beside the checkout, or nowhere.
             done[key] = {"name": SETS[key][0], "missing": str(error)}
             continue
-        done[key] = measure(rows, given.rows, _schedule(given), given)
+        record = machine.joined(done.get(key), measure(rows, given), ("name", "train_rows", "test_rows"))
+        done[key] = {**record, "contestants": judged(record["contestants"], rows)}
         write_json(path, done)
     write_json(path, done)
 
 
-def measure(rows: LabelledSet, train: int, schedule: Schedule, given: argparse.Namespace) -> dict[str, Any]:
-    """The record of a set."""
+def measure(rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
+    """The record of a set, not judged yet."""
     chosen = contestants(
         ROOM,
         lambda variant: (
             (variant.quick or not given.quick) and (not given.only or any(part in variant.name for part in given.only))
         ),
     )
-    record: dict[str, Any] = {"name": rows.name, "machine": machine.describe(), "load_before": machine.load_average()}
-    outcomes = compete(chosen, rows.settings, schedule, given.out)
-    counts = {"train_rows": min(train, _lines(Path(rows.settings["train"]))), "test_rows": len(rows.truth)}
-    return {**record, "load_after": machine.load_average(), **counts, "contestants": judged(outcomes, rows)}
+    began = machine.stamp()
+    outcomes = compete(chosen, rows.settings, _schedule(given), given.out)
+    counts = {"train_rows": min(given.rows, _lines(Path(rows.settings["train"]))), "test_rows": len(rows.truth)}
+    told = {"made": [began, machine.stamp()]}
+    answers = [{**answer(outcome, rows), **told} for outcome in outcomes]
+    return {"name": rows.name, "machine": machine.describe(), **counts, "contestants": answers}
 
 
-def judged(outcomes: Sequence[Outcome], rows: LabelledSet) -> list[dict[str, Any]]:
-    """A record for each contestant: its figures, or why it has none."""
-    answers = [_decisions(outcome, rows) for outcome in outcomes]
-    samples = [
-        None if isinstance(answer, str) else resampled(METRICS, answer, rows.truth, rows.space) for answer in answers
-    ]
-    best = max((each["f1_macro"] for each in samples if each), key=lambda values: float(values.mean()), default=None)
-    found = []
-    for outcome, answer, own in zip(outcomes, answers, samples, strict=True):
-        record: dict[str, Any] = {
-            "name": outcome.contestant.variant.name,
-            "versions": outcome.loaded.get("versions", {}),
-            "fell": answer if isinstance(answer, str) else "",
-        }
-        if own is not None and best is not None and not isinstance(answer, str):
-            behind = best - own["f1_macro"]
-            values = {name: compute(name, answer, rows.truth, rows.space) for name in METRICS}
-            record |= {name: _told(Interval.of(value, own[name])) for name, value in values.items()}
-            record |= {"behind": _told(Interval.of(float(behind.mean()), behind)), **_costs(outcome, len(rows.truth))}
-        found.append(record)
-    return found
-
-
-def _costs(outcome: Outcome, asked: int) -> dict[str, float]:
-    """Of the fastest round: other programs can only add to a round's seconds."""
+def answer(outcome: Outcome, rows: LabelledSet) -> dict[str, Any]:
+    """A contestant's labels and costs, or why it has none. Seconds are of its fastest round: what else runs can only
+    add to them.
+    """
+    record: dict[str, Any] = {
+        "name": outcome.contestant.variant.name,
+        "versions": outcome.loaded.get("versions", {}),
+        "fell": outcome.fell,
+    }
+    if outcome.fell or not outcome.rounds:
+        return {**record, "fell": outcome.fell or "no round was done"}
+    labels = outcome.rounds[-1]["labels"]
+    if np.shape(labels) != rows.truth.shape:
+        return {**record, "fell": f"a wrong answer: labels of the shape {np.shape(labels)} for {rows.truth.shape}"}
     return {
+        **record,
+        "labels": labels,
         "train_seconds": min(each["train_seconds"] for each in outcome.rounds),
-        "rows_per_second": max(asked / each["score_seconds"] for each in outcome.rounds),
+        "rows_per_second": max(len(labels) / each["score_seconds"] for each in outcome.rounds),
         "peak_memory_mb": outcome.rounds[-1]["peak_memory_mb"],
     }
 
 
-def _decisions(outcome: Outcome, rows: LabelledSet) -> Scores | str:
-    """The last round's labels as decisions, without probabilities, which these metrics do not read; or why there are
-    none.
-    """
-    if outcome.fell or not outcome.rounds:
-        return outcome.fell or "no round was done"
-    found = np.array(outcome.rounds[-1]["labels"])
-    if found.shape != rows.truth.shape:
-        return f"a wrong answer: labels of the shape {found.shape} for {rows.truth.shape}"
+def judged(answers: Sequence[dict[str, Any]], rows: LabelledSet) -> list[dict[str, Any]]:
+    """The answers, each with its figures; the best is that of all, whenever they were measured."""
+    scores = {each["name"]: _decisions(each["labels"], rows) for each in answers if not each["fell"]}
+    samples = {name: resampled(METRICS, each, rows.truth, rows.space) for name, each in scores.items()}
+    best = max((each["f1_macro"] for each in samples.values()), key=lambda values: float(values.mean()), default=None)
+    found = []
+    for each in answers:
+        figures: dict[str, list[float]] = {}
+        if best is not None and not each["fell"]:
+            own = samples[each["name"]]
+            for name in METRICS:
+                figures[name] = _told(
+                    Interval.of(compute(name, scores[each["name"]], rows.truth, rows.space), own[name])
+                )
+            behind = best - own["f1_macro"]
+            figures["behind"] = _told(Interval.of(float(behind.mean()), behind))
+        found.append({**each, **figures})
+    return found
+
+
+def _decisions(labels: Sequence[Any], rows: LabelledSet) -> Scores:
+    """Labels as decisions, without probabilities, which these metrics do not read."""
+    found = np.array(labels)
     return Scores(
         probabilities=np.zeros((len(found), len(rows.space)), dtype=np.float32),
         decisions=found.astype(np.bool_ if rows.space.kind == "multi" else np.int64),

@@ -1,10 +1,12 @@
-"""An environment for each tool that needs other packages than ours, or other versions.
+"""An environment for each list of packages that tools need beside ours, or in other versions; tools with the same list
+share it.
 
 It borrows ours: what it installs comes first, and what it does not is ours. So torch lies on the disk once, and a tool
 that pins another transformers still gets it.
 """
 
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -13,14 +15,17 @@ from pathlib import Path
 from benchmarks.peers.program import Fell
 
 
-def python_of(tool: str, needs: tuple[str, ...], folder: Path) -> Path:
-    """The interpreter of a tool's environment, made where it is not there yet.
+def python_of(needs: tuple[str, ...], folder: Path) -> Path:
+    """The interpreter of the environment with these packages, made where it is not there yet; if none is needed, ours.
 
     folder: where environments lie. Raises Fell with pip's own words where it cannot be installed.
     """
     if not needs:
         return Path(sys.executable)
-    home = folder / tool
+    # One folder for a package's versions: a newer one replaces the older.
+    home = folder / "_".join(
+        re.sub(r"[^a-z0-9]+", "-", re.split("[=<>]", each.lower())[0]).strip("-") for each in needs
+    )
     python, done = home / "bin" / "python", home / "installed.json"
     if done.exists() and json.loads(done.read_text(encoding="utf-8")) == list(needs):
         return python

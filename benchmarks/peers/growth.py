@@ -41,29 +41,35 @@ FEWER = {"columns": {"rows": 2_000}, "labels": {"rows": 5_000}, "words": {"rows"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How far the axes go."""
+    """Which axes, and how far they go."""
+    parser.add_argument("--axis", action="append", choices=list(AXES), help="may be repeated; default: all")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one round, and no axis above 100,000")
+    parser.add_argument("--quick", action="store_true", help="one round, and no axis to its end")
 
 
 def run(given: argparse.Namespace) -> None:
-    """Measure every axis and write growth.json."""
-    result: dict[str, Any] = {"machine": machine.describe(), "load_before": machine.load_average(), "axes": {}}
-    points: dict[tuple[str, int], list[dict[str, float]]] = {}
+    """Measure each axis and write growth.json; an axis that was measured before and is not asked for now stays."""
+    path = given.out / "growth.json"
+    axes: dict[str, Any] = read_json(path)["axes"] if path.exists() else {}
     with tempfile.TemporaryDirectory() as name:
-        for _ in range(1 if given.quick else given.rounds):
-            for axis, sizes in AXES.items():
-                for size in (each for each in sizes if each <= 100_000 or not given.quick):
-                    points.setdefault((axis, size), []).append(_point(axis, size, Path(name)))
-    for axis in AXES:
-        found = [(size, each) for (name, size), several in points.items() if name == axis for each in several]
-        result["axes"][axis] = {
-            "usual": {**USUAL, **FEWER.get(axis, {})},
-            "points": [{"size": size, **each} for size, each in found],
-            "seconds": exponent([size for size, _ in found], [each["seconds"] for _, each in found]),
-            "memory": exponent([size for size, _ in found], [each["peak_memory_mb"] for _, each in found]),
-        }
-    write_json(given.out / "growth.json", {**result, "load_after": machine.load_average()})
+        for axis in given.axis or AXES:
+            axes[axis] = measure(axis, Path(name), given)
+            write_json(path, {"machine": machine.describe(), "axes": axes})
+
+
+def measure(axis: str, made: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """The record of an axis. made: where bundles lie."""
+    sizes = [size for size in AXES[axis] if not given.quick or size < max(AXES[axis])]
+    began, rounds = machine.stamp(), 1 if given.quick else given.rounds
+    points = [{"size": size, **_point(axis, size, made)} for _ in range(rounds) for size in sizes]
+    told = [point["size"] for point in points]
+    return {
+        "usual": {**USUAL, **FEWER.get(axis, {})},
+        "points": points,
+        "seconds": exponent(told, [point["seconds"] for point in points]),
+        "memory": exponent(told, [point["peak_memory_mb"] for point in points]),
+        "made": [began, machine.stamp()],
+    }
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:

@@ -5,9 +5,6 @@ from typing import Any
 
 from benchmarks.peers.train import share, times
 
-# What the ratios of the training table are over, in each precision.
-BASES = {"fp32": "Trainer, best (by length, fused AdamW)", "bf16": "Trainer, best (by length, fused AdamW, bf16)"}
-
 
 def quality_table(found: Mapping[str, Any], machine_line: str) -> str:
     """A set's contestants, the best first. Of several labels a row, accuracy asks for all of them."""
@@ -36,26 +33,23 @@ def training_table(found: Mapping[str, Any], machine_line: str) -> str:
     if "missing" in found:
         return f"### {found['name']}\n\nNot measured: {found['missing']}"
     standing = sorted(_standing(found), key=lambda each: -_median(each["rates"]))
-    bases = {each["precision"]: each for each in standing if each["name"] == BASES.get(each["precision"])}
-    defaults = next((each for each in standing if each["name"].startswith("Trainer, defaults")), None)
     lines = [
         f"### {found['name']}: {found['batch']} rows a step, {found['rows']} a round",
         "",
-        machine_line + (f" Products by {found['masked']} alone." if found["masked"] else ""),
+        machine_line,
         "",
         f"| contestant | rows/s [least, most] | times Trainer at its best | times its defaults | of the limit "
         f"| macro F1 at the end | s to F1 {found['target']} | MB |",
         "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for each in standing:
-        base = bases.get(each["precision"])
         reached, end = each["to_target"], each["curve"][-1]
         cells = [
             each["name"],
             f"{_median(each['rates']):,.1f} [{min(each['rates']):,.1f}, {max(each['rates']):,.1f}]",
-            _times(each, base),
-            _times(each, defaults),
-            f"{share(each, found):.0%}",
+            _times(times(each, "best")),
+            _times(times(each, "default")),
+            f"{share(each):.0%}",
             f"{end['f1_macro']:.3f} after {end['rows']:,}",
             "not reached" if reached is None else f"{reached['seconds']:,.0f} ({reached['rows']:,} rows)",
             f"{each['peak_memory_mb']:,.0f}",
@@ -84,8 +78,5 @@ def _interval(values: Sequence[float]) -> str:
     return f"{values[0]:.3f} [{values[1]:.3f}, {values[2]:.3f}]"
 
 
-def _times(each: Mapping[str, Any], base: Mapping[str, Any] | None) -> str:
-    if base is None:
-        return ""
-    middle, least, most = times(each, base)
-    return f"{middle:.2f} [{least:.2f}, {most:.2f}]"
+def _times(found: Sequence[float] | None) -> str:
+    return "" if found is None else f"{found[0]:.2f} [{found[1]:.2f}, {found[2]:.2f}]"

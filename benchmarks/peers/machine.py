@@ -1,8 +1,9 @@
-"""The machine that figures were made on."""
+"""The machine that figures were made on, and when."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ _TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf
 
 
 def describe() -> dict[str, Any]:
-    """Processor, instructions, cores, memory, systems, code and date."""
+    """Processor, instructions, cores, memory, systems and code."""
     return {
         "processor": _processor(),
         "instructions": [each for each in _TELLING if each in cpu_flags()],
@@ -23,13 +24,33 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "commit": _commit(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "masked": masked(),
     }
 
 
-def load_average() -> float:
-    """Programs that wanted a processor, on average over the last minute."""
-    return round(os.getloadavg()[0], 2)
+def masked() -> str:
+    """The instructions that torch and OpenVINO are held to by the environment, such as "AVX2"; empty where by none."""
+    return os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+
+
+def stamp() -> dict[str, Any]:
+    """The time, and how many programs wanted a processor, on average over the last minute."""
+    return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "load": round(os.getloadavg()[0], 2)}
+
+
+def joined(old: Mapping[str, Any] | None, new: dict[str, Any], same: tuple[str, ...]) -> dict[str, Any]:
+    """What was measured now, and beside it the contestants that were measured before and not now: a long table is made
+    in pieces.
+
+    same: keys of the record. Where one differs, what was measured before is another table, and goes.
+    """
+    if old is None or any(old.get(key) != new[key] for key in same):
+        return new
+    names = {each["name"] for each in new["contestants"]}
+    return {
+        **new,
+        "contestants": [*(each for each in old["contestants"] if each["name"] not in names), *new["contestants"]],
+    }
 
 
 def memory_left() -> int | None:

@@ -90,7 +90,7 @@ def compete(
 
 
 def _start(contestant: Contestant, folder: Path) -> Program:
-    python = python_of(contestant.tool, contestant.needs, folder / "environments")
+    python = python_of(contestant.needs, folder / "environments")
     name = "".join(letter if letter.isalnum() else "_" for letter in contestant.variant.name)
     return Program(python, contestant.module, folder / "logs" / f"{name}.log")
 
@@ -103,8 +103,9 @@ def _prepare(program: Program, outcome: Outcome, settings: Mapping[str, Any], sc
         _require_memory()
         variant = outcome.contestant.variant
         first = schedule.most if variant.whole else schedule.first if variant.first is None else variant.first
-        outcome.rows = _calibrated(program, replace(schedule, first=first))
-        if outcome.contestant.variant.reference:
+        seconds = schedule.seconds if variant.seconds is None else variant.seconds
+        outcome.rows = _calibrated(program, replace(schedule, first=first, seconds=seconds))
+        if variant.reference:
             outcome.whole = program.ask({"do": "round", "rows": schedule.most}, schedule.patience)
     except Fell:
         program.close()

@@ -15,6 +15,8 @@ from trainer.contract.system.files import read_json, write_json
 
 # The least share of rows that a contestant labels as torch does in fp32. Below it a rate is no answer.
 AGREEMENT = 0.99
+# What ratios are over: what a user has who installed transformers, and read no further. It runs beside every piece.
+BASE = "transformers pipeline, defaults"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -33,30 +35,36 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    """Measure every case and write scoring.json; a case that was measured before and is not asked for now stays."""
+    """Measure every case and write scoring.json; what was measured before and is not asked for now stays."""
     path = given.out / "scoring.json"
     done = read_json(path) if path.exists() else {}
-    products = contestants(ROOM, lambda variant: variant.quick or not given.quick)
     for key, case, work in _workloads(given):
-        chosen = contestants(
-            "benchmarks.peers.scoring", lambda variant, large=case.large: _wanted(variant, given, large)
-        )
-        rows = min(case.rows, len(work.truth))
-        schedule = Schedule(rounds=given.rounds, seconds=1 if given.quick else given.seconds, most=rows)
-        record: dict[str, Any] = {
-            "name": case.name,
-            "machine": machine.describe(),
-            "load_before": machine.load_average(),
-        }
-        everyone = compete([*chosen, *products], work.settings, schedule, given.out)
-        outcomes, most = everyone[: len(chosen)], limits(everyone[len(chosen) :])
-        record["load_after"] = machine.load_average()
-        bound = AGREEMENT if case.loose is None else case.loose
-        records = judged(outcomes, work.truth, bound)
-        asked = operations(work.checkpoint, work.texts()[:rows])
-        record |= {"rows": rows, "bound": bound, "limits": most, "operations_per_row": sum(asked) / rows}
-        done[key] = {**record, "contestants": [with_share(each, asked, most) for each in records]}
+        place = " ".join(filter(None, (key, machine.masked())))
+        record = measure(case, work, given)
+        done[place] = machine.joined(done.get(place), record, ("name", "rows", "bound"))
         write_json(path, done)
+
+
+def measure(case: trained.Case, work: Workload, given: argparse.Namespace) -> dict[str, Any]:
+    """The record of a case."""
+    chosen = contestants("benchmarks.peers.scoring", lambda variant: _wanted(variant, given, large=case.large))
+    products = contestants(ROOM, lambda variant: (variant.quick or not given.quick) and _reached(variant))
+    rows, bound = min(case.rows, len(work.truth)), AGREEMENT if case.loose is None else case.loose
+    seconds, began = 1 if given.quick else given.seconds, machine.stamp()
+    schedule = Schedule(rounds=given.rounds, seconds=seconds, most=rows, first=16 if case.large else 64)
+    everyone = compete([*chosen, *products], work.settings, schedule, given.out)
+    outcomes, most = everyone[: len(chosen)], limits(everyone[len(chosen) :])
+    asked = operations(work.checkpoint, work.texts()[:rows])
+    told = {"made": [began, machine.stamp()]}
+    records = [{**with_share(each, asked, most), **told} for each in beside_base(judged(outcomes, work.truth, bound))]
+    record = {"name": case.name, "machine": machine.describe(), "rows": rows, "bound": bound, "limits": most}
+    return {**record, "operations_per_row": sum(asked) / rows, "contestants": records}
+
+
+def beside_base(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each with the rates of the base in the same rounds; with none where the base has no figures."""
+    base: list[float] = next((each["rates"] for each in records if each["name"] == BASE and not each["fell"]), [])
+    return [{**each, "base_rates": base} for each in records]
 
 
 def with_share(record: dict[str, Any], asked: Sequence[float], most: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,11 +92,16 @@ def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, W
         yield key, case, workload(case.name, run, bundle, None, scratch / key)
 
 
-def _wanted(variant: Variant, given: argparse.Namespace, large: bool) -> bool:
-    named = not given.only or variant.reference or any(part in variant.name for part in given.only)
-    return (
-        named and (given.gpu or not variant.gpu) and (variant.quick or not given.quick) and (variant.light or not large)
-    )
+def _wanted(variant: Variant, given: argparse.Namespace, *, large: bool) -> bool:
+    always = variant.reference or variant.name == BASE
+    named = not given.only or always or any(part in variant.name for part in given.only)
+    size = (variant.quick or not given.quick) and (variant.light or not large)
+    return named and size and (given.gpu or not variant.gpu) and _reached(variant)
+
+
+def _reached(variant: Variant) -> bool:
+    """Whether it is measured under a mask: not where the mask does not reach it."""
+    return not (machine.masked() and variant.onnx_runtime)
 
 
 def judged(outcomes: Sequence[Outcome], truth: Sequence[int | None], bound: float = AGREEMENT) -> list[dict[str, Any]]:
@@ -149,6 +162,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def ratios(record: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, float]:
-    """How many times as fast as `base`, of rounds that ran side by side."""
-    return spread([one / two for one, two in zip(record["rates"], base["rates"], strict=False)])
+def ratios(record: Mapping[str, Any]) -> dict[str, float] | None:
+    """How many times as fast as the base, of rounds that ran side by side; None where the base has none."""
+    found = [one / two for one, two in zip(record["rates"], record["base_rates"], strict=False)]
+    return spread(found) if found else None

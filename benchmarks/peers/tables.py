@@ -5,11 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.learning_tables import quality_table, training_table
-from benchmarks.peers.score import ratios, spread
+from benchmarks.peers.score import BASE, ratios, spread
 from trainer.contract.system.files import read_json
-
-# What the ratios of the scoring table are over: what a user has who installed transformers, and read no further.
-BASE = "transformers pipeline, defaults"
 
 
 def markdown(folder: Path) -> str:
@@ -32,18 +29,22 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def machine_line(case: Mapping[str, Any]) -> str:
-    """Where and when figures were made."""
-    made = case["machine"]
+    """Where and when figures were made, from the first piece to the last, and what else ran: the least and the highest
+    load as a piece began or ended, which counts what it did itself.
+    """
+    made, parts = case["machine"], case.get("contestants") or case["axes"].values()
+    stamps = [stamp for part in parts for stamp in part["made"]]
+    dates, loads = sorted({stamp["date"] for stamp in stamps}), [stamp["load"] for stamp in stamps]
+    masked = f" Products by {made['masked']} alone." if made["masked"] else ""
     return (
         f"{made['processor']}, {made['cores']} cores, {', '.join(made['instructions'])}; {made['memory_gb']} GB; "
-        f"{made['system']}; Python {made['python']}; commit {made['commit']}; {made['date']}; "
-        f"load {case['load_before']} before, {case['load_after']} after."
+        f"{made['system']}; Python {made['python']}; commit {made['commit']}; {dates[0]} to {dates[-1]} UTC; "
+        f"load {min(loads)} to {max(loads)}.{masked}"
     )
 
 
 def _scoring(case: Mapping[str, Any]) -> str:
     ranked = sorted((each for each in case["contestants"] if not each["fell"]), key=lambda each: -_median(each))
-    base = next((each for each in ranked if each["name"] == BASE), ranked[-1] if ranked else None)
     lines = [
         f"### {case['name']}: {case['rows']:,} rows",
         "",
@@ -52,11 +53,10 @@ def _scoring(case: Mapping[str, Any]) -> str:
         "At most, in the same run: " + "; ".join(_limit(*each) for each in case["limits"].items()) + ". "
         f"A row asks for {case['operations_per_row'] / 1e9:.2f}e9 operations.",
         "",
-        f"| contestant | rows/s [least, most] | times {base['name'] if base else '-'} | of the limit "
-        "| agrees | of rows | MB |",
+        f"| contestant | rows/s [least, most] | times {BASE} | of the limit | agrees | of rows | MB |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    lines += [_line(each, base) for each in ranked if base]
+    lines += [_line(each) for each in ranked]
     fallen = [each for each in case["contestants"] if each["fell"]]
     lines += (
         ["", f"Agreement with torch fp32 of at least {case['bound']} is asked for. No figures:", ""] if fallen else []
@@ -76,12 +76,12 @@ def _median(record: Mapping[str, Any]) -> float:
     return spread(record["rates"])["median"]
 
 
-def _line(record: Mapping[str, Any], base: Mapping[str, Any]) -> str:
-    rate, times = spread(record["rates"]), ratios(record, base)
+def _line(record: Mapping[str, Any]) -> str:
+    rate, times = spread(record["rates"]), ratios(record)
     cells = [
         record["name"],
         f"{rate['median']:,.0f} [{rate['low']:,.0f}, {rate['high']:,.0f}]",
-        f"{times['median']:.2f} [{times['low']:.2f}, {times['high']:.2f}]",
+        "" if times is None else f"{times['median']:.2f} [{times['low']:.2f}, {times['high']:.2f}]",
         "" if record["share"] is None else f"{record['share']:.0%}",
         f"{record['agreement']:.4f}",
         f"{record['rows']:,}",

@@ -5,7 +5,6 @@ round; after each it labels the validation rows, which is not timed.
 """
 
 import argparse
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import limit, machine
-from benchmarks.peers.contestant import contestants
+from benchmarks.peers.contestant import Contestant, contestants
 from benchmarks.peers.learn import read_rows
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
@@ -29,6 +28,9 @@ ROOM = "benchmarks.peers.training"
 # Of each set: rows of an optimizer step.
 BATCH = {"medical": 16}
 RATE = 1e-4
+# What ratios are over, in each precision; it runs beside every piece.
+BASES = {"fp32": "Trainer, best (by length, fused AdamW)", "bf16": "Trainer, best (by length, fused AdamW, bf16)"}
+DEFAULTS = "Trainer, defaults (padded to the limit)"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -47,15 +49,14 @@ def run(given: argparse.Namespace) -> None:
     """Measure every set and write training.json; what was measured before and is not asked for now stays."""
     path = given.out / "training.json"
     done: dict[str, Any] = read_json(path) if path.exists() else {}
-    masked = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
     for key in given.set or ("ag_news", "medical"):
-        place = " ".join(filter(None, (key, given.precision, masked)))
+        place = " ".join(filter(None, (key, machine.masked())))
         try:
             rows = labelled_set(key, given.out / "sets" / f"{key}_training", 20 * given.rows, given.asked)
         except InputError as error:
             done[place] = {"name": SETS[key][0], "missing": str(error)}
             continue
-        done[place] = {**measure(key, rows, given), "masked": masked}
+        done[place] = machine.joined(done.get(place), measure(key, rows, given), ("name", "rows", "batch", "target"))
         write_json(path, done)
     write_json(path, done)
 
@@ -63,23 +64,25 @@ def run(given: argparse.Namespace) -> None:
 def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
     """The record of a set."""
     settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
-    chosen = contestants(ROOM, lambda variant: _wanted(variant.name, variant.precision, variant.quick, given))
-    record: dict[str, Any] = {"name": rows.name, "machine": machine.describe(), "load_before": machine.load_average()}
+    began = machine.stamp()
     short = Schedule(rounds=3, seconds=0.5, most=1000, first=1)
-    bare = contestants(limit.ROOM, lambda variant: variant.quick)
+    bare = contestants(limit.ROOM, lambda variant: variant.quick and not (machine.masked() and variant.onnx_runtime))
     most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))
     asked = operations(settings, given.rows * (given.rounds + 1))
-    outcomes = compete(chosen, settings, schedule(given.rows, given.rounds), given.out)
-    return {
-        **record,
-        "load_after": machine.load_average(),
-        "limits": most,
-        "operations_per_row": asked,
-        "rows": given.rows,
-        "batch": settings["batch"],
-        "target": given.target,
-        "contestants": [judged(outcome, rows, given.target) for outcome in outcomes],
-    }
+    outcomes = compete(_chosen(given), settings, schedule(given.rows, given.rounds), given.out)
+    told = {"limits": most, "operations_per_row": asked, "made": [began, machine.stamp()]}
+    records = [{**each, **told} for each in beside_bases([judged(each, rows, given.target) for each in outcomes])]
+    record = {"name": rows.name, "machine": machine.describe(), "rows": given.rows, "batch": settings["batch"]}
+    return {**record, "target": given.target, "contestants": records}
+
+
+def beside_bases(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each with the rates, in the same rounds, of Trainer at its best in its precision, and at its defaults."""
+    rates: dict[str | None, list[float]] = {each["name"]: each.get("rates", []) for each in records}
+    return [
+        {**each, "best_rates": rates.get(BASES.get(each["precision"]), []), "default_rates": rates.get(DEFAULTS, [])}
+        for each in records
+    ]
 
 
 def operations(settings: Mapping[str, Any], rows: int) -> float:
@@ -90,10 +93,10 @@ def operations(settings: Mapping[str, Any], rows: int) -> float:
     return 3 * statistics.fmean(limit.products(folder, lengths))
 
 
-def share(record: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+def share(record: Mapping[str, Any]) -> float:
     """What a contestant makes of the limit of its precision; who leaves products out comes nearer."""
-    rate: float = statistics.median(record["rates"]) * found["operations_per_row"]
-    return rate / float(found["limits"][record["precision"]]["rate"])
+    rate: float = statistics.median(record["rates"]) * record["operations_per_row"]
+    return rate / float(record["limits"][record["precision"]]["rate"])
 
 
 def schedule(rows: int, rounds: int) -> Schedule:
@@ -101,9 +104,12 @@ def schedule(rows: int, rounds: int) -> Schedule:
     return Schedule(rounds=rounds, seconds=1e9, most=rows, first=rows, patience=900)
 
 
-def _wanted(name: str, precision: str, quick: bool, given: argparse.Namespace) -> bool:
-    named = not given.only or any(part in name for part in given.only)
-    return named and (quick or not given.quick) and given.precision in (None, precision)
+def _chosen(given: argparse.Namespace) -> list[Contestant]:
+    everyone = contestants(ROOM, lambda variant: given.precision in (None, variant.precision))
+    everyone = [each for each in everyone if each.variant.quick or not given.quick]
+    named = [each for each in everyone if not given.only or any(part in each.variant.name for part in given.only)]
+    bases = {BASES[each.variant.precision] for each in named}
+    return [each for each in everyone if each in named or each.variant.name in bases]
 
 
 def judged(outcome: Outcome, rows: LabelledSet, target: float) -> dict[str, Any]:
@@ -137,7 +143,10 @@ def _f1(labels: Sequence[Any], rows: LabelledSet) -> float:
     return compute("f1_macro", scores, rows.truth, rows.space)
 
 
-def times(record: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[float, float, float]:
-    """How many times as fast as `base`, by rounds that ran side by side: median, least, most."""
-    found = [one / two for one, two in zip(record["rates"], base["rates"], strict=False)]
-    return statistics.median(found), min(found), max(found)
+def times(record: Mapping[str, Any], base: str) -> tuple[float, float, float] | None:
+    """How many times as fast as a base, by rounds that ran side by side: median, least, most; None without the base.
+
+    base: "best" or "default".
+    """
+    found = [one / two for one, two in zip(record["rates"], record[f"{base}_rates"], strict=False)]
+    return (statistics.median(found), min(found), max(found)) if found else None

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from benchmarks.peers.contestant import Contestant, Variant, contestants
+from benchmarks.peers.environments import python_of
+from benchmarks.peers.machine import joined
 from benchmarks.peers.program import Fell, Program
 from benchmarks.peers.rounds import Outcome, Schedule, compete
-from benchmarks.peers.score import judged
+from benchmarks.peers.score import BASE, beside_base, judged, ratios
 from benchmarks.peers.tables import markdown
 from tests.benchmarks import fakes
 from trainer.contract.system.files import write_json
@@ -94,17 +96,16 @@ def test_without_a_reference_nobody_has_figures(outcomes: list[Outcome]) -> None
 
 def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """Measured tools have a line with ratios over the base, the others a reason each."""
-    machine = dict.fromkeys(("processor", "memory_gb", "system", "python", "commit", "date"), "x")
+    machine = {**dict.fromkeys(("processor", "memory_gb", "system", "python", "commit"), "x"), "masked": "AVX2"}
+    made = [{"date": "2026-01-01 00:01", "load": 0.1}, {"date": "2026-01-01 00:09", "load": 2.0}]
     case = {
         "name": "numbers",
         "machine": {**machine, "cores": 2, "instructions": ["avx2"]},
-        "load_before": 0.1,
-        "load_after": 2.0,
         "rows": ROWS,
         "bound": 0.97,
         "limits": {"int8": {"rate": 2e12, "kernel": "K"}},
         "operations_per_row": 1e9,
-        "contestants": [{**record, "share": None} for record in records.values()],
+        "contestants": [{**each, "share": None, "made": made} for each in beside_base(list(records.values()))],
     }
     write_json(tmp_path / "scoring.json", {"numbers": case})
     page = markdown(tmp_path)
@@ -112,7 +113,36 @@ def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: 
     assert {"reference", "careless", "lazy"} <= lines
     assert not {"liar", "dies", "absent"} & lines
     assert "* liar: a wrong answer" in page
-    assert "load 0.1 before, 2.0 after" in page
+    assert "2026-01-01 00:01 to 2026-01-01 00:09 UTC; load 0.1 to 2.0. Products by AVX2 alone." in page
+    # Of the base there are no rounds, so no ratio is told.
+    (line,) = [line for line in page.splitlines() if line.startswith("| reference |")]
+    assert line.split(" | ")[2] == ""
+
+
+def test_a_table_is_made_in_pieces() -> None:
+    """Who is measured again takes the new figures, who is not keeps its own, and other rows are another table."""
+    old = {"rows": 9, "contestants": [{"name": "a", "rate": 1}, {"name": "b", "rate": 2}]}
+    new = {"rows": 9, "contestants": [{"name": "b", "rate": 3}]}
+    assert joined(old, new, ("rows",))["contestants"] == [{"name": "a", "rate": 1}, {"name": "b", "rate": 3}]
+    assert joined(old, {**new, "rows": 8}, ("rows",))["contestants"] == [{"name": "b", "rate": 3}]
+    assert joined(None, new, ("rows",)) == new
+
+
+def test_a_ratio_is_of_rounds_side_by_side() -> None:
+    """Each piece has its own rounds of the base; a base that gave a wrong answer is none."""
+    records = [{"name": BASE, "fell": "", "rates": [10.0, 20.0]}, {"name": "a", "fell": "", "rates": [30.0, 20.0]}]
+    assert ratios(beside_base(records)[1]) == {"median": 2.0, "low": 1.0, "high": 3.0}
+    assert ratios(beside_base([{**records[0], "fell": "a wrong answer"}, records[1]])[1]) is None
+
+
+def test_tools_with_the_same_needs_share_an_environment(tmp_path: Path) -> None:
+    """Its folder is called by the packages, without versions and in pip's own letters; without needs it is ours."""
+    for needs in (("Some_tool[onnx]==1.2", "other<2"), ("some-tool[onnx]==1.3", "other>=1")):
+        home = tmp_path / "some-tool-onnx_other"
+        home.mkdir(exist_ok=True)
+        (home / "installed.json").write_text(json.dumps(needs))
+        assert python_of(needs, tmp_path) == home / "bin" / "python"
+    assert python_of((), tmp_path) == Path(sys.executable)
 
 
 def test_every_contestant_of_the_product_can_be_listed() -> None:

@@ -8,8 +8,16 @@ from benchmarks.peers.talk import Request, speak
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="ONNX Runtime fp32", precision="fp32", first=1, quick=True),
-    Variant(name="ONNX Runtime int8", precision="int8", first=1, settings={"int8": True}, quick=True),
+    Variant(name="ONNX Runtime fp32", precision="fp32", first=1, seconds=0.5, onnx_runtime=True, quick=True),
+    Variant(
+        name="ONNX Runtime int8",
+        precision="int8",
+        first=1,
+        seconds=0.5,
+        onnx_runtime=True,
+        settings={"int8": True},
+        quick=True,
+    ),
 )
 
 

@@ -9,9 +9,9 @@ from benchmarks.peers.talk import Request, speak
 
 NEEDS = openvino_runtime.NEEDS
 VARIANTS = (
-    Variant(name="OpenVINO fp32", precision="fp32", first=1, settings={"type": "f32"}),
-    Variant(name="OpenVINO bf16", precision="bf16", first=1, settings={"type": "bf16"}),
-    Variant(name="OpenVINO int8", precision="int8", first=1, settings={"type": "f32", "int8": True}),
+    Variant(name="OpenVINO fp32", precision="fp32", first=1, seconds=0.5, settings={"type": "f32"}),
+    Variant(name="OpenVINO bf16", precision="bf16", first=1, seconds=0.5, settings={"type": "bf16"}),
+    Variant(name="OpenVINO int8", precision="int8", first=1, seconds=0.5, settings={"type": "f32", "int8": True}),
 )
 
 

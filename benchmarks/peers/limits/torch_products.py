@@ -8,9 +8,9 @@ from benchmarks.peers.talk import Request, speak
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="torch fp32", precision="fp32", first=1, quick=True),
-    Variant(name="torch bf16", precision="bf16", first=1, settings={"type": "bfloat16"}, quick=True),
-    Variant(name="torch int8", precision="int8", first=1, settings={"type": "int8"}),
+    Variant(name="torch fp32", precision="fp32", first=1, seconds=0.5, quick=True),
+    Variant(name="torch bf16", precision="bf16", first=1, seconds=0.5, settings={"type": "bfloat16"}, quick=True),
+    Variant(name="torch int8", precision="int8", first=1, seconds=0.5, settings={"type": "int8"}),
 )
 
 

@@ -15,10 +15,16 @@ from benchmarks.peers.talk import Figures, Request, Round, speak
 NEEDS = ()
 VARIANTS = (
     Variant(
-        name="Classifact int8, CSV to Parquet", precision="int8", settings={"precision": "int8"}, quick=True, whole=True
+        name="Classifact int8, CSV to Parquet",
+        onnx_runtime=True,
+        precision="int8",
+        settings={"precision": "int8"},
+        quick=True,
+        whole=True,
     ),
     Variant(
         name="Classifact cascade, agreement 0.995, CSV to Parquet",
+        onnx_runtime=True,
         settings={"precision": "int8", "agreement": 0.995},
         whole=True,
     ),

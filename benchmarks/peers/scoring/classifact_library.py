@@ -7,11 +7,19 @@ from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="Classifact fp32", precision="fp32", settings={"precision": "fp32"}, quick=True),
-    Variant(name="Classifact int8", precision="int8", settings={"precision": "int8"}, quick=True),
-    Variant(name="Classifact cascade, agreement 0.995", settings={"precision": "int8", "agreement": 0.995}),
+    Variant(name="Classifact fp32", onnx_runtime=True, precision="fp32", settings={"precision": "fp32"}, quick=True),
+    Variant(name="Classifact int8", onnx_runtime=True, precision="int8", settings={"precision": "int8"}, quick=True),
     Variant(
-        name="Classifact fp16 on a GPU", precision="fp16", gpu=True, settings={"precision": "fp16", "device": "cuda"}
+        name="Classifact cascade, agreement 0.995",
+        onnx_runtime=True,
+        settings={"precision": "int8", "agreement": 0.995},
+    ),
+    Variant(
+        name="Classifact fp16 on a GPU",
+        onnx_runtime=True,
+        precision="fp16",
+        gpu=True,
+        settings={"precision": "fp16", "device": "cuda"},
     ),
 )
 

@@ -15,9 +15,16 @@ from benchmarks.peers.talk import Request, label
 NEEDS = ("sentence-transformers[onnx]==5.6.1",)
 VARIANTS = (
     Variant(name="sentence-transformers CrossEncoder, torch", precision="fp32", light=False),
-    Variant(name="sentence-transformers CrossEncoder, ONNX", precision="fp32", settings={"onnx": True}, light=False),
+    Variant(
+        name="sentence-transformers CrossEncoder, ONNX",
+        onnx_runtime=True,
+        precision="fp32",
+        settings={"onnx": True},
+        light=False,
+    ),
     Variant(
         name="sentence-transformers CrossEncoder, ONNX int8",
+        onnx_runtime=True,
         precision="int8",
         settings={"onnx": True, "int8": "avx512_vnni"},
     ),

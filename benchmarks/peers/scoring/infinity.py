@@ -16,7 +16,7 @@ NEEDS = (
 )
 VARIANTS = (
     Variant(name="infinity, torch", precision="fp32", settings={"engine": "torch"}),
-    Variant(name="infinity, optimum", precision="fp32", settings={"engine": "optimum"}, light=False),
+    Variant(name="infinity, optimum", onnx_runtime=True, precision="fp32", settings={"engine": "optimum"}, light=False),
 )
 
 

@@ -9,9 +9,12 @@ from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="ONNX Runtime int8: O2, quantize_dynamic, batches of 32", precision="int8", quick=True),
+    Variant(
+        name="ONNX Runtime int8: O2, quantize_dynamic, batches of 32", onnx_runtime=True, precision="int8", quick=True
+    ),
     Variant(
         name="ONNX Runtime int8: quantize_dynamic, sorted, 1,024 tokens",
+        onnx_runtime=True,
         precision="int8",
         settings={"sorted": True},
     ),

@@ -7,8 +7,10 @@ from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
 VARIANTS = (
-    Variant(name="optimum pipeline, batches of 32", precision="fp32", settings={"batch": 32}, quick=True),
-    Variant(name="optimum pipeline, one row at a time", precision="fp32", light=False),
+    Variant(
+        name="optimum pipeline, batches of 32", onnx_runtime=True, precision="fp32", settings={"batch": 32}, quick=True
+    ),
+    Variant(name="optimum pipeline, one row at a time", onnx_runtime=True, precision="fp32", light=False),
 )
 
 

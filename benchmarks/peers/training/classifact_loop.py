@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEEDS = ()
 VARIANTS = (
     Variant(name="Classifact", precision="fp32", quick=True),
-    Variant(name="Classifact, bf16", precision="bf16", settings={"bf16": True}),
+    Variant(name="Classifact, bf16", precision="bf16", settings={"bf16": True}, quick=True),
 )
 RECIPE = Path(__file__).resolve().parents[3] / "examples" / "sms_spam" / "recipe.yaml"
 

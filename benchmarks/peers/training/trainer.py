@@ -11,9 +11,12 @@ from benchmarks.peers.training.network import classify_with, network, tokenized
 NEEDS = ()
 VARIANTS = (
     Variant(name="Trainer, defaults (padded to the limit)", precision="fp32"),
-    Variant(name="Trainer, best (by length, fused AdamW)", precision="fp32", settings={"best": True}),
+    Variant(name="Trainer, best (by length, fused AdamW)", precision="fp32", settings={"best": True}, quick=True),
     Variant(
-        name="Trainer, best (by length, fused AdamW, bf16)", precision="bf16", settings={"best": True, "bf16": True}
+        name="Trainer, best (by length, fused AdamW, bf16)",
+        precision="bf16",
+        settings={"best": True, "bf16": True},
+        quick=True,
     ),
 )
 
