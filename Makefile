@@ -69,7 +69,6 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --follow-imports silent --explicit-package-bases benchmarks/*.py
 
 test: lint
 	$(BIN)/python -m pytest -n auto

@@ -31,12 +31,14 @@ def speak(load: Callable[[Request], Round], packages: Sequence[str]) -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     round_: Round | None = None
+    figures: Figures
     for line in sys.stdin:
         request = json.loads(line)
         started, used = time.perf_counter(), _cpu_seconds()
         try:
             if request["do"] == "load":
-                round_, figures = load(request["settings"]), {"versions": _versions(packages)}
+                round_ = load(request["settings"])
+                figures = {"versions": _versions(packages)}
             elif round_ is None:
                 figures = {"error": "a round was asked for before anything was loaded"}
             else:

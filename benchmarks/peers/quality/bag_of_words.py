@@ -31,7 +31,8 @@ def load(settings: Request) -> Any:
         solver = settings.get("solver", "lbfgs")
         regression = LogisticRegression(C=settings.get("strength", 1.0), solver=solver, max_iter=1000)
         head = OneVsRestClassifier(regression) if settings["multi"] else regression
-        return make_pipeline(TfidfVectorizer(**words), head).fit(texts, labels).predict
+        labelled: Classify = make_pipeline(TfidfVectorizer(**words), head).fit(texts, labels).predict
+        return labelled
 
     return fit
 

@@ -38,8 +38,8 @@ def load(settings: Request) -> Any:
         _classifact("export", folder / "run", "--out", folder / "bundle", "--precision", "fp32,int8", *gates)
         scorer = Scorer.open(str(folder / "bundle"))
         if settings["multi"]:
-            return lambda asked: [[int(name in found) for name in names] for found in scorer.predict(asked)]
-        return lambda asked: [names.index(found) for found in scorer.predict(asked)]
+            return lambda asked: [[int(name in (found or ())) for name in names] for found in scorer.predict(asked)]
+        return lambda asked: [names.index(str(found)) for found in scorer.predict(asked)]
 
     return fit
 

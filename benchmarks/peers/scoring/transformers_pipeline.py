@@ -30,7 +30,7 @@ def load(settings: Request) -> Any:
 
     dtype = torch.bfloat16 if settings.get("bf16") else torch.float32
     classify = pipeline("text-classification", model=settings["checkpoint"], device="cpu", dtype=dtype)
-    numbers = classify.model.config.label2id
+    numbers: dict[str, int] = dict(classify.model.config.label2id or {})
     given = {"truncation": True, "max_length": settings["max_tokens"], "batch_size": settings.get("batch", 1)}
 
     def run(texts: list[str]) -> list[int]:

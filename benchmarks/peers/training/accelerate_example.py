@@ -35,7 +35,8 @@ def load(settings: Request) -> tuple[Any, Classify]:
         found = tokenized(tokenizer, texts, settings["max_tokens"], pad=False)
         targets = [[float(one) for one in label] for label in labels] if settings["multi"] else labels
         columns = {**found, "labels": targets}
-        rows = [{name: values[row] for name, values in columns.items()} for row in range(len(texts))]
+        # A list is what the loader takes, though its annotation asks for a Dataset.
+        rows: Any = [{name: values[row] for name, values in columns.items()} for row in range(len(texts))]
         loader = accelerator.prepare(DataLoader(rows, shuffle=True, collate_fn=collate, batch_size=settings["batch"]))
         model.train()
         for batch in loader:

@@ -14,6 +14,7 @@ from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 
 if TYPE_CHECKING:
+    from trainer.contract.labels import LabelSpace
     from trainer.loop import Fit
     from trainer.predict import EncodedRows, Predictor
     from trainer.training import Run
@@ -38,7 +39,6 @@ def _opened(settings: Request) -> "tuple[Run, Predictor]":
     from tokenizers import Tokenizer
 
     from trainer.contract.encoding import EncodingPolicy, TextEncoder
-    from trainer.contract.labels import LabelSpace
     from trainer.network.load import load_classifier
     from trainer.predict import Predictor
     from trainer.recipes.file import load as load_recipe
@@ -46,9 +46,8 @@ def _opened(settings: Request) -> "tuple[Run, Predictor]":
     from trainer.training import Run
 
     recipe = load_recipe(RECIPE, (f"stages.0.batch.rows={settings['batch']}",))
-    space = LabelSpace(names=tuple(settings["labels"]), kind="multi" if settings["multi"] else "single")
     accelerator = Accelerator(cpu=True, mixed_precision="bf16" if settings.get("bf16") else "no")
-    classifier = load_classifier(recipe.model, space, 0)
+    classifier = load_classifier(recipe.model, _space(settings), 0)
     words = Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str())
     encoder = TextEncoder(words, EncodingPolicy(max_tokens=settings["max_tokens"]))
     nothing = cast(Any, None)
@@ -70,6 +69,12 @@ def _opened(settings: Request) -> "tuple[Run, Predictor]":
         tokens=recipe.stages[0].batch.tokens,
     )
     return run, predictor
+
+
+def _space(settings: Request) -> "LabelSpace":
+    from trainer.contract.labels import LabelSpace
+
+    return LabelSpace(names=tuple(settings["labels"]), kind="multi" if settings["multi"] else "single")
 
 
 @dataclass
@@ -97,16 +102,12 @@ class Learner:
 
     def classify(self, texts: Texts) -> Any:
         """Their labels, in the precision that is trained in, as an evaluation has it."""
-        from trainer.contract.labels import LabelSpace
-
-        settings = self.settings
-        space = LabelSpace(names=tuple(settings["labels"]), kind="multi" if settings["multi"] else "single")
-        nothing: Labels = [[0] * len(space) if settings["multi"] else 0] * len(texts)
+        space = _space(self.settings)
+        nothing: Labels = [[0] * len(space) if space.kind == "multi" else 0] * len(texts)
         return space.decode(self.predictor.logits(self._encoded(texts, nothing))).decisions
 
     def _begun(self, data: "EncodedRows") -> "Fit":
         """As `trainer/stages.py` begins a stage."""
-        from trainer.contract.labels import LabelSpace
         from trainer.loop import Fit
         from trainer.losses import Loss
         from trainer.network.first_token import read_first
@@ -117,8 +118,7 @@ class Learner:
         from trainer.processes.trained import Trained
 
         stage, network = self.run.recipe.stages[0], self.run.classifier.network
-        kind = "multi" if self.settings["multi"] else "single"
-        loss = Loss(stage.loss, LabelSpace(names=tuple(self.settings["labels"]), kind=kind), data.rows.labels)
+        loss = Loss(stage.loss, _space(self.settings), data.rows.labels)
         start_biases(self.run.classifier, loss.constant(), None)
         shape(network, stage, (0, 0))
         read_first(network, last_layer(network), self.predictor.probes(data))

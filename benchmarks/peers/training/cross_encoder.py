@@ -2,12 +2,12 @@
 second one; several labels a row it does not know.
 """
 
-from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
+from benchmarks.peers.training.network import arguments
 
 NEEDS = ("sentence-transformers==5.6.1",)
 VARIANTS = (
@@ -26,18 +26,7 @@ def load(settings: Request) -> tuple[Any, Classify]:
         raise ValueError("its losses know one label a row")
     count = len(settings["labels"])
     model = CrossEncoder(settings["encoder"], num_labels=count, max_length=settings["max_tokens"], device="cpu")
-    given = CrossEncoderTrainingArguments(
-        output_dir=str(Path(settings["train"]).parent / "output"),
-        per_device_train_batch_size=settings["batch"],
-        num_train_epochs=1,
-        learning_rate=settings["rate"],
-        lr_scheduler_type="constant",
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=bool(settings.get("bf16")),
-    )
+    given = CrossEncoderTrainingArguments(**arguments(settings))
 
     def train(texts: Texts, labels: Labels) -> None:
         rows = Dataset.from_dict({"text": texts, "second": [""] * len(texts), "label": labels})

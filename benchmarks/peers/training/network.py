@@ -1,6 +1,7 @@
 """What several contestants share: the encoder with a new head, in transformers' own words."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.learn import Classify, Labels, Texts
@@ -17,6 +18,24 @@ def network(settings: Request) -> tuple[Any, Any]:
         settings["encoder"], num_labels=len(settings["labels"]), problem_type=kind
     )
     return AutoTokenizer.from_pretrained(settings["encoder"]), model
+
+
+def arguments(settings: Request) -> dict[str, Any]:
+    """What every contestant with transformers' TrainingArguments says: one pass over a round's rows at one rate, and
+    nothing kept or shown.
+    """
+    return {
+        "output_dir": str(Path(settings["train"]).parent / "output"),
+        "per_device_train_batch_size": settings["batch"],
+        "num_train_epochs": 1,
+        "learning_rate": settings["rate"],
+        "lr_scheduler_type": "constant",
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "use_cpu": True,
+        "bf16": bool(settings.get("bf16")),
+    }
 
 
 def tokenized(tokenizer: Any, texts: Texts, most: int, *, pad: bool) -> dict[str, Any]:

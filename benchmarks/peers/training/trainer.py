@@ -1,12 +1,11 @@
 """transformers' Trainer: as its example script calls it, and at the best settings that its documentation has."""
 
-from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
-from benchmarks.peers.training.network import classify_with, network, tokenized
+from benchmarks.peers.training.network import arguments, classify_with, network, tokenized
 
 NEEDS = ()
 VARIANTS = (
@@ -28,21 +27,9 @@ def load(settings: Request) -> tuple[Any, Classify]:
 
     tokenizer, model = network(settings)
     best = bool(settings.get("best"))
-    given = TrainingArguments(
-        output_dir=str(Path(settings["train"]).parent / "output"),
-        per_device_train_batch_size=settings["batch"],
-        num_train_epochs=1,
-        learning_rate=settings["rate"],
-        lr_scheduler_type="constant",
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=bool(settings.get("bf16")),
-        **({"group_by_length": True, "optim": "adamw_torch_fused"} if best else {}),
-    )
-    padding = {"data_collator": DataCollatorWithPadding(tokenizer)} if best else {}
-    trainer = Trainer(model=model, args=given, **padding)
+    advised: dict[str, Any] = {"group_by_length": True, "optim": "adamw_torch_fused"} if best else {}
+    padding = DataCollatorWithPadding(tokenizer) if best else None
+    trainer = Trainer(model=model, args=TrainingArguments(**arguments(settings), **advised), data_collator=padding)
 
     def train(texts: Texts, labels: Labels) -> None:
         rows = tokenized(tokenizer, texts, settings["max_tokens"], pad=not best)
