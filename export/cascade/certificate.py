@@ -137,6 +137,13 @@ def answers(space: LabelSpace) -> list[Side]:
     return [*found, ("", "not answered")] if space.abstain is not None else found
 
 
+def answer_name(label: str, answer: str) -> str:
+    """Which rows of the encoder a bound is of, in words."""
+    if answer == "not answered":
+        return "rows that are not answered"
+    return f"class {label}" if answer == "given" else f"rows without {label}"
+
+
 def sides(scores: Scores, space: LabelSpace) -> tuple[Bools, NDArray[np.float64]]:
     """Which answers the scores give, bool [N, S], and how near each is, float64 [N, S]."""
     likely = scores.probabilities.astype(np.float64)

@@ -1,6 +1,9 @@
 """A certificate in words: what an export prints, what `inspect` prints, and the model card's section."""
 
-from export.cascade.certificate import Cascade, ClassBound, Target
+from export.cascade.certificate import Cascade, ClassBound, Target, answer_name
+
+# Classes of too few rows that are named one by one; of the others the number is told.
+_NAMED = 5
 
 
 def cascade_lines(cascade: Cascade) -> list[str]:
@@ -16,21 +19,35 @@ def cascade_lines(cascade: Cascade) -> list[str]:
             f"{target.agreement:<10g}{target.coverage:>10.1%}{1 - target.agreement:>9.2%}"
             f"{target.wrong / target.rows:>7.2%}{_realised(target):>24}  {_effect(target)}"
         )
+        loose = _loose(target)
         found += [
-            f"  {bound_name(each)}: {each.rows:,} rows prove no better than {each.bound:.2%}; "
+            f"  {answer_name(each.label, each.answer)}: {each.rows:,} rows prove no better than {each.bound:.2%}; "
             "give more with --unlabelled"
-            for each in target.classes
-            if each.bound > 1 - target.agreement + 1e-12
+            for each in loose[:_NAMED]
         ]
+        if len(loose) > _NAMED:
+            found.append(
+                f"  and {len(loose) - _NAMED} more of too few rows, with bounds up to {loose[_NAMED].bound:.2%}"
+            )
     found += [f"{agreement:<10}not proven: {why}" for agreement, why in cascade.missing.items()]
     return found
 
 
-def bound_name(answer: ClassBound) -> str:
-    """Which rows of the encoder a bound is of."""
-    if answer.answer == "not answered":
-        return "rows that are not answered"
-    return f"class {answer.label}" if answer.answer == "given" else f"rows without {answer.label}"
+def _loose(target: Target) -> list[ClassBound]:
+    """The answers of too few rows for the target's bound, the loosest first."""
+    wide = [each for each in target.classes if each.bound > 1 - target.agreement + 1e-12]
+    return sorted(wide, key=lambda each: -each.bound)
+
+
+def _bounds(target: Target) -> str:
+    """The bounds of the answers in one cell: those of too few rows by name, then what holds for the others."""
+    loose = _loose(target)
+    parts = [f"{answer_name(each.label, each.answer)} {each.bound:.2%}" for each in loose[:_NAMED]]
+    if len(loose) > _NAMED:
+        parts.append(f"{len(loose) - _NAMED} more up to {loose[_NAMED].bound:.2%}")
+    if len(loose) < len(target.classes):
+        parts.append(f"each{' other' if loose else ''} {1 - target.agreement:.2%}")
+    return ", ".join(parts)
 
 
 def card_section(cascade: Cascade) -> str:
@@ -45,7 +62,7 @@ def card_section(cascade: Cascade) -> str:
     )
     rows = [
         f"| {target.agreement:g} | {target.coverage:.1%} | {1 - target.agreement:.2%} "
-        f"| {', '.join(f'{bound_name(each)} {each.bound:.2%}' for each in target.classes)} "
+        f"| {_bounds(target)} "
         f"| {_realised(target)} | {_effect(target)} |"
         for target in cascade.targets
     ]

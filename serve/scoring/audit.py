@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from export.cascade.certificate import Target
+from export.cascade.certificate import Target, answer_name
 from serve.scoring.fast_lane import MOST_AUDITED, Auditing
 from trainer.contract.errors import GateError, InputError
 from trainer.contract.figures.exact import interval, rows_needed, upper_bound
@@ -18,6 +18,8 @@ Verdict = Literal["within", "not shown", "broken"]
 _ALPHA = 0.05
 # A job that looks after every window would some day see a rare draw.
 _LOOKING = 0.001
+# Classes that a line names.
+_NAMED = 5
 
 
 def auditing(target: Target, rows: int | None, key: int, *, prove: bool) -> Auditing:
@@ -63,6 +65,7 @@ def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, sc
                 "by_student": lane.get("audited", [0])[0],
                 "differ": wrong,
                 "bound": round(1 - target.agreement, 12),
+                "rows_wanted": rows_wanted(target),
                 "classes": classes,
             },
         }
@@ -121,10 +124,8 @@ def lines(part: Mapping[str, Any]) -> list[str]:
         f"{part['agreement']:g}",
         f"audit of {audit['rows']:,} rows, of which the student would answer {audit['by_student']:,}: {_said(audit)}",
     ]
-    told += [
-        f"  {_named(each)}: {_said(each)}" for each in audit["classes"] if each["verdict"] == "broken" and each["rows"]
-    ]
-    return told
+    told += [f"  {_named(each)}: {_said(each)}" for each in audit["classes"] if each["verdict"] == "broken"]
+    return told + (_by_class(audit["classes"]) if audit["rows"] else []) + _what_it_takes(audit)
 
 
 def _said(counts: Mapping[str, Any]) -> str:
@@ -133,11 +134,41 @@ def _said(counts: Mapping[str, Any]) -> str:
         return f"shown to be within {counts['bound']:.2%}: {seen}"
     if counts["verdict"] == "broken":
         return f"broken, more than {counts['bound']:.2%} differ: {seen}"
-    return f"not shown to be within {counts['bound']:.2%}, these rows show no better than {counts['high']:.2%}: {seen}"
+    if not counts["rows"]:
+        return f"not shown to be within {counts['bound']:.2%}: no row was audited"
+    so_many = f"{counts['rows']:,} rows show no better than {counts['high']:.2%}"
+    return f"not shown to be within {counts['bound']:.2%}: {seen}; {so_many}"
+
+
+def _by_class(classes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line of the classes whose bound is not broken: which are shown, and what the rows of the others show."""
+    shown = [_named(each) for each in classes if each["verdict"] == "within"]
+    left = sorted((each for each in classes if each["verdict"] == "not shown"), key=lambda each: float(each["high"]))
+    others = [f"{_named(each)} (no better than {each['high']:.2%})" for each in left]
+    parts = [f"{what}: {_listed(names)}" for what, names in (("shown", shown), ("not shown", others)) if names]
+    return [f"  by class, {'; '.join(parts)}"] if parts else []
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _what_it_takes(audit: Mapping[str, Any]) -> list[str]:
+    """How many audited rows would show the target of all rows, where too few were for that."""
+    wanted = audit["rows_wanted"]
+    # Between the two, --prove was given and audits that many, more or less.
+    if audit["verdict"] != "not shown" or audit["rows"] >= wanted or MOST_AUDITED < audit["share"] < 1:
+        return []
+    if audit["share"] >= 1:
+        return [f"  some {wanted:,} audited rows would show it: every row was audited, so this job has too few"]
+    enough = f"a job of {math.ceil(wanted / MOST_AUDITED):,} rows or more"
+    unasked = f"without it at most {MOST_AUDITED:.0%} of a job's rows are audited, which is enough for {enough}"
+    return [f"  some {wanted:,} audited rows would show it: --prove audits as many; {unasked}"]
 
 
 def _named(each: Mapping[str, Any]) -> str:
-    return f"{each['label']} {each['answer']}".strip()
+    return answer_name(each["label"], each["answer"])
 
 
 def require_kept(part: Mapping[str, Any] | None, where: object, *, prove: bool = False) -> None:

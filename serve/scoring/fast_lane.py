@@ -43,16 +43,31 @@ class FastLane:
 
     @classmethod
     def wanted(cls, bundle: Bundle, options: ScorerOptions, encoder: TextEncoder, precision: str) -> "FastLane | None":
-        """The lane that the options ask for, if they do; see `open`. An agreement of 1 is that of the encoder alone."""
-        if options.agreement is None or options.agreement == 1:
+        """The lane that the options ask for, if they do; see `open`. An agreement of 1 is that of the encoder alone.
+
+        Raises InputError for an agreement that is no share, and beside what the student was not proven with.
+        """
+        agreement = options.agreement
+        if agreement is None or agreement == 1:
             return None
+        # Written so that NaN is refused too.
+        if not isinstance(agreement, int | float) or not 0.5 <= agreement <= 1:
+            raise InputError(
+                "the agreement is no share of rows", found=agreement, expected="0.5 to 1", do="give 0.995, say"
+            )
+        if bundle.contract.labels.abstain is not None and not options.abstain:
+            raise InputError(
+                "the student was proven with the rows that the bundle leaves unanswered",
+                found="all rows are to be answered",
+                do="leave out --agreement, or --no-abstain (in Python abstain=False)",
+            )
         if options.thresholds:
             raise InputError(
                 "the student was proven with the bundle's own thresholds",
                 found=", ".join(f"{name}={value:g}" for name, value in options.thresholds.items()),
                 do="leave out --agreement or --threshold, or export with these thresholds",
             )
-        return cls.open(bundle, encoder, options.agreement, precision)
+        return cls.open(bundle, encoder, agreement, precision)
 
     @classmethod
     def open(cls, bundle: Bundle, encoder: TextEncoder, agreement: float, precision: str) -> "FastLane":

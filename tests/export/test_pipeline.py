@@ -244,6 +244,8 @@ def test_timing_does_not_reach_the_graphs(timed: tuple[Result, Path], bundle: Pa
         ["--precision", "fp23"],
         ["--precision", ""],
         ["--max-drop", "x"],
+        ["--max-drop", "nan"],
+        ["--min-agreement", "nan"],
         ["--skip", "nothing"],
         ["--unlabelled", "rows.csv"],
         ["--wrong"],

@@ -1,16 +1,19 @@
 """The student in numpy: a function of each row, read from a file that may be anybody's."""
 
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from export.cascade.certify import certify
 from export.cascade.student import Student, pair_buckets, write_student
 from export.cascade.training import Taught, train_student
-from tests.export.cascade.making import FOUR, SEVERAL, encoded, student
+from tests.export.cascade.making import FOUR, SEVERAL, encoded, pool, student
 from trainer.contract.errors import ArtifactError
 from trainer.contract.labels import LabelSpace
 
@@ -110,6 +113,22 @@ def test_a_hostile_file_is_refused(tmp_path: Path, change: Callable[[bytes], byt
     with pytest.raises(ArtifactError, match="student's file") as error:
         Student.open(path, vocabulary=50, labels=3)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("space", [FOUR, SEVERAL], ids=["single", "multi"])
+def test_weights_that_overflow_take_no_row(space: LabelSpace) -> None:
+    """Numbers so large that logits are none: such a row is the encoder's, and nothing is printed about it."""
+    made = student(labels=len(space))
+    made = replace(made, bias=made.bias + 100, output=np.sign(made.output) * np.float32(3e38))
+    proven = certify(*pool(4000, space), space, 0.98)
+    assert proven is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logits = made.logits(encoded(rows(50)))
+        taken = proven.takes(space.decode(logits), space)
+    broken = np.isnan(space.decode(logits).probabilities).any(axis=1)
+    assert broken.any()
+    assert not taken[broken].any()
 
 
 @pytest.mark.parametrize(("vocabulary", "labels"), [(51, 3), (50, 4)])

@@ -18,9 +18,9 @@ from serve.cli import main
 from serve.journal.output import merge
 from serve.lane import LaneOptions
 from serve.scorer import Scorer
-from serve.scoring.audit import joined, lane_figures, rows_wanted
-from serve.scoring.fast_lane import Auditing
+from serve.scoring.fast_lane import FastLane
 from serve.scoring.session import Session
+from serve.scoring.settings import ScorerOptions
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, read_jsonl, score, write_csv
 from tests.serve.journal.dying import KILLED, Dying
@@ -28,6 +28,7 @@ from tests.serve.test_drift import with_reference
 from tests.words import CORPUS
 from trainer.contract.encoding import Batch
 from trainer.contract.errors import ArtifactError, GateError, InputError
+from trainer.contract.labels import Abstain
 
 
 @pytest.fixture(scope="module")
@@ -230,10 +231,14 @@ def test_drift_is_not_judged_by_a_students_confidence(single: Path, lane: Path, 
 
 
 def test_another_agreement_is_another_job(lane: Path, rows: Path, tmp_path: Path) -> None:
-    """A job that one agreement began is not gone on with at another, nor one without the student with it."""
+    """A job that one agreement began is not gone on with at another, and shares of two agreements are no job."""
     score(lane, rows, out=tmp_path / "out.csv", agreement=0.9)
     with pytest.raises(InputError, match="agreement differs"):
         score(lane, rows, out=tmp_path / "out.csv", agreement=0.8, resume=True)
+    for share, agreement in ((1, 0.9), (2, 0.8)):
+        score(lane, rows, out=tmp_path / "shared.csv", agreement=agreement, shard=(share, 2), window=64)
+    with pytest.raises(InputError, match="agreement differs"):
+        merge(tmp_path / "shared.csv")
 
 
 @pytest.mark.parametrize(
@@ -241,12 +246,23 @@ def test_another_agreement_is_another_job(lane: Path, rows: Path, tmp_path: Path
     [
         ({"agreement": 0.95}, "agreement 0.95 is not proven"),
         ({"agreement": 0.9, "thresholds": {"spam": 0.7}}, "the bundle's own thresholds"),
+        *(({"agreement": wrong}, "no share of rows") for wrong in (0, -1, 2, float("nan"), "0.9")),
     ],
 )
 def test_what_was_not_proven_is_refused(lane: Path, options: dict[str, object], said: str) -> None:
-    """An agreement that no rows have shown, and thresholds that were not those of the proof, are errors."""
+    """An agreement that no rows have shown or that is none, and thresholds other than the proof's, are errors."""
     with pytest.raises(InputError, match=said):
         Scorer.open(lane, device="cpu", **options)  # type: ignore[arg-type]  # Settings of a parameter.
+
+
+def test_answering_what_the_bundle_leaves_unanswered_is_refused(lane: Path) -> None:
+    """A student that was proven with rows left unanswered is not asked to answer all: the proof was of another rule."""
+    bundle = Bundle.open(lane)
+    labels = replace(bundle.contract.labels, abstain=Abstain(below=0.6))
+    manifest = replace(bundle.manifest, contract=replace(bundle.contract, labels=labels))
+    options = ScorerOptions(agreement=0.9, abstain=False)
+    with pytest.raises(InputError, match="leaves unanswered"):
+        FastLane.wanted(replace(bundle, manifest=manifest), options, bundle.encoder(), "fp32")
 
 
 def test_bundles_without_a_fitting_student_are_refused(single: Path, lane: Path, tmp_path: Path) -> None:
@@ -296,43 +312,6 @@ def test_in_python_the_less_careful_of_two_proofs_serves(lane: Path) -> None:
         for row, each in zip(alone, found[:20], strict=True)
         if row.scored_by == "student"
     )
-
-
-def test_audited_rows_are_a_share_by_place() -> None:
-    """The share is kept over places, whole or cut in windows, and another key or input audits other rows."""
-    audit = Auditing(share=0.02, key=12345)
-    places = np.arange(200_000)
-    chosen = audit.rows(0, places)
-    assert abs(chosen.mean() - 0.02) < 0.002
-    assert chosen.tolist() == np.concatenate([audit.rows(0, part) for part in np.split(places, 50)]).tolist()
-    assert (chosen & audit.rows(1, places)).mean() < 0.001
-    assert (chosen & replace(audit, key=12346).rows(0, places)).mean() < 0.001
-    assert Auditing(share=1.0, key=1).rows(3, places).all()
-
-
-def test_the_audit_says_what_its_rows_show(lane: Path) -> None:
-    """Enough rows without a mistake show the target, few show less by number, many mistakes break it; shares add up."""
-    cascade = Bundle.open(lane).manifest.cascade
-    assert cascade is not None
-    target = replace(cascade.targets[-1], agreement=0.99, wrong=0)
-
-    def told(rows: int, wrong: int) -> dict[str, object]:
-        lane = {
-            "taken": [1000],
-            "audited": [rows // 2],
-            "all": [rows, wrong],
-            "0": [rows, wrong],
-            "1": [0, 0],
-            "2": [0, 0],
-        }
-        return lane_figures(lane, target, 0.02, 2000)
-
-    assert told(rows_wanted(target), 0)["audit"]["verdict"] == "within"  # type: ignore[index]
-    few = told(50, 0)["audit"]
-    assert few["verdict"] == "not shown"  # type: ignore[index]
-    assert few["high"] > 0.05  # type: ignore[index]
-    assert told(1000, 30)["audit"]["verdict"] == "broken"  # type: ignore[index]
-    assert joined([told(500, 0), told(500, 30)], 4000) == {**told(1000, 30), "rows_by_student": 2000}
 
 
 def test_what_measures_knows_the_student(
