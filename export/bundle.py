@@ -285,10 +285,10 @@ def _require_unchanged(folder: Path, name: str, expected: str) -> None:
 
 
 def _read_manifest(path: Path) -> ExportManifest:
-    if not path.is_dir():
-        raise InputError(
-            "there is no bundle here", where=path, expected="a folder that `python -m export` made", do="check the path"
-        )
+    if not (path / MANIFEST).is_file():
+        do = "export this run, and name the bundle" if (path / "best.json").is_file() else "check the path"
+        found, expected = f"no {MANIFEST}", "a folder that `classifact export` made"
+        raise InputError("there is no bundle here", where=path, found=found, expected=expected, do=do)
     data = read_json(path / MANIFEST)
     if not isinstance(data, dict) or data.pop("schema", None) != BUNDLE_SCHEMA:
         raise ArtifactError(

@@ -176,7 +176,7 @@ def _cascade(
 
 
 def _unlabelled(rows: UnlabelledRows, source: TrainedRun, network: Any, progress: Progress) -> Unlabelled:
-    """At most MOST_ROWS of the rows, and torch's scores of them."""
+    """At most MOST_UNLABELLED_ROWS of the rows, and torch's scores of them."""
     sample = Sample.of(rows, source.checkpoint.encoder(), at_most=MOST_UNLABELLED_ROWS)
     progress.say(f"{len(sample):,} of {len(rows):,} rows without labels are compared; {rows.dropped:,} had no text")
     with progress.step(f"torch on {len(sample):,} rows without labels", len(sample)) as tick:

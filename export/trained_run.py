@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from export.unlabelled import UnlabelledRows
 from trainer.contract.checkpoint import DECISIONS, Checkpoint
 from trainer.contract.encoding import Batch, Encoded, Ints, TextEncoder, budget_batches
-from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.errors import ArtifactError
 from trainer.contract.figures.stamped import SPLIT_SCHEMA, read_figures
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.redact import file_names
@@ -29,7 +29,7 @@ class TrainedRun:
     """A training run as export reads it."""
 
     name: str
-    """The recipe's."""
+    """That of the run's folder."""
     checkpoint: Checkpoint
     """The best one."""
     validation: LabelledRows
@@ -48,10 +48,6 @@ class TrainedRun:
         Raises InputError where there is no run, ArtifactError where a file of it is missing or damaged, or the
         validation rows are too few to prove anything with, or its test figures or decisions are of other weights.
         """
-        if not run.is_dir():
-            raise InputError(
-                "there is no run here", where=run, expected="a folder that training made", do="check the path"
-            )
         checkpoint = Checkpoint.best(run)
         checkpoint.verify()
         validation = LabelledRows.open(run / "splits" / "validation.jsonl", checkpoint.contract.labels)

@@ -44,7 +44,7 @@ JOURNAL_LAYOUT = 3
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreJob:
-    """What `python -m serve score` was asked to do."""
+    """What `classifact score` was asked to do."""
 
     bundle: Path
     inputs: tuple[str, ...]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trainer.contract.checkpoint import DECISIONS, Checkpoint
+from trainer.contract.checkpoint import DECISIONS, Checkpoint, require_run
 from trainer.contract.figures.metrics import shown
 from trainer.contract.figures.selective import Shown
 from trainer.contract.figures.stamped import DECISIONS_SCHEMA, measured_on, write_figures
@@ -34,7 +34,7 @@ from trainer.run_folder.folder import RUN_LOCK, RUN_RECIPE, locked
 
 @dataclass(frozen=True, kw_only=True)
 class DecideJob:
-    """What `python -m trainer decide` was asked for."""
+    """What `classifact decide` was asked for."""
 
     run: Path
     asked: DecisionsPart | None = None
@@ -58,9 +58,10 @@ def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
     """Write decisions.json (see decisions.schema.json) into the run, and the decisions into the contract of its best
     checkpoint, in place of earlier ones; gives the file's content. The test split is not read.
 
-    Raises InputError for too few rows or labels that there are not, GateError where a promise is not shown; then the
-    contract stays as it was.
+    Raises InputError for what is no run, too few rows, or labels that there are not; GateError where a promise is not
+    shown. Then the contract stays as it was.
     """
+    require_run(job.run)
     with locked(job.run / RUN_LOCK, wait=False):
         checkpoint = Checkpoint.best(job.run)
         checkpoint.verify()

@@ -34,7 +34,7 @@ from trainer.run_folder.folder import RUN_RECIPE
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureJob:
-    """What `python -m trainer evaluate` was asked for."""
+    """What `classifact evaluate` was asked for."""
 
     run: Path
     split: Literal["validation", "test"] = "test"

@@ -1,5 +1,6 @@
 """What scoring says of drift: a sentence on the screen, and a file of its own for those who watch over jobs."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ def require_possible(path: Path, bundle: Path | None, *, resume: bool) -> None:
     """Raise InputError where a file of drift could not be written: before a job, not after hours of it."""
     if not resume:
         refuse_existing(path)
-    if not path.absolute().parent.is_dir():
+    folder = path.absolute().parent
+    if not folder.is_dir():
         raise InputError("the folder of --drift-report is missing", where=path, do="make it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError("the folder of --drift-report cannot be written", where=path, do="mend its permissions")
     if bundle is not None and not (bundle / REFERENCE).is_file():
         raise InputError("there is nothing to compare with", where=bundle / REFERENCE, do="export the bundle again")
 

@@ -136,7 +136,8 @@ def find_sources(
         found, out = expand(given)
         names += found
         if out:
-            say(f"{given}: {told_names(out)} (hidden, or of an earlier job, or to be named)")
+            why = "hidden, written by an earlier job, or of a kind that is read only where it is named"
+            say(f"{given}: {told_names(out)} ({why})")
     sources = [_source(name, reading) for name in names]
     empty = [source for source in sources if _is_empty(source)] if len(sources) > 1 else []
     if empty and len(empty) < len(sources):

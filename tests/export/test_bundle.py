@@ -72,7 +72,10 @@ def test_no_bundle(tmp_path: Path) -> None:
     """A path without a bundle says what was expected there."""
     with pytest.raises(InputError, match="no bundle"):
         Bundle.open(tmp_path / "nothing")
-    with pytest.raises(ArtifactError, match=r"manifest.json is missing"):
+    with pytest.raises(InputError, match=r"no manifest.json"):
+        Bundle.open(tmp_path)
+    (tmp_path / "best.json").touch()
+    with pytest.raises(InputError, match="export this run"):
         Bundle.open(tmp_path)
 
 

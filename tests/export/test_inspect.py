@@ -41,7 +41,8 @@ def test_damaged_bundle(bundle: Path, tmp_path: Path) -> None:
     """A folder that is no bundle is an error, exit 1."""
     result = CliRunner().invoke(inspect_command, [str(tmp_path)])
     assert result.exit_code == 1
-    assert "manifest.json is missing" in result.stderr
+    assert "no bundle here" in result.stderr
+    assert "no manifest.json" in result.stderr
     assert bundle.exists()
 
 

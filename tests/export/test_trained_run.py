@@ -27,9 +27,9 @@ def test_no_run(tmp_path: Path) -> None:
 
 
 def test_run_without_best(copy: Path) -> None:
-    """A run that has no best checkpoint yet says which file is missing."""
+    """A run that has no best checkpoint yet says so, and how to go on."""
     (copy / "best.json").unlink()
-    with pytest.raises(ArtifactError, match=r"best.json is missing"):
+    with pytest.raises(InputError, match=r"no checkpoint yet[\s\S]*--resume"):
         TrainedRun.open(copy)
 
 

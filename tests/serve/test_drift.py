@@ -1,6 +1,7 @@
 """What a job says of drift, on every road that a job takes."""
 
 import json
+import os
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -181,14 +182,20 @@ def test_a_bundle_without_reference_says_so(single: Path, alike: Path, tmp_path:
     assert json.loads((tmp_path / "out.csv.report.json").read_text())["drift"] is None
 
 
-def test_a_file_of_the_users_is_not_overwritten(bundle: Path, alike: Path, tmp_path: Path) -> None:
-    """--drift-report refuses a name that is taken, before the job."""
+def test_a_file_of_the_users_is_not_overwritten(
+    bundle: Path, alike: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--drift-report refuses a name that is taken, and a folder that may not be written, before the job."""
     (tmp_path / "mine.json").write_text("{}")
     command = ["score", str(bundle), str(alike), "--out", str(tmp_path / "out.csv")]
     result = CliRunner().invoke(main, [*command, "--drift-report", str(tmp_path / "mine.json")])
     assert result.exit_code == 1
     assert "exists already" in result.output
     assert (tmp_path / "mine.json").read_text() == "{}"
+    # Root, who runs some of these suites, may write anywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: (Path(path), mode) != (tmp_path, os.W_OK))
+    result = CliRunner().invoke(main, [*command, "--drift-report", str(tmp_path / "new.json")])
+    assert (result.exit_code, "cannot be written" in result.output) == (1, True)
     assert not (tmp_path / "out.csv").exists()
 
 

@@ -74,12 +74,34 @@ def test_an_output_that_is_a_file_stays(tmp_path: Path) -> None:
     assert (tmp_path / "desk" / "run").read_text() == "mine"
 
 
-@pytest.mark.parametrize("command", [["evaluate", "nowhere"], ["evaluate", "."]])
-def test_evaluate_of_what_is_no_run(command: list[str]) -> None:
-    """A folder that is not there, or holds no run, is an error with exit code 1."""
-    result = CliRunner().invoke(main, command)
-    assert result.exit_code == 1
-    assert "best.json is missing" in result.stderr
+@pytest.mark.parametrize("command", ["evaluate", "decide", "suspects", "report"])
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (None, "there is no run here"),
+        ([], "there is no run here"),
+        (["manifest.json"], "name the run that this bundle was made of"),
+        (["recipe.yaml"], "the run has no checkpoint yet"),
+    ],
+)
+def test_what_is_no_run(tmp_path: Path, command: str, files: list[str] | None, told: str) -> None:
+    """Every command that takes a run says alike what is none, with exit code 1, and leaves nothing there."""
+    folder = tmp_path / "run"
+    if files is not None:
+        folder.mkdir()
+        for name in files:
+            (folder / name).write_text("{}")
+    result = CliRunner().invoke(main, [command, str(folder)])
+    assert (result.exit_code, told in result.stderr) == (1, True), result.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([] if files is None else ["run", *files])
+
+
+@pytest.mark.parametrize(("name", "told"), [("rows.csv", "classifact init "), ("none.yaml", "classifact init ROWS")])
+def test_rows_given_as_a_recipe(tmp_path: Path, name: str, told: str) -> None:
+    """Who begins has rows and no recipe: a file of rows, and a recipe that is not there, name the command for it."""
+    (tmp_path / "rows.csv").write_text("text,label\na,b\n")
+    result = CliRunner().invoke(main, ["lint", str(tmp_path / name)])
+    assert (result.exit_code, told in result.stderr) == (1, True)
 
 
 def test_usage_errors_exit_with_2() -> None:

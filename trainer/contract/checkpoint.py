@@ -10,13 +10,15 @@ from typing import Any, TypeVar
 
 from trainer.contract import schema
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
-from trainer.contract.errors import ArtifactError
+from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.golden import GOLDEN_FILE as GOLDEN
 from trainer.contract.inputs import InputSpec
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import inside, read_json, sha256, write_json
 
 T = TypeVar("T")
+# Written with the first checkpoint, and beside the recipe, which is there from the start.
+_BEST, _RECIPE = "best.json", "recipe.yaml"
 CONTRACT_SCHEMA = 1
 # In a run: what `classifact decide` chose, on which rows, and what was shown (trainer/decisions.schema.json).
 DECISIONS = "decisions.json"
@@ -40,6 +42,21 @@ class Contract:
     def plain(self) -> dict[str, Any]:
         """As JSON-like values."""
         return {**asdict(self), "labels": self.labels.plain()}
+
+
+def require_run(run: Path) -> None:
+    """Raise InputError where a folder is no run, or one without a checkpoint yet: every command that takes a run says
+    it alike, before it makes a lock or any other file there.
+    """
+    if (run / _BEST).is_file():
+        return
+    if (run / _RECIPE).is_file():
+        what, do = "the run has no checkpoint yet", "let its training go on: the same command with --resume"
+    else:
+        what, do = "there is no run here", "check the path"
+        if (run / "manifest.json").is_file():
+            do = "name the run that this bundle was made of"
+    raise InputError(what, where=run, found=f"no {_BEST}", expected="a folder that `classifact train` made", do=do)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +96,14 @@ class Checkpoint:
 
     @classmethod
     def best(cls, run: Path) -> "Checkpoint":
-        """The checkpoint that `best.json` of a run names."""
-        best = read_json(run / "best.json")
+        """The checkpoint that `best.json` of a run names.
+
+        Raises what `require_run` raises, ArtifactError where the file names no checkpoint of the run.
+        """
+        require_run(run)
+        best = read_json(run / _BEST)
         if not isinstance(best, dict) or not isinstance(best.get("checkpoint"), str):
-            raise ArtifactError("best.json names no checkpoint", where=run / "best.json", do="train again")
+            raise ArtifactError("best.json names no checkpoint", where=run / _BEST, do="train again")
         return cls.open(inside(run / "checkpoints", best["checkpoint"]))
 
     def save(self) -> None:

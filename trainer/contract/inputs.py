@@ -12,6 +12,7 @@ from typing import Literal
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.text_files.looks import delimiter_hint
 
+_TEXT_COLUMN = "In scoring name the column with --text-column; else rename it"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Letters, marks and symbols by their category, of which nothing is seen: fillers, joiners, selectors, braille's blank.
 _UNSEEN = re.compile(
@@ -49,7 +50,10 @@ class InputSpec:
         return (*self.text, self.pair) if self.pair is not None else self.text
 
     def require(self, columns: Iterable[str], where: object) -> None:
-        """Raise InputError with the nearest name where a file lacks one of the columns."""
+        """Raise InputError where a file that is scored lacks one of the columns, with what may be meant.
+
+        Labelled files have an error of their own (`trainer/data/rows.py`), which names the recipe's key.
+        """
         present = list(columns)
         for column in self.columns:
             if column not in present:
@@ -57,9 +61,7 @@ class InputSpec:
                     f"no column {column!r}",
                     where=where,
                     found=", ".join(map(repr, present)),
-                    do=delimiter_hint(present, self.columns)
-                    or nearest(column, present)
-                    or "name the text column under input.text, or rename the file's column",
+                    do=delimiter_hint(present, self.columns) or f"{nearest(column, present)} {_TEXT_COLUMN}".strip(),
                 )
 
     def read(self, record: Mapping[str, object]) -> tuple[str, str | None]:

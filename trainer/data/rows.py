@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.inputs import InputSpec
-from trainer.contract.system.files import json_line
 from trainer.contract.system.progress import Progress
+from trainer.contract.text_files.looks import delimiter_hint
 from trainer.contract.text_files.records import Record
 from trainer.data.files.label_cells import LabelReader
 from trainer.data.files.readers import FileRecords, read_source
@@ -207,7 +207,7 @@ class RowReader:
                     where=file,
                     found=", ".join(map(repr, columns)),
                     expected=f"the column that {key} names",
-                    do=_delimiter_hint(columns)
+                    do=delimiter_hint(columns, (name for _, name in self._columns()))
                     or nearest(column, columns)
                     or f"name the column under {key}, or `rename:` the file's",
                 )
@@ -229,14 +229,3 @@ def _cell(value: object) -> str:
     """A cell as text; nothing for a missing one, which tables of numbers spell NaN."""
     missing = value is None or (isinstance(value, float) and math.isnan(value))
     return "" if missing else str(value).strip()
-
-
-def _delimiter_hint(columns: tuple[str, ...]) -> str:
-    """What would part a header that is one column; empty where it is none that we know."""
-    if len(columns) > 1:
-        return ""
-    head = columns[0]
-    if head.startswith("sep=") and len(head) == 5:
-        return f"the first line names the delimiter, as Excel writes it: remove it, and set `delimiter: {head[4]!r}`"
-    marks = max(";\t|,", key=head.count)
-    return f"the header is one column: set `delimiter: {json_line(marks)}`" if marks in head else ""

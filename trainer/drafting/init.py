@@ -64,6 +64,8 @@ def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
     texts = [text for one in found.files for text in map(str, one.look.cells(one.main))]
     _lengths(made, texts[:: max(1, len(texts) // _SAMPLE)], model)
     _save(made, job.out)
+    # Said first: where training would refuse the rows, the recipe is what is to be mended.
+    say(f"{job.out}: written; its rows are read as training will read them")
     splits = _read(made, job.out)
     rows = {name: len(part) for name in ("train", "validation", "test") if (part := getattr(splits, name)) is not None}
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.contract.errors import ClassifactError, InputError
-from trainer.contract.text_files.records import Record
+from trainer.contract.text_files.records import Record, refuse_repeated
 from trainer.data.files.file_formats import format_of, open_file, read_file
 from trainer.recipes.data_part import Source
 
@@ -99,6 +99,8 @@ def _table(path: Path, source: Source, kind: str) -> tuple[Source, list[str], bo
         why.append("quoting none: read as quotes, stray double quotes would swallow lines")
     first, rest = _first_lines(path, best, usual)
     if _is_header(first, rest):
+        # Taken for a row, such a header would be one more label; and training refuses it.
+        refuse_repeated(tuple(cell.strip() for cell in first), path)
         return best, why, True
     names = tuple(f"column_{number}" for number in range(1, len(first) + 1))
     why.append("no header: the first line looks like a row")
@@ -143,11 +145,11 @@ def _first_lines(path: Path, source: Source, usual: str) -> tuple[list[str], lis
 
 
 def _is_header(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether the first line names columns: short, different names that no other line repeats, and no numbers."""
+    """Whether the first line names columns: short names that no other line repeats, and no numbers."""
     named = [cell.strip() for cell in first]
     # A saved index leaves its own name empty.
     filled = [cell for cell in named if cell]
-    if len(set(named)) < len(named) or not filled or any(_number(cell) or len(cell) > _HEADER_CELL for cell in filled):
+    if len(filled) < len(named) - 1 or not filled or any(_number(cell) or len(cell) > _HEADER_CELL for cell in filled):
         return False
     return not any(cell in {row[place].strip() for row in rest if place < len(row)} for place, cell in enumerate(named))
 

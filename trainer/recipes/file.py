@@ -11,6 +11,7 @@ import yaml
 from trainer.contract import schema
 from trainer.contract.errors import InputError, RecipeError
 from trainer.contract.system.files import atomic_file
+from trainer.contract.text_files.formats import holds_rows
 from trainer.recipes.data_part import DataPart, Source
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
@@ -28,7 +29,7 @@ _FREE = re.compile(
 def load(path: Path, settings: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe and apply `a.b=c` settings. File names become absolute ones.
 
-    Raises InputError where there is no such file, RecipeError with every problem otherwise.
+    Raises InputError where there is no such file, or one of rows, RecipeError with every problem otherwise.
     """
     content, problems = _read_yaml(path)
     for setting in settings:
@@ -89,10 +90,15 @@ def _bind(content: Any, problems: list[str], where: object) -> Recipe:
 
 def _read_yaml(path: Path) -> tuple[Any, list[str]]:
     """A recipe's content, and what is wrong with its keys."""
+    # Whoever begins has rows and no recipe yet, and a table may well be YAML of one long text.
+    if holds_rows(path.name) and path.is_file():
+        do = f"write a recipe for it: classifact init {path}"
+        raise InputError("this is a file of rows, not a recipe", where=path, do=do)
     try:
         return _parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError("there is no such recipe", where=path, do="check the path") from None
+        do = "check the path; `classifact init ROWS` writes one"
+        raise InputError("there is no such recipe", where=path, do=do) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise RecipeError(
             "the recipe is not YAML", where=path, found=" ".join(str(error).split()), do="mend the line it names"

@@ -41,7 +41,7 @@ class Dimension:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPart:
-    """A search over recipe values, run by `python -m trainer sweep`; a plain training run ignores it."""
+    """A search over recipe values, run by `classifact sweep`; a plain training run ignores it."""
 
     space: dict[str, Dimension]
     """Key of the recipe (`stages.0.optimizer.learning_rate`) to its values."""

@@ -42,7 +42,7 @@ HOPELESS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class SweepJob:
-    """What `python -m trainer sweep` was asked for."""
+    """What `classifact sweep` was asked for."""
 
     recipe: Recipe
     out: Path

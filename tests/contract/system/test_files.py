@@ -75,6 +75,18 @@ def test_an_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
     assert (names(tmp_path), path.read_bytes()) == (["state.json"], b"before")
 
 
+def test_a_refusal_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    """What the system does not let us write is told under its own name, not under the hidden one beside it."""
+    (tmp_path / "file").touch()
+    for block in (atomic_file, atomic_folder):
+        with pytest.raises(OSError, match="file") as caught, block(tmp_path / "file" / "page"):
+            pass
+        assert ".partial" not in str(caught.value)
+    with pytest.raises(FileNotFoundError) as missing, atomic_file(tmp_path / "nowhere" / "page"):
+        pass
+    assert missing.value.filename == str(tmp_path / "nowhere" / "page")
+
+
 def test_an_error_while_filling_a_folder_leaves_nothing(tmp_path: Path) -> None:
     """A folder that fails half-way never gets its name, and its files are gone."""
 

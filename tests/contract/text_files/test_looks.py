@@ -81,6 +81,21 @@ def test_a_missing_column_behind_another_delimiter(columns: list[str], remedy: s
     assert remedy in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "ways"),
+    [
+        (["id;text"], ("--delimiter ';'", 'delimiter: ";"')),
+        (["Text", "label"], ("did you mean 'Text'?", "--text-column")),
+        (["body", "label"], ("--text-column",)),
+    ],
+)
+def test_a_missing_column_says_how_to_name_it(columns: list[str], ways: tuple[str, ...]) -> None:
+    """Who scores has no recipe to change: the option that names a delimiter or a text column stands in the error."""
+    with pytest.raises(InputError) as caught:
+        InputSpec(text=("text",)).require(columns, "data.csv")
+    assert all(way in caught.value.details["do"] for way in ways)
+
+
 def test_blank_lines_of_one_column_are_rows() -> None:
     """A blank line of a file of one column is an empty cell, at its line; of several columns it is none."""
     assert [(record.line, record.values) for record in read(b"text\na\n\nb\n\r\n")] == [

@@ -63,6 +63,23 @@ def test_a_draft_reads_every_row_that_a_persons_recipe_reads(
         part.refuse()
 
 
+def test_two_columns_of_one_name_are_no_row(tmp_path: Path) -> None:
+    """A header that names two columns alike is refused as training refuses it; read as a row it would be a label."""
+    rows = [f"the text of row {number},x,{'spam' if number % 3 else 'ham'}" for number in range(60)]
+    file = write(tmp_path, "\n".join(["text,text,label", *rows]))
+    with pytest.raises(ClassifactError, match=r"two columns have one name[\s\S]*'text'"):
+        drafted(tmp_path, file)
+
+
+def test_rows_that_training_refuses_leave_a_recipe_that_was_told_of(tmp_path: Path) -> None:
+    """Three rows make no splits: the error comes after the line that says which recipe is there to be mended."""
+    file, told = write(tmp_path, "text,label\nthe soup was good,a\nit was cold today,b\nwe came late,a\n"), list[str]()
+    with pytest.raises(ClassifactError, match="split"):
+        init(InitJob(rows=(str(file),), out=tmp_path / "r.yaml", model="none"), told.append)
+    assert (tmp_path / "r.yaml").is_file()
+    assert any("r.yaml: written" in line for line in told)
+
+
 def test_a_table_is_understood(tmp_path: Path) -> None:
     """Delimiter, encoding, title and text, the label and its rarer name are found, and the reasons stand above them."""
     lines = ["Kennung;Titel;Beschreibung;Klasse"]

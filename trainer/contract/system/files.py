@@ -25,8 +25,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        # Where the file could not be made, its removal fails too, and would be told instead.
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        _tell_of(path, partial, error)
         raise
     sync_folder(path.parent)
 
@@ -49,8 +52,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 _sync(Path(folder) / name)
             sync_folder(Path(folder))
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _tell_of(path, partial, error)
         raise
     sync_folder(path.parent)
 
@@ -144,6 +148,12 @@ def _beside(path: Path) -> Path:
     Made by plain open and mkdir, so that what is finished has the permissions that this user's other files have.
     """
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}{PARTIAL}")
+
+
+def _tell_of(path: Path, partial: Path, error: BaseException) -> None:
+    """Let the system's refusal of a partial file name the file that was asked for: nobody knows the other name."""
+    if isinstance(error, OSError) and str(error.filename) == str(partial):
+        error.filename = str(path)
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a file looks like where it is not what it was called: said by name, instead of as a column that is missing."""
 
+import json
 import re
 from collections.abc import Iterable
 
@@ -50,17 +51,23 @@ def refuse_array(head: bytes, where: object) -> None:
 
 
 def delimiter_hint(columns: Iterable[str], wanted: Iterable[str]) -> str:
-    """What to do where a header of one column holds the wanted ones behind another delimiter; else nothing."""
+    """What to do where a header of one column holds another delimiter, with the wanted names behind it or not; empty
+    where it holds none. Of training and of scoring: who reads it may be at either.
+    """
     given = list(columns)
     if len(given) != 1:
         return ""
     if given[0].lower().startswith("sep=") and len(given[0]) == len("sep=;"):
-        return f"the first line is Excel's: take it out of the file and name the delimiter {given[0][-1]!r}"
+        return f"the first line is Excel's: take it out of the file, and {_named(given[0][-1])}"
     for mark in _DELIMITERS:
         if mark in given[0] and set(wanted) & {name.strip(' "') for name in given[0].split(mark)}:
-            return f"the header is one column: name the delimiter {mark!r}"
-    marks = [mark for mark in _DELIMITERS if mark in given[0]]
-    return f"the header is one column: is {marks[0]!r} the delimiter?" if marks else ""
+            return f"the header is one column: {_named(mark)}"
+    mark = max(_DELIMITERS, key=given[0].count)
+    return f"the header is one column: is {mark!r} the delimiter? Then {_named(mark)}" if mark in given[0] else ""
+
+
+def _named(mark: str) -> str:
+    return f"name the delimiter (--delimiter {mark!r} in scoring, `delimiter: {json.dumps(mark)}` in a recipe)"
 
 
 def _wide_encoding(head: bytes) -> str:
