@@ -67,7 +67,7 @@ def delimiter_hint(columns: Iterable[str], wanted: Iterable[str]) -> str:
 
 
 def _named(mark: str) -> str:
-    return f"name the delimiter (--delimiter {mark!r} in scoring, `delimiter: {json.dumps(mark)}` in a recipe)"
+    return f"name the delimiter (--delimiter {mark!r} in scoring, `delimiter: {json.dumps(mark, allow_nan=False)}` in a recipe)"
 
 
 def _wide_encoding(head: bytes) -> str:
