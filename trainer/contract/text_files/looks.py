@@ -67,7 +67,8 @@ def delimiter_hint(columns: Iterable[str], wanted: Iterable[str]) -> str:
 
 
 def _named(mark: str) -> str:
-    return f"name the delimiter (--delimiter {mark!r} in scoring, `delimiter: {json.dumps(mark, allow_nan=False)}` in a recipe)"
+    written = json.dumps(mark, allow_nan=False)
+    return f"name the delimiter (--delimiter {mark!r} in scoring, `delimiter: {written}` in a recipe)"
 
 
 def _wide_encoding(head: bytes) -> str:
