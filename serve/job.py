@@ -190,6 +190,8 @@ def _first_look(
     names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
     if lane is not None and lane.options.scored_by:
         names = replace(names, scored_by=f"{job.prefix}scored_by")
+    if lane is not None and job.probabilities:
+        progress.say("probabilities of the student's rows are its own, scaled to be like the encoder's")
     layout = make_layout(sources, first, names, job.kind, progress.look)
     once = any(source.once for source in sources)
     if layout.rest is not None and not once:

@@ -20,7 +20,12 @@ def score(bundle: Path, *inputs: Path, out: Path, precision: str = "fp32", **opt
         agreement=options.pop("agreement", None),
     )
     job = ScoreJob(
-        bundle=bundle, inputs=tuple(map(str, inputs)), out=out, scorer=scorer, reading=reading, quiet=True, **options
+        bundle=bundle,
+        inputs=tuple(map(str, inputs)),
+        out=out,
+        scorer=scorer,
+        reading=reading,
+        **{"quiet": True, **options},
     )
     return run(job)
 

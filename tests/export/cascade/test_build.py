@@ -52,6 +52,17 @@ def test_no_row_does_two_things(tmp_path: Path) -> None:
     assert abs(rows.unseen.sum() / fresh - STUDENT_SHARE) < 0.03
 
 
+def test_a_student_takes_no_more_rows_than_minutes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most so many rows teach, and at most so many unlabelled ones are divided."""
+    monkeypatch.setattr("export.cascade.rows.MOST_STUDENT_ROWS", 700)
+    given = texts(3000)
+    (tmp_path / "splits").mkdir()
+    keep_train_rows(tmp_path, given[50:1000])
+    rows = divided(tmp_path, unlabelled(tmp_path / "rows.jsonl", given[1000:]))
+    assert len(rows.train) == 700
+    assert len(rows.threshold) + len(rows.further) + rows.unseen.sum() <= 700
+
+
 def test_a_row_does_the_same_thing_whatever_else_is_given(tmp_path: Path) -> None:
     """Which part a row falls into is a hash of what it says: other files and another order move none."""
     (tmp_path / "splits").mkdir()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from export.cascade.certify import certify
 from export.cascade.student import Student, pair_buckets, write_student
-from export.cascade.training import Taught, train_student
+from export.cascade.training import Taught, scaled, train_student
 from tests.export.cascade.making import FOUR, SEVERAL, encoded, pool, student
 from trainer.contract.errors import ArtifactError
 from trainer.contract.labels import LabelSpace
@@ -141,18 +142,35 @@ def test_a_file_of_another_bundle_is_refused(tmp_path: Path, vocabulary: int, la
 
 @pytest.mark.parametrize("space", [FOUR, SEVERAL], ids=["single", "multi"])
 def test_training_gives_the_same_bytes_twice_and_learns(tmp_path: Path, space: LabelSpace) -> None:
-    """A label that one word makes is learnt, pairs tell word order, and a second training writes the same file."""
+    """A label that one word makes is learnt, pairs tell word order, and a second training writes the same file, also
+    where torch has another number of threads.
+    """
     draw = np.random.default_rng(0)
     given = [[*draw.integers(10, 50, 3).tolist(), int(draw.integers(0, 3))] for _ in range(400)]
     logits = np.full((400, len(space)), -4.0, dtype=np.float32)
     logits[np.arange(400), [row[-1] for row in given]] = 4
     taught = Taught(encoded=encoded(given[:300]), logits=logits[:300])
     held = Taught(encoded=encoded(given[300:]), logits=logits[300:])
-    files = []
-    for name in ("one", "two"):
+    files, before = [], torch.get_num_threads()
+    for name, threads in (("one", before), ("two", before + 1)):
+        torch.set_num_threads(threads)
         made = train_student(taught, held, space, 50)
+        assert torch.get_num_threads() == threads
         write_student(tmp_path / name, made)
         files.append((tmp_path / name).read_bytes())
+    torch.set_num_threads(before)
     assert files[0] == files[1]
     said = space.decode(made.logits(held.encoded))
     assert said.agreement(space.decode(held.logits)) > 0.9
+
+
+@pytest.mark.parametrize("space", [FOUR, SEVERAL], ids=["single", "multi"])
+def test_a_student_that_is_too_sure_is_scaled_to_be_as_sure_as_its_encoder(space: LabelSpace) -> None:
+    """Of logits half as large, and five times, the scale that the encoder's probabilities show comes back."""
+    made, given = student(labels=len(space)), encoded(rows(300))
+    held = Taught(encoded=given, logits=made.logits(given))
+    for factor in (0.5, 5.0):
+        wrong = replace(
+            made, output=made.output * np.float32(factor), output_bias=made.output_bias * np.float32(factor)
+        )
+        np.testing.assert_allclose(scaled(wrong, held, space).logits(given), held.logits, rtol=0.05, atol=0.05)

@@ -9,6 +9,7 @@ import pytest
 from export.cascade.certificate import ClassBound, Target
 from serve.scoring.audit import auditing, joined, lane_figures, lines, rows_wanted
 from serve.scoring.fast_lane import Auditing
+from trainer.contract.errors import InputError
 
 TARGET = Target(
     agreement=0.99,
@@ -60,6 +61,13 @@ def test_a_job_of_as_many_rows_as_it_says_audits_enough(rows: int) -> None:
     expected = {prove: rows * auditing(TARGET, rows, 1, prove=prove).share for prove in (False, True)}
     assert expected[False] == pytest.approx(min(wanted, 0.02 * rows))
     assert expected[True] == pytest.approx(min(wanted, rows))
+
+
+def test_of_a_pipe_two_per_cent_are_audited() -> None:
+    """Where nobody knows how many rows there are the largest share is audited, and nothing can be proven."""
+    assert auditing(TARGET, None, 1, prove=False).share == 0.02
+    with pytest.raises(InputError, match="--prove needs to know"):
+        auditing(TARGET, None, 1, prove=True)
 
 
 def test_the_words_for_rows_that_show_it_and_that_break_it() -> None:

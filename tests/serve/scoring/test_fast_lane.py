@@ -96,11 +96,17 @@ def test_the_student_answers_its_rows_and_the_session_never_sees_them(
     assert all(row["prediction"] == name for row, name, tier in zip(after, names, by, strict=True) if tier == "student")
 
 
-def test_several_labels_and_every_format(multi_lane: Path, rows: Path, tmp_path: Path) -> None:
-    """Multi-label rows go the same way, and each format says by a column which tier answered."""
+def test_several_labels_and_every_format(
+    multi_lane: Path, rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Multi-label rows go the same way, and each format says by a column which tier answered; --probabilities says once
+    whose they are.
+    """
     for name in ("out.jsonl", "out.parquet", "out.csv.gz"):
-        report = score(multi_lane, rows, out=tmp_path / name, agreement=0.9, on_error="null", probabilities=True)
+        given = {"on_error": "null", "probabilities": True, "quiet": False}
+        report = score(multi_lane, rows, out=tmp_path / name, agreement=0.9, **given)
         assert 0.2 < report["fast_lane"]["coverage"] < 0.97
+        assert capsys.readouterr().err.count("probabilities of the student's rows are its own") == 1
     found = read_jsonl(tmp_path / "out.jsonl")
     assert {row["scored_by"] for row in found} == {"student", "encoder", None}
     assert [row["id"] for row in found if row["scored_by"] is None] == ["7", "300"]
