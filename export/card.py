@@ -73,6 +73,7 @@ Decisions and probabilities were compared on all of these rows, the metric and i
 def write_card(path: Path, manifest: ExportManifest) -> None:
     """Write the model card."""
     space = manifest.contract.labels
+    # Rows, metric and torch's figure are the same in every file's entry.
     parity = next(iter(manifest.graphs.values())).parity
     text = _TEMPLATE.format(
         metadata=metadata(manifest),
@@ -101,6 +102,7 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
 def _which(manifest: ExportManifest) -> str:
     """What is special about the validation rows."""
     refit, known = manifest.training.get("refit"), manifest.training.get("train_rows_in", {}).get("validation", 0)
+    # Figures of rows that were learnt flatter, and whoever finds the folder has no run to look that up in.
     told = f", held back when {refit['joined']:,} others were trained on" if refit else ""
     return told + (f" ({known:,} of the validation rows also stand in the training rows)" if known else "")
 
@@ -110,6 +112,7 @@ def _constant(manifest: ExportManifest) -> str:
     found = manifest.constant
     if found is None:
         return ""
+    # Only --anyway writes such a bundle (pipeline.py), so its card says it before any figure.
     if not found["beaten"]:
         return "**It has learnt nothing: one answer for all rows is as good.** "
     if found["value"] is None or found["metric"] == "loss":
@@ -122,6 +125,7 @@ def _decided(manifest: ExportManifest) -> str:
     """What was shown of rows that are not answered, and of labels."""
     found = manifest.decisions or {}
     promises = [found["abstain"]["said"]] if found.get("abstain") else []
+    # `decide` made each sentence beside the rows that show it: nothing is worded anew here.
     promises += [each["said"] for each in found.get("promises", [])]
     if not promises:
         return ""

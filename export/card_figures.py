@@ -61,6 +61,7 @@ def tested(manifest: ExportManifest) -> str:
         "|---|--:|--:|--:|--:|",
     ]
     for name, figure in figures["intervals"].items():
+        # A baseline that could not be made leaves its cell empty.
         own = [each.get("metrics", {}).get(name, {}).get("value") for each in baselines.values()]
         lines.append(
             f"| {name} | {_shown(figure['value'])} | {_shown(figure['low'])} to {_shown(figure['high'])} | "
@@ -82,6 +83,7 @@ def limits(manifest: ExportManifest) -> str:
 def _rows(figures: dict[str, Any]) -> list[str]:
     """What the rows themselves cannot say."""
     found, few = [], min(figures["per_class"], key=lambda label: label["support"])
+    # Of 50 rows the 95 % interval of a recall of 0.8 still spans a quarter.
     if few["support"] < 50:
         found.append(f"{quoted(few['label'])} has {few['support']:,} test rows: its figures are rough.")
     if known := figures["also_in_train"]["rows"]:
@@ -103,6 +105,7 @@ def _weak(figures: dict[str, Any]) -> list[str]:
     for kind in (figures.get("robustness") or {}).get("kinds", [])[:_LISTED]:
         share = kind["share"]["value"]
         if share is not None and share >= _NOTABLE:
+            # Python writes no space before the percent sign; our pages do.
             found.append(f"{share:.1%} of decisions flip under: {quoted(kind['about'])}.".replace("%", " %", 1))
     ece = figures["intervals"].get("ece", {}).get("value")
     if ece is not None and ece >= _NOTABLE:
@@ -132,7 +135,9 @@ def without_texts(figures: dict[str, Any] | None) -> dict[str, Any] | None:
     if figures is None:
         return None
     slices = figures.get("slices")
+    # A slice by a column is named by a cell of it; length, script and the like quote no row.
     kept = slices and {**slices, "found": [part for part in slices["found"] if not part["column"]]}
+    # The tree's rules may quote a cell too.
     return {**figures, "slices": kept, "worst_slices": None}
 
 

@@ -13,6 +13,7 @@ from export.inspect import describe, manifest_differences, manifest_summary, mar
 from trainer.contract.errors import nearest, show_errors
 from trainer.contract.system.files import json_line
 
+# Written out, as help and usage errors import neither torch nor onnx; tests hold these to the tables that they copy.
 PRECISIONS = ("fp32", "int8", "fp16")
 EXPORTER_NAMES = ("optimum", "transformers", "torch")
 PASS_NAMES = (

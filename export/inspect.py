@@ -61,6 +61,7 @@ def _figures(precision: str, graph: GraphFile) -> list[str]:
 
 def _made(graph: GraphFile) -> str:
     """How a file was made, and what each step of that gained."""
+    # Those that were raced follow with their gains.
     steps = [name for name in graph.passes if name not in graph.gains]
     steps += [f"{name} {gain:.2f}x" for name, gain in graph.gains.items()]
     if graph.quantization:
@@ -102,6 +103,7 @@ def manifest_summary(manifest: ExportManifest) -> dict[str, object]:
     for precision, graph in manifest.graphs.items():
         entry = dataclasses.asdict(graph)
         shown = {} if graph.max_drop is None else {"proven": graph.parity.drop_high <= graph.max_drop}
+        # Flat, so that a script reads `drop` beside `bytes`. `entry` has lost its `parity` before the two are joined.
         graphs[precision] = entry | entry.pop("parity") | shown
     cascade = None if manifest.cascade is None else dataclasses.asdict(manifest.cascade)
     return {"name": manifest.name, "graphs": graphs, "cascade": cascade}
@@ -154,6 +156,7 @@ def manifest_differences(first: ExportManifest, second: ExportManifest) -> dict[
 
 
 def _flat(content: object, key: str = "") -> Iterator[tuple[str, object]]:
+    # An empty dictionary is a value: else one that became empty would be no difference.
     if isinstance(content, dict) and content:
         for name, value in content.items():
             yield from _flat(value, f"{key}.{name}" if key else str(name))

@@ -108,10 +108,12 @@ def export(job: ExportJob) -> ExportManifest:
     """
     progress = Progress(quiet=job.quiet)
     graph_job = job.graph_job()
+    # All of it inside: a gate that fails raises, and the folder never gets its name.
     with atomic_folder(job.out) as folder:
         with progress.step("reading the run"):
             source = TrainedRun.open(job.run)
             network = open_network(source.checkpoint.path)
+            # Before minutes of work: another version of a library may read these weights as another function.
             progress.say(check_golden(source.checkpoint, network))
             others = read_unlabelled(job.rows, source.checkpoint.contract.input) if job.rows else None
             sample = Sample.of(source.validation, source.checkpoint.encoder())
@@ -122,6 +124,7 @@ def export(job: ExportJob) -> ExportManifest:
         truth = Truth.of(logits, labels, contract.labels, source.checkpoint.metric)
         constant = Constant.of(labels, contract.labels, truth.metric)
         learnt = truth.beats(constant)
+        # Files of a model that gives one answer agree with it: parity would pass, and prove nothing.
         if not learnt and not job.anyway:
             raise nothing_learnt(truth, constant)
         measure = Measure(
@@ -145,6 +148,7 @@ def export(job: ExportJob) -> ExportManifest:
             exporter=graph_job.exporter,
             versions=_versions(),
             training=source.training,
+            # Where no row's text may leave, no cell of a column may either.
             test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
             measured_on=measured_on(source.checkpoint),
             golden=job.golden,
@@ -153,6 +157,7 @@ def export(job: ExportJob) -> ExportManifest:
             unproven={PACKED_FILE: packing.NOTE} if job.packing else {},
             cascade=_cascade(job, source, graphs, folder, progress) if job.cascade else None,
         )
+        # The card before the hashes, the manifest after them: it names the hash of every other file.
         write_card(folder / "README.md", manifest)
         manifest = replace(manifest, files=hash_files(folder))
         write_manifest(folder, manifest)
@@ -199,6 +204,7 @@ def _write_config(source: TrainedRun, folder: Path) -> None:
     for name in _COPIED:
         shutil.copyfile(source.checkpoint.path / name, folder / name)
     for name, clean in ((SETTINGS, clean_settings(folder)), (SPECIAL, clean_special(folder))):
+        # Else the file stays byte for byte what training wrote.
         if "chat_template" in read_json(folder / name):
             write_json(folder / name, clean)
 

@@ -81,8 +81,10 @@ def write_graphs(job: GraphJob, source: TrainedRun, measure: Measure, folder: Pa
         made: dict[str, _Made] = {}
         for precision, bounds in job.bounds.items():
             made[precision] = graphs.make(precision, bounds)
+            # At once: fp32 comes first, and where the graph itself is wrong no other file is worth its minutes.
             gate(precision, made[precision].parity, bounds)
         speeds = _speeds(exported, made, measure)
+        # All have passed: from here on files move into the bundle.
         (folder / "onnx").mkdir()
         if job.packing:
             save_graph(graphs.packed(), folder / PACKED_FILE)
@@ -136,6 +138,7 @@ class _Graphs:
             made = self._to_half(passes=("first_token",))
             variant = Variant(path=self.exported.with_name("half.onnx"))
             save_graph(made.graph, variant.path)
+        # Fused, it was made of the graph as exported, with this one pass.
         passes = ("fuse_attention", "first_token") if made.fused else self.optimized.passes
         return self._made("fp16", variant, passes=passes, gains={}, kept_in_float=made.kept)
 
@@ -186,6 +189,7 @@ def _entry(precision: str, made: _Made, path: Path, speed: _Speed | None) -> Gra
     return GraphFile(
         file=GRAPH_FILES[precision],
         opset=opset(onnx.load(path, load_external_data=False)),
+        # With the weights beside it, where a large graph has them there.
         bytes=sum(part.stat().st_size for part in path.parent.glob(f"{path.name}*")),
         parity=made.parity,
         instruction_set=instruction_set(),

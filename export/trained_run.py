@@ -86,6 +86,7 @@ def _travelling(figures: dict[str, Any]) -> dict[str, Any]:
     slices = figures.get("slices")
     if slices and slices["columns"]:
         taken["slices"] = slices | {"found": [part for part in slices["found"] if not part["column"]]}
+        # The tree may have asked for that column.
         del taken["worst_slices"]
     return taken
 
@@ -112,6 +113,7 @@ class Sample:
     @classmethod
     def of(cls, rows: LabelledRows | UnlabelledRows, encoder: TextEncoder, *, at_most: int = SAMPLE_ROWS) -> "Sample":
         """At most `at_most` of the rows, evenly spread over all lengths, the shortest and the longest among them."""
+        # Encoded twice: once for the lengths that choose, once in the order of what was chosen.
         chosen = spread(encoder.encode(rows.texts, rows.pairs).lengths, at_most)
         taken = rows.take(chosen)
         encoded = encoder.encode(taken.texts, taken.pairs)
@@ -136,6 +138,7 @@ class Sample:
         """
         order = np.argsort(-self.encoded.lengths, kind="stable")
         starts = np.linspace(0, max(0, len(order) - rows), count).round().astype(np.int64)
+        # Blocks of few rows overlap, and no row is timed twice.
         chosen = np.unique(np.concatenate([order[start : start + rows] for start in starts.tolist()]))
         return Sample.of(self.rows.take(chosen), self.encoder)
 

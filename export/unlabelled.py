@@ -95,6 +95,7 @@ def _records(path: Path, spec: InputSpec) -> Iterator[Record]:
     looked = False
     with open_rows(path, compression) as stream:
         for record in _read(seekable(stream, compression) if kind == "parquet" else stream, kind, path):
+            # JSON lines have no header: the first good record stands for one.
             if not looked and record.values is not None:
                 spec.require(record.values, path)
                 looked = True

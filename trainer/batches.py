@@ -52,5 +52,6 @@ def micro_batches(
         return budget_batches(lengths, by_length[of::processes], tokens)
 
     own = [MicroBatch(rows=rows) for rows in cut(rank)]
+    # The plan is pure, so each rank knows how many pieces every other one has, without asking.
     count = max(len(cut(other)) for other in range(processes)) if even else 1
     return own + [MicroBatch(rows=by_length[:1], counted=False)] * (count - len(own))

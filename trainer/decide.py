@@ -108,6 +108,7 @@ def settle(run: Path, asked: DecisionsPart | None, say: Callable[[str], None]) -
         return
     written = read_json(run / DECISIONS) if (run / DECISIONS).exists() else {}
     current = measured_on(Checkpoint.best(run))
+    # A resume with more stages or trials may have made other weights the best since.
     if written.get("asked") != asdict(asked) or written.get("measured_on") != current:
         say(told_decisions(decide(DecideJob(run=run, asked=asked))))
 

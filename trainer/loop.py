@@ -84,6 +84,7 @@ def fit(job: Fit, position: Position) -> Position:
             rate = learning_rate(stage.optimizer, position.step - before, stage.epochs * batches)
             set_learning_rate(job.trained.optimizer, rate)
             tokens, result = step(job, plan[number], position)
+            # In the position, so that a resume does not run out of memory first.
             halved = tokens if tokens < stage.batch.tokens else None
             position = replace(position, batch=number + 1, step=position.step + 1, tokens=halved)
             place = {
@@ -148,6 +149,7 @@ def step(job: Fit, batch: Ints, position: Position) -> tuple[int, StepResult]:
             job.trained.optimizer.zero_grad(set_to_none=True)
             if job.run.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
+            # A row cannot be cut in two.
             tokens = max(longest, tokens // 2)
             job.run.track.say(f"out of memory: micro-batches of {tokens} tokens from here on")
 
@@ -202,6 +204,7 @@ def evaluate_validation(job: Fit, position: Position, place: dict[str, int]) -> 
     value = metrics[metric]
     patience = job.stage.early_stopping
     margin = patience.min_delta if patience else 0.0
+    # The margin is early stopping's; which checkpoints stay, the keeper decides by the value alone.
     better = position.best is None or goodness(metric, value) > goodness(metric, position.best) + margin
     if job.run.accelerator.is_main_process:
         epoch = position.epoch + position.batch / place["batches"]

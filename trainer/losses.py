@@ -40,6 +40,7 @@ class Loss:
             right = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
         else:
             smooth = self._part.label_smoothing
+            # Towards a coin for each label, as single labels are smoothed towards all alike.
             target = labels.float() * (1 - smooth) + smooth / 2
             each = functional.binary_cross_entropy_with_logits(logits, target, pos_weight=weights, reduction="none")
             right = torch.where(labels.bool(), logits.sigmoid(), (-logits).sigmoid())
@@ -71,6 +72,7 @@ class Loss:
         size = len(self._counts)
         counts = torch.from_numpy(self._counts).double()
         if self._multi:
+            # Each label's loss once with it and once without, then counted by the rows that are so.
             both = torch.tensor([[True], [False]]).expand(2, size)
             each = self._each(self.constant().expand(2, size), both).double()
             return float((each * torch.stack([counts, self._rows - counts])).sum() / (self._rows * size))
@@ -100,7 +102,10 @@ def _weights(part: LossPart, space: LabelSpace, labels: Labels) -> NDArray[np.fl
                     do=nearest(name, space.names),
                 )
         return np.array([part.weights.get(name, 1.0) for name in space.names])
+    # A label without a row would weigh infinitely.
     counts = np.maximum(_counts(labels, space), 1)
+    # Of several labels how many rows have each not, for one that has it; of single ones what scikit-learn calls
+    # balanced.
     return (len(labels) - counts) / counts if space.kind == "multi" else len(labels) / (len(space) * counts)
 
 

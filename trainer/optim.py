@@ -15,6 +15,7 @@ def build_optimizer(model: PreTrainedModel, part: OptimizerPart) -> torch.optim.
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
+            # Depth is asked for only where it counts: ALBERT has no layers of its own, and trains without.
             share = 1.0 if part.layer_decay == 1 else part.layer_decay ** depth_of(model, name)
             groups.setdefault((share, parameter.ndim > 1), []).append(parameter)
     return torch.optim.AdamW(

@@ -73,6 +73,7 @@ class Predictor:
         """float32 [N, C], in the order of the rows, on every process. The network is left in evaluation mode."""
         self.network.eval()
         lengths = data.encoded.lengths
+        # By length, so that batch mates pad each other little.
         order = np.argsort(-lengths, kind="stable")
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         # Every process runs as many rows as the first one, so that what is gathered has one shape. A process with

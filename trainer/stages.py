@@ -69,6 +69,7 @@ def train(job: TrainJob) -> dict[str, Any]:
                     position = Position(stage=number, step=position.step)
                 if not position.stage_done:
                     position = _run_stage(run, splits[number], position, shares)
+                # Also of a stage that a resume finds done: the next one moves its biases from here.
                 shares = _loss(job.recipe.stages[number], splits[number]).constant()
     # Stored rows and the cache go only when metrics.json is there: until then a resume needs them.
     done = finish_run(job.out, accelerator, steps=position.step, refit=job.refit, splits=splits[-1])
@@ -163,6 +164,7 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
         position,
     )
     trained.close()
+    # The hooks sit in the plain network, which the next stage trains whole.
     for cut in cuts:
         cut.remove()
     detach(run.classifier.network)

@@ -57,6 +57,7 @@ def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.
     """
     name = choose_exporter(exporter)
     make: Callable[[Any, Path], onnx.ModelProto] = _module(name).graph_of
+    # Opened again, not handed over: exporters change a model's settings, and the caller's gives torch's logits.
     model: Any = open_network(checkpoint)
     # What a decoder keeps for the next token would be outputs of the graph.
     model.config.use_cache = False

@@ -22,4 +22,5 @@ def graph_of(model: Any, scratch: Path) -> onnx.ModelProto:
             no_post_process=True,
             do_validation=False,
         )
+    # optimum gives files, never a graph.
     return onnx.load(scratch / "model.onnx")

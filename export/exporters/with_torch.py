@@ -32,6 +32,7 @@ def example_inputs(model: Any) -> dict[str, torch.Tensor]:
 
     Sizes are neither 1 nor a weight's, and one row is padded, so that nothing in them looks like a constant.
     """
+    # A small id, which every vocabulary has.
     ids = torch.full((2, 16), 5)
     mask = torch.ones_like(ids)
     mask[1, 11:] = 0

@@ -48,6 +48,7 @@ class Half:
 
 def extreme(sample: Sample, probabilities: NDArray[np.float32]) -> list[Batch]:
     """Batches of the longest rows and of those that are decided most clearly, by torch's probabilities [N, C]."""
+    # Sums grow with length, logits with clear decisions; where a network's numbers are largest nobody knows before.
     longest = np.argsort(-sample.encoded.lengths, kind="stable")[:_EXTREME_ROWS]
     clearest = np.argsort(-np.abs(probabilities - 0.5).max(axis=1), kind="stable")[:_EXTREME_ROWS]
     rows = np.unique(np.concatenate([longest, clearest]))
@@ -69,7 +70,9 @@ def to_half(
     the fused graph.
     """
     exported = plain_form(exported, longest)
+    # Looked for before fusing: what a fused operator holds inside cannot be asked for.
     over = overflowing(exported, batches)
+    # `fuse` uses the graph up, so what led where is noted first.
     links = [(list(node.input), list(node.output)) for node in exported.graph.node]
     release_memory()
     fused = fuse(exported)
@@ -150,6 +153,7 @@ class _Peaks:
         del model.graph.output[:]
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         options = ort.SessionOptions()
+        # Optimized, some of the tensors that are asked for would not exist.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
@@ -221,6 +225,7 @@ class _Conversion:
             wide = self._is_wide(node)
             for place, name in enumerate(node.input):
                 node.input[place] = self._wide(name) if wide else self._half(name)
+            # A cast to fp32 (of the mask, say) becomes one to fp16, since what takes it works in halves now.
             if not wide and node.op_type == "Cast" and attribute(node, "to", 0) == onnx.TensorProto.FLOAT:
                 node.attribute[0].i = onnx.TensorProto.FLOAT16
             if not wide:
@@ -243,6 +248,7 @@ class _Conversion:
         value = self.graph.constant(name)
         if value is None:
             return self._cross(name, onnx.TensorProto.FLOAT16)
+        # 0 stands for a constant's own half; computed tensors are kept by the type of their cast.
         if (name, 0) not in self.crossed:
             most = np.finfo(np.float16).max
             self.crossed[name, 0] = self.graph.add_constant("half", value.clip(-most, most).astype(np.float16))

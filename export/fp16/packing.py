@@ -30,6 +30,7 @@ def pack(model: onnx.ModelProto) -> onnx.ModelProto:
             do="leave --packing out",
         )
     source = onnx.ModelProto()
+    # The tool edits the graph that it is given.
     source.CopyFrom(model)
     with ort_tools():
         from onnxruntime.transformers.convert_to_packing_mode import PackingMode  # noqa: PLC0415
@@ -47,6 +48,7 @@ def pack(model: onnx.ModelProto) -> onnx.ModelProto:
 def _check(before: onnx.ModelProto, after: onnx.ModelProto) -> None:
     """Raise GateError where the conversion lost or left anything."""
     had, has = (collections.Counter(node.op_type for node in model.graph.node) for model in (before, after))
+    # Counted by kind, since the tool gives new names.
     expected = had - collections.Counter({"Attention": had["Attention"]})
     expected += collections.Counter({"PackedAttention": had["Attention"], **_PACKED})
     # What only attention's mask needed goes with it.

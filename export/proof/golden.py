@@ -69,6 +69,7 @@ class GoldenRows:
                 probabilities=bound / (2 * self.space.temperature),
                 from_torch=_rms(own - self.logits)
                 + float(np.clip(max(_rms(each - own) for each in moved), floor, cap)),
+                # By the worst batching: other batch mates alone must not fail a sound machine.
                 agreement=min(truth.agreement(self.space.decode(each)) for each in (own, *moved)) - AGREEMENT_SLACK,
             ),
         )
@@ -134,6 +135,7 @@ def decisions_and_margins(scores: Scores, space: LabelSpace) -> tuple[NDArray[np
     In units of the logarithm of probability over threshold; for multi-label, of the odds over those of the threshold;
     of expected costs, where those decide.
     """
+    # A probability of 0 in float32 is an underflow, not a certainty.
     tiny = np.finfo(np.float64).tiny
     probabilities = scores.probabilities.astype(np.float64)
     if space.kind == "multi":
@@ -144,6 +146,7 @@ def decisions_and_margins(scores: Scores, space: LabelSpace) -> tuple[NDArray[np
     if space.costs is not None:
         weighed = -probabilities @ np.array(space.costs)
     ordered = np.sort(weighed, axis=1)
+    # Beside the decided label stands the runner-up, beside every other label the decided one.
     best_other = np.where(weighed == ordered[:, -1:], ordered[:, -2:-1], ordered[:, -1:])
     return scores.decisions[:, None] == np.arange(len(space)), np.abs(weighed - best_other)
 

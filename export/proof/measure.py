@@ -94,6 +94,7 @@ class Measure:
                 run_batches,
                 opened(replace(each, batch_rows=None)),
                 rows.padded(each.batch_rows),
+                # A plain session has every core at work on one batch, so batches come one after another.
                 threads=1 if each.plain else None,
             )
             for name, each in variants.items()

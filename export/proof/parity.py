@@ -83,6 +83,7 @@ class Truth:
         """
         scores = self.decode(logits)
         drop = self._drop(scores)
+        # Where both are one function but for rounding, no row that we have not seen is decided otherwise.
         unseen = 0.0 if _differences(self.scores, scores).max() <= SAME else self._unseen(scores)
         torch, file = (self.scores, scores) if unlabelled is None else map(_joined, (self.scores, scores), unlabelled)
         differences = _differences(torch, file)
@@ -173,6 +174,7 @@ def failures(parity: Parity, bounds: ParityBounds) -> list[str]:
             f"{parity.metric} drops by {parity.drop:.4f} [{parity.drop_low:.4f}, {parity.drop_high:.4f}] "
             f"from {parity.torch_value:.4f}, expected at most {bounds.max_drop:.4f}"
         )
+    # What is shown to be too large need not be called not shown as well.
     elif bounds.prove and parity.drop_high > bounds.max_drop:
         found.append(
             f"the drop of {parity.metric} is {shown_drop(parity, bounds.max_drop)}; more validation rows narrow it"
@@ -194,6 +196,7 @@ def gate(precision: str, parity: Parity, bounds: ParityBounds) -> None:
             f"the {precision} file is not the same classifier: no bundle was written",
             where=measured_rows(parity),
             found="; ".join(found),
+            # fp32 is to lose nothing: where it does, the fault is ours or the exporter's, and no bound mends it.
             do="leave this precision out with --precision, or accept a larger loss with --max-drop"
             if precision != "fp32"
             else "report this with the model family: an exact export of it is wrong",

@@ -9,8 +9,11 @@ from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.data.rows import Row
 from trainer.data.splitting.refusals import HELD
 
+# Rows of a label in a split below which its figures are chance.
 FEW = 10
+# How many times the rows of the rarest label the commonest one may have.
 UNBALANCED = 5
+# How far the share of a label may lie apart in two splits.
 SHIFT = 0.1
 
 

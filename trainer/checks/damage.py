@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 from trainer.checks.findings import Facts, Finding, Severity, first_examples, quoted, share
 
+# Characters that are shown on each side of a trace.
 _CONTEXT = 24
+# The share of texts up to which a trace is rare, and less grave.
 _FEW = 0.005
+# What stands in fewer texts may be a word in brackets.
 _MANY = 3
 _TAGS = "a|b|i|u|p|br|hr|em|strong|span|div|img|font|sub|sup|table|tr|td|th|ul|ol|li|h[1-6]|script|style|iframe|center"
 # What cp1252 and Latin-1 make of the second and later bytes of a character in UTF-8.

@@ -88,6 +88,7 @@ def _found_group(facts: Facts, column: _Column) -> Iterator[Finding]:
     values = Counter(column.cells.values())
     named = _is_named(column, _GROUP)
     rows = len(column.cells)
+    # Two values are a flag, not groups; numbers alone are a measure, unless the name says whose they are.
     if len(values) < 3 or rows < _ROWS_PER_GROUP * len(values) or (not named and all(map(_is_number, values))):
         return
     base, known = _predicted(facts, column)
@@ -118,6 +119,7 @@ def _predicted(facts: Facts, column: _Column) -> tuple[float, float]:
     right = 0
     for counts in labels.values():
         for own, count in counts.items():
+            # Without the row itself, which would vote for its own label.
             others = counts - Counter({own: 1})
             right += count * bool(others and max(others, key=lambda name: (others[name], name)) == own)
     rows = max(1, len(column.cells))

@@ -11,8 +11,10 @@ from trainer.checks.findings import Facts, Finding, first_examples, quoted, shar
 from trainer.contract.encoding import Encoded, TextEncoder
 from trainer.data.rows import Row
 
+# Texts that are cut, of all, from which on it is a warning; and of one label more than of another.
 _CUT_SHARE = 0.1
 _CUT_DIFFERENCE = 0.1
+# Tokens without a piece of their own, of all, from which on it is a warning.
 _UNKNOWN_SHARE = 0.01
 # Share of the variance of log length that two groups explain: 0.64 for a bell, 0.75 for a flat line.
 _TWO_POPULATIONS = 0.78

@@ -7,6 +7,7 @@ from trainer.checks.findings import Facts, Finding, first_examples, quoted, shar
 from trainer.data.rows import Row
 from trainer.data.splitting.similar import clusters
 
+# Exact repeats, of all rows, from which on they are a warning.
 MANY = 0.02
 
 

@@ -156,6 +156,8 @@ class RowReader:
                             dropped[file.file] += 1
                         else:
                             problems.add(Problem(place, error.reason, error.what))
+                    # Also where it is no row: ids are places among all records, so a row that is mended changes no
+                    # other's.
                     read[file.file] += 1
                     # Asking the clock for each row would cost as much as a row does.
                     if rows % _TOLD == 0:

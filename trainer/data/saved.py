@@ -86,6 +86,7 @@ def read_training_rows(
     Raises InputError where the files cannot be read, or hold other rows now.
     """
     ids = saved_ids(folder, "train")
+    # The same ones at each `evaluate`, so that the baseline does not move between two of them.
     drawn = np.random.default_rng(recipe.seed).permutation(ids)[:at_most].tolist()
     wanted, found = set(drawn), dict[int, Row]()
 

@@ -73,6 +73,7 @@ def prepare(
             _read(recipe, data, folder, partial, space, progress)
             write_json(partial / _SOURCE, source)
     summary = read_json(folder / SUMMARY)
+    # From the files, also where this process wrote them: all processes map the same ones.
     rows = {name: StoredRows.open(store, name) for name in summary["splits"]}
     return Splits(
         space=space or _space(summary, recipe),

@@ -148,6 +148,7 @@ def _in_order(found: Sequence[Threshold], labels: LabelSpace) -> tuple[Threshold
 def cross_fitted(asked: DecisionsPart, rows: Rows, space: LabelSpace) -> Scores:
     """The rows' scores, each by what the rows of other folds fit."""
     folds = rows.folds()
+    # No promises here: each fold would test another rule than the one that is kept.
     parts = [np.flatnonzero(folds == fold) for fold in np.unique(folds).tolist()]
     found = [
         fit_decisions(asked, rows.take(~np.isin(folds, folds[part])), space).labels.decode(rows.logits[part])

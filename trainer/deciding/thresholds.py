@@ -137,6 +137,7 @@ def _cut(scores: Floats, true: NDArray[np.bool_]) -> float:
     given, thresholds = cuts(scores)
     if not len(given):
         return USUAL
+    # All thresholds at once: rows from the surest down, counted where each threshold cuts.
     hits = np.cumsum(true[np.argsort(-scores, kind="stable")])[given - 1]
     f1 = 2 * hits / (given + true.sum())
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
@@ -154,6 +155,7 @@ def _macro(rows: Rows, space: LabelSpace, probabilities: NDArray[np.float32], fe
             best, weights = _turn(probabilities.astype(np.float64), true, weights, label, best)
         if best <= before:
             break
+    # Only ratios decide; the largest becomes the usual half.
     thresholds = 1 / weights
     return replace(space, thresholds=tuple((thresholds / (2 * thresholds.max())).tolist()))
 

@@ -22,6 +22,7 @@ SEPARATORS = "|;,"
 _BOOLEANS = frozenset({"true", "false", "0", "1"})
 # More different values than this are no classes that a person wrote.
 MOST_LABELS = 200
+# Words of a cell, on average; shorter ones are names, codes or labels.
 _TEXT_WORDS = 3.0
 
 
@@ -113,8 +114,10 @@ def label_columns(looks: list[ColumnLook], texts: list[str]) -> list[ColumnLook]
     for place, one in enumerate(looks):
         pieces = _pieces(one)
         few = 2 <= len(pieces) <= min(MOST_LABELS, max(2, one.filled // 4))
+        # A label has no holes: what is empty at times was noted beside some rows.
         if one.name not in texts and few and one.filled == one.rows and not is_group(one):
             told = bool(_LABELS.search(one.name))
+            # A telling name first; without one, columns of yes and no; then fewer values; then the order of the file.
             chosen.append(((not told, not one.is_boolean if not told else False, len(pieces), place), one))
     return [one for _, one in sorted(chosen, key=lambda pair: pair[0])]
 

@@ -14,6 +14,7 @@ _ENTITY = re.compile(r"&(lt|gt|amp|quot|apos|nbsp|#\d+);| #\d+;")
 _MOST_TOKENS = 512
 # A label of fewer rows may be missing from a split.
 _FEWEST = 20
+# Fewer rows get smaller steps, and as many epochs as make so many steps.
 _FEW_ROWS = 2000
 _FEWEST_STEPS = 300
 

@@ -163,6 +163,7 @@ def _columns_of(one: FileLook, text: tuple[str, ...], label: str | None) -> Labe
     return LabelledFile(
         look=one,
         columns=columns,
+        # `text_columns` gives titles first and the text last.
         main=texts[-1],
         title=texts[-2] if len(texts) > 1 else None,
         labels=labels,

@@ -62,6 +62,7 @@ def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
     local = Path(model).is_dir()
     made.parts["model"] = {"name": os.path.relpath(model, job.out.parent) if local else model}
     texts = [text for one in found.files for text in map(str, one.look.cells(one.main))]
+    # Every n-th: files are often sorted, by label or by time.
     _lengths(made, texts[:: max(1, len(texts) // _SAMPLE)], model)
     _save(made, job.out)
     # Said first: where training would refuse the rows, the recipe is what is to be mended.

@@ -89,6 +89,7 @@ def _table(path: Path, source: Source, kind: str) -> tuple[Source, list[str], bo
         if damage is not None:
             given = None if delimiter == usual else delimiter
             reading = dataclasses.replace(source, delimiter=given, quoting=quoting)  # type: ignore[arg-type]
+            # Of equal damage the usual delimiter wins, with quotes before without: `min` looks at the order next.
             tried.append((damage, order, reading))
     if not tried:
         # One column of text: nothing parts it, and its own header is all there is.

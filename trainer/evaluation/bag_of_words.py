@@ -19,6 +19,7 @@ FEATURES = 100_000
 # Training rows, fewer where there are many labels or long texts: it should take seconds.
 MOST_BAG_ROWS = 20_000
 LEAST_BAG_ROWS = 2_000
+# A model a label, so that rows times labels is what it costs.
 _ROWS_AND_LABELS = 200_000
 CHARACTERS = 20_000_000
 # Of longer texts the head; the tail of one novel would cost as much as thousands of rows.
@@ -43,6 +44,7 @@ def bag_of_words(
     words = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
+        # A word of one row alone tells that row apart, and no class.
         min_df=2 if len(train) > LEAST_BAG_ROWS else 1,
         max_features=FEATURES,
         dtype=np.float32,

@@ -42,6 +42,7 @@ class Binned:
         edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, bins + 1))) if rows else np.array([0.0, 1.0])
         # A probability that many rows share falls into one bin, so there may be fewer.
         place = np.searchsorted(edges[1:-1], probabilities, side="left")
+        # The outer edges part nothing: the extreme probabilities belong to the outer bins.
         size = max(1, len(edges) - 1)
         flat = (np.arange(rows)[:, None] * size + place).ravel()
 

@@ -80,6 +80,7 @@ def _form(text: str, _generator: np.random.Generator) -> str:
 def _swap(one: str, other: str) -> Change:
     """Both words exchanged wherever they stand alone; capitals stay."""
     pairs = {one.casefold(): other, other.casefold(): one}
+    # Where one begins as the other does (New, New York), the longer one is tried first.
     longest_first = sorted((re.escape(word) for word in (one, other)), key=len, reverse=True)
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
 

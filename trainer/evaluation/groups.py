@@ -27,6 +27,7 @@ class Groups:
         """Rows with the same cell belong together; those with an empty one to nobody. cells: None for no groups."""
         if cells is None:
             return cls(column=None, of=np.arange(rows))
+        # A row without a group stands under its place, a number, which no cell can be.
         known: dict[object, int] = {}
         of = [known.setdefault(cell or place, len(known)) for place, cell in enumerate(cells)]
         return cls(column=column, of=np.array(of, dtype=np.int64))

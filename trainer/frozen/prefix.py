@@ -108,6 +108,7 @@ def _probe(job: PrefixJob, count: int, tail: nn.Module, data: EncodedRows) -> in
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as problem:
         text = str(problem).splitlines()[0][:120]
         raise Unsuitable(f"{job.network.config.model_type} cannot start from their output ({text})") from problem
+    # Turned round, so that NaN is refused too.
     if not error <= STATES_TOLERANCE * max(1.0, float(expected.abs().max())):
         raise Unsuitable(f"from their output {job.network.config.model_type} gives other logits (by {error:.1e})")
     return int(states.shape[-1])
@@ -134,6 +135,7 @@ def _with_states(job: PrefixJob, count: int, width: int, data: EncodedRows) -> E
         width=width,
         dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
     )
+    # The main process's answer counts: two that look a moment apart must not go two ways.
     known, room = broadcast_object_list([file.exists(), _room(job.folder)])
     what = f"what the {count} frozen layers make of {len(data.encoded)} rows ({file.size / 1e6:,.0f} MB)"
     if known:

@@ -87,6 +87,7 @@ def _possible(values: torch.Tensor, p: float) -> bool:
 def _keep(shape: torch.Size, p: float, dtype: torch.dtype) -> torch.Tensor:
     """Which values stay. For halves int16, all bits set where a value stays; for others a bool."""
     count = math.prod(shape)
+    # Four draws of 16 bits in each number that torch draws.
     words = torch.randint(-(1 << 63), (1 << 63) - 1, (-(-count // 4),), dtype=torch.int64)
     draws = words.view(torch.int16)[:count].view(shape)
     threshold = round(p * LEVELS) - LEVELS // 2

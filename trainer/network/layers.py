@@ -34,6 +34,7 @@ def freeze(network: PreTrainedModel, part: FreezePart) -> Sizes:
 
     Raises InputError where the network has no such layers or weights, or nothing would learn.
     """
+    # Anew: the stage before may have frozen other parts.
     network.requires_grad_(True)
     for module in embeddings(network) if part.embeddings else []:
         module.requires_grad_(False)
@@ -132,6 +133,7 @@ def layers_name(network: PreTrainedModel) -> str | None:
     """The path of the list of layers in the network, such as "bert.encoder.layer"; None where layers share weights."""
     count, base = network.config.num_hidden_layers, str(network.base_model_prefix)
     for name, module in network.get_submodule(base).named_modules(prefix=base):
+        # Known by its length: families call it layer, layers, h or block.
         if isinstance(module, nn.ModuleList) and len(module) == count:
             return str(name)
     return None

@@ -56,6 +56,7 @@ def detach(network: nn.Module) -> None:
         if hasattr(module, "base_layer"):
             parent, _, last = name.rpartition(".")
             setattr(network.get_submodule(parent), last, module.base_layer)
+    # peft notes its settings on the network; a later stage's adapters have their own.
     network.__dict__.pop("peft_config", None)
 
 

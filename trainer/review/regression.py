@@ -44,6 +44,7 @@ class Regression:
             total = penalty.detach()
             for piece in _pieces(rows):
                 wanted = torch.from_numpy(targets[piece])
+                # Backward piece by piece, so that no graph holds all rows at once.
                 loss = model.loss(states[piece], wanted) / len(rows)
                 loss.backward()  # type: ignore[no-untyped-call]
                 total = total + loss.detach()

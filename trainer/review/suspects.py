@@ -70,6 +70,7 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
         finally:
             if done or job.folds is None:
                 shutil.rmtree(work, ignore_errors=True)
+            # A finished run keeps no stored rows; one that is still to be resumed needs them.
             if (job.run / BEST_FIGURES).exists():
                 drop_stored(job.run / "splits")
     return result
