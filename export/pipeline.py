@@ -108,7 +108,6 @@ def export(job: ExportJob) -> ExportManifest:
     """
     progress = Progress(quiet=job.quiet)
     graph_job = job.graph_job()
-    # All of it inside: a gate that fails raises, and the folder never gets its name.
     with atomic_folder(job.out) as folder:
         with progress.step("reading the run"):
             source = TrainedRun.open(job.run)
@@ -148,7 +147,6 @@ def export(job: ExportJob) -> ExportManifest:
             exporter=graph_job.exporter,
             versions=_versions(),
             training=source.training,
-            # Where no row's text may leave, no cell of a column may either.
             test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
             measured_on=measured_on(source.checkpoint),
             golden=job.golden,

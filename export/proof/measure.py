@@ -23,14 +23,15 @@ TIMING_ROUNDS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A graph file and how it is run: the optimizers of ONNX Runtime that are switched off for it, or plainly, as
-    who just opens the file runs it; in batches of so many rows, where not in those that scoring makes.
-    """
+    """A graph file, and how it is run."""
 
     path: Path
     disabled_optimizers: tuple[str, ...] = ()
+    """Optimizers of ONNX Runtime that are switched off for it."""
     plain: bool = False
+    """Whether it is run as by anybody who opens the file and sets nothing."""
     batch_rows: int | None = None
+    """Rows of a batch; None: the batches that scoring makes."""
 
 
 @dataclass(frozen=True, kw_only=True)

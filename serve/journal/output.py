@@ -129,9 +129,11 @@ class _Stream:
         """Nothing is kept."""
 
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:  # noqa: ARG002  Nothing is compared.
+        """A sink that writes each window as it comes."""
         return StreamSink(output, quiet=self._quiet)
 
     def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+        """All of them."""
         return windows
 
 
@@ -143,19 +145,24 @@ class _File:
         self._resume = wanted.resume
 
     def require_free(self) -> None:
+        """Raise InputError where the output, or an unfinished job of it, is in the way."""
         require_free(self._target, resume=self._resume)
 
     def earlier_job(self) -> dict[str, Any] | None:
+        """What the journal of an interrupted job says it ran with."""
         # Without --resume an earlier job is in the way, and says nothing of how this one should run.
         return earlier_job(self._target.out) if self._resume else None
 
     def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
+        """The report of a job that only had to be published, or was."""
         return finished_report(self._target, identity) if self._resume else None
 
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        """A journal beside the output."""
         return Journal.open(self._target, output, identity, resume=self._resume)
 
     def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+        """All of them."""
         return windows
 
 
@@ -168,9 +175,11 @@ class _Share(_File):
         self._shard = shard
 
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        """A journal of frames: the bytes that `merge` puts together."""
         return ShardJournal.open(self._target, FrameFormat(output.head()), identity, resume=self._resume)
 
     def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:  # noqa: ARG002  Frames say where.
+        """Every N-th."""
         return share_of(windows, self._shard)
 
 
@@ -182,18 +191,23 @@ class _Url:
         self._resume = wanted.resume
 
     def require_free(self) -> None:
+        """Raise InputError where parts, or anything that is not ours, lie at the URL."""
         self._folder.require_free(resume=self._resume)
 
     def earlier_job(self) -> dict[str, Any] | None:
+        """What the note at the URL says that the job ran with."""
         return self._folder.earlier_job() if self._resume else None
 
     def finished_report(self, identity: Mapping[str, object]) -> dict[str, Any] | None:
+        """The report at the URL, where the job is done."""
         return self._folder.finished_report(identity) if self._resume else None
 
     def begin(self, output: Format, identity: Mapping[str, object]) -> Sink:
+        """Parts that are put as they fill, a note after each."""
         return RemoteParts.open(self._folder, output, identity, resume=self._resume)
 
     def share(self, windows: Iterator[Window], state: JobState) -> Iterator[Window]:
+        """Those of the parts that this share has, behind what is put already."""
         return self._folder.windows(windows, state)
 
 

@@ -23,13 +23,14 @@ _LEAST_OF_EACH = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Binned:
-    """Probabilities by bin, row by row. [N, B] each: how many of the row's probabilities lie in the bin (one in all for
-    single labels, C for several), their sum, and how many of them came true.
-    """
+    """The probabilities of N rows in B bins: of each row one for single labels, C for several."""
 
     count: Floats
+    """[N, B]: how many of the row's probabilities lie in the bin."""
     probability: Floats
+    """[N, B]: their sum."""
     true: Floats
+    """[N, B]: how many of them came true."""
     edges: Floats
     """[B + 1]: the smallest probability, the largest one of each bin but the last, and the largest."""
 
@@ -149,8 +150,11 @@ class CalibrationError:
 
     binned: Binned
     ece: list[Floats] = field(default_factory=list)
+    """The expected calibration error of the resamples so far, [R] each."""
     square: list[Floats] = field(default_factory=list)
+    """Their debiased mean square, [R] each."""
     shares: list[Floats] = field(default_factory=list)
+    """The share of each bin that came true in them, [R, B] each."""
 
     @classmethod
     def of(cls, measured: Measured, units: Units | None = None) -> "CalibrationError":

@@ -110,6 +110,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: torch.Tensor, p: float) -> torch.Tensor:
+        """Values with some of them dropped; keeps which."""
         keep = _keep(values.shape, p, values.dtype)
         ctx.save_for_backward(keep)
         ctx.scale = _scale(p)
@@ -117,6 +118,7 @@ class _Dropout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        """The gradient, dropped where the values were."""
         (keep,) = ctx.saved_tensors
         return _kept(gradients[0], keep).mul_(ctx.scale), None
 
@@ -130,6 +132,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Any:
+        """The result [B, H, T, D], a piece of the rows at a time."""
         query, key, value, bias, scale, p = inputs
         weights = query.new_empty(*query.shape[:3], key.shape[2])
         result = query.new_empty(*query.shape[:3], value.shape[3])
@@ -148,6 +151,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
+        """Gradients of query, key and value, by the same pieces."""
         query, key, value, weights, *keeps = ctx.saved_tensors
         scale, dropped = ctx.factors
         gradient = gradients[0] * dropped

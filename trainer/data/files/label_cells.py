@@ -27,10 +27,13 @@ class LabelReader:
     """
 
     part: LabelsPart
+    """What the recipe says of the labels."""
     names: tuple[str, ...] | None
     """The only labels there are, or None where they are to be found."""
     unknown: Counter[str] = field(default_factory=Counter)
+    """Spellings that are no labels, and how many cells hold each."""
     first_seen: dict[str, str] = field(default_factory=dict)
+    """Those spellings: each one's first place."""
     repeated: list[str] = field(default_factory=list)
     """Places of cells that name one label twice."""
 
