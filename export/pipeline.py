@@ -17,7 +17,7 @@ from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
 from export.proof.measure import Measure, Unlabelled
 from export.proof.parity import ParityBounds, Truth, nothing_learnt
-from export.proof.rows import write_reference
+from export.proof.reference import write_reference
 from export.proof.synthetic import synthetic_golden
 from export.proof.torch_logits import reference_logits
 from export.trained_run import BATCH_TOKENS, Sample, TrainedRun

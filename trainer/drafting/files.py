@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trainer.contract.errors import ClassifactError, InputError, nearest
 from trainer.drafting.columns import ColumnLook, label_columns, summarize, text_columns
-from trainer.drafting.writing import FileLook, look
+from trainer.drafting.dialect import FileLook, look
 
 DRAFTED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
 _ROLES = (

@@ -27,9 +27,9 @@ from trainer.evaluation.figures import ECE, headline, names, resampled_systems
 from trainer.evaluation.groups import Groups
 from trainer.evaluation.measured import Bools, Measured
 from trainer.evaluation.robustness import Probe, measure_robustness
-from trainer.evaluation.slices import figures_of_slices, find_slices
-from trainer.evaluation.traits import Traits
-from trainer.evaluation.worst import worst_slices
+from trainer.evaluation.slicing.slices import figures_of_slices, find_slices
+from trainer.evaluation.slicing.traits import Traits
+from trainer.evaluation.slicing.worst_slices import worst_slices
 from trainer.recipes.recipe import Recipe
 
 # Of a step of fewer seconds nothing is said.

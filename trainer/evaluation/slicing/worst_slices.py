@@ -13,9 +13,9 @@ from sklearn.tree import DecisionTreeClassifier
 
 from trainer.contract.encoding import Ints
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slices import errors, find_slices
-from trainer.evaluation.traits import Traits
-from trainer.evaluation.worse import SLICE_LEVEL, holm, worse
+from trainer.evaluation.slicing.fisher import SLICE_LEVEL, holm, worse
+from trainer.evaluation.slicing.slices import errors, find_slices
+from trainer.evaluation.slicing.traits import Traits
 
 DEPTH = 3
 RULES = 5

@@ -12,8 +12,8 @@ from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.figures.resample import Interval, resamples
 from trainer.evaluation.figures import Weights
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.traits import Traits
-from trainer.evaluation.worse import LEAST_SLICE_ROWS, SLICE_LEVEL, TEST, holm, worse
+from trainer.evaluation.slicing.fisher import LEAST_SLICE_ROWS, SLICE_LEVEL, TEST, holm, worse
+from trainer.evaluation.slicing.traits import Traits
 
 # Values of a column, or scripts, with figures of their own; the others are one slice.
 VALUES = 10

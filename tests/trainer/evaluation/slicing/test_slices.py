@@ -8,10 +8,10 @@ import pytest
 from tests.trainer.evaluation.cases import measured
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slices import VALUES, Slice, adjusted_ps, figures_of_slices, find_slices
-from trainer.evaluation.traits import Traits
-from trainer.evaluation.worse import holm, worse
-from trainer.evaluation.worst import halves, worst_slices
+from trainer.evaluation.slicing.fisher import holm, worse
+from trainer.evaluation.slicing.slices import VALUES, Slice, adjusted_ps, figures_of_slices, find_slices
+from trainer.evaluation.slicing.traits import Traits
+from trainer.evaluation.slicing.worst_slices import halves, worst_slices
 
 ROWS = 600
 
