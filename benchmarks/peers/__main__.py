@@ -4,7 +4,7 @@
     python -m benchmarks.peers growth [--rounds N] [--quick]
     python -m benchmarks.peers quality [--set NAME] [--rows 1000] [--quick]
     python -m benchmarks.peers training [--set NAME] [--rows 640] [--precision fp32]
-    python -m benchmarks.peers tables
+    python -m benchmarks.peers tables [--picture benchmarks/quality.svg]
 
 Each of the others writes benchmarks/results/NAME.json; all print what lies there as Markdown.
 """
@@ -30,7 +30,8 @@ def main() -> None:
     growth.add_options(commands.add_parser("growth", help="time and memory against rows, length, labels, columns"))
     cost.add_options(commands.add_parser("quality", help="what a thousand rows give, and what they cost"))
     train.add_options(commands.add_parser("training", help="rows per second of each loop, and what is learnt in them"))
-    commands.add_parser("tables", help="what lies in --out, as Markdown")
+    printed = commands.add_parser("tables", help="what lies in --out, as Markdown")
+    printed.add_argument("--picture", type=Path, help="quality against rows per second, as SVG")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     if given.command == "scoring":
@@ -42,10 +43,10 @@ def main() -> None:
     if given.command == "training":
         train.run(given)
     print(tables.markdown(given.out))
-    if (given.out / "quality.json").exists():
-        drawing = given.out / "quality.svg"
-        drawing.write_text(picture.svg(read_json(given.out / "quality.json")), encoding="utf-8")
-        print(f"drawn: {drawing}", file=sys.stderr)
+    if given.command == "tables" and given.picture:
+        found = read_json(given.out / "quality.json")
+        given.picture.write_text(picture.svg(found), encoding="utf-8")
+        print(f"\n![{picture.told(found)}]({given.picture.name})")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ def measure(rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
     )
     began = machine.stamp()
     outcomes = compete(chosen, rows.settings, _schedule(given), given.out)
-    counts = {"train_rows": min(given.rows, _lines(Path(rows.settings["train"]))), "test_rows": len(rows.truth)}
+    counts = {
+        "train_rows": min(given.rows, _lines(Path(rows.settings["train"]))),
+        "test_rows": len(rows.truth),
+        "multi": rows.space.kind == "multi",
+    }
     told = {"made": [began, machine.stamp()]}
     answers = [{**answer(outcome, rows), **told} for outcome in outcomes]
     return {"name": rows.name, "machine": machine.describe(), **counts, "contestants": answers}
