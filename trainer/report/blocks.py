@@ -153,7 +153,7 @@ class Table:
     sort: bool = True
     """Whether a click on a head sorts."""
     stack: bool = False
-    """Whether each row becomes a card where there is little room: for long texts."""
+    """Whether each row becomes a card where there is little room: nobody finds a column that lies beyond the edge."""
     fold: str = ""
     """What one clicks on to see it; nothing: it is seen."""
 

@@ -8,6 +8,7 @@ from trainer.checks import lint
 from trainer.checks.lint import SEVERITIES
 from trainer.contract.system.files import atomic_file
 from trainer.contract.system.progress import QUIET, Progress
+from trainer.contract.visible import cut, visible
 from trainer.report.examples import explain_examples
 from trainer.report.gather import Evidence, gather_evidence
 from trainer.report.page import render_page
@@ -20,6 +21,8 @@ from trainer.report.words import metric_name
 REPORT = "report.html"
 # Rows of files that lint looks at for the page: it holds them in memory, and a million take minutes.
 _LINTED = 200_000
+# Labels that are named under the title.
+_NAMED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ def report(job: ReportJob, progress: Progress = QUIET) -> dict[str, Any]:
 def _lead(evidence: Evidence) -> str:
     space, rows = evidence.space, evidence.splits["splits"]
     kind = "one of" if space.kind == "single" else "any of"
+    names = ", ".join(cut(visible(name), 40) for name in space.names[:_NAMED])
+    names += f" and {len(space) - _NAMED:,} more" if len(space) > _NAMED else ""
     parts = ", ".join(f"{part['rows']:,} {name}" for name, part in rows.items())
     best = f"The checkpoint with the best {metric_name(evidence.metric, space)} on the validation rows was kept."
     kept = (
@@ -74,7 +79,7 @@ def _lead(evidence: Evidence) -> str:
         if evidence.training.get("refit")
         else best
     )
-    return f"A text classifier that gives each row {kind} {len(space):,} labels. Rows: {parts}. {kept}"
+    return f"A text classifier that gives each row {kind} {len(space):,} labels: {names}. Rows: {parts}. {kept}"
 
 
 def _linted(evidence: Evidence, progress: Progress) -> Evidence:

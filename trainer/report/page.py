@@ -71,6 +71,9 @@ def _strange(text: str, most: int, whole: int = 0) -> Markup:
     """A stranger's text: cut, isolated, its end folded where it is long."""
     shown, more = one_line(text[:most]).strip(), (whole or len(text)) - most
     tail = f" … and {more:,} more characters" if more > 0 else ""
+    if not shown and not tail:
+        # An empty cell, which a card on a phone leaves out.
+        return Markup("")
     if len(shown) <= SHORT:
         return Markup("<bdi>{}</bdi>{}").format(visible(shown), tail)
     rest = Markup("<details><summary>more</summary><bdi>{}</bdi>{}</details>").format(visible(shown[SHORT:]), tail)

@@ -9,7 +9,7 @@ const axe = readFileSync(load.resolve("axe-core/axe.min.js"), "utf8");
 const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 const browser = await chromium.launch({ executablePath: chromium_path, args: quiet });
-const found = { console: [], requests: [], wide: [], overlaps: [], axe: [], title: [], sorted: null, cut: [], pages: 0 };
+const found = { console: [], requests: [], wide: [], overlaps: [], axe: [], title: [], sorted: null, hidden: [], cut: [], pages: 0 };
 for (const [width, scheme] of [[390, "light"], [390, "dark"], [1280, "light"], [1280, "dark"]]) {
   // The policy would keep axe out as well; what it does to the page's own script is looked at below, with it in force.
   const context = await browser.newContext({ viewport: { width, height: 900 }, colorScheme: scheme });
@@ -35,6 +35,10 @@ for (const [width, scheme] of [[390, "light"], [390, "dark"], [1280, "light"], [
     });
   }
   await open();
+  // What a phone shows only to who scrolls a table sideways is not seen; a confusion matrix has no other form.
+  found.hidden.push(...await page.evaluate((name) => [...document.querySelectorAll(".scroll, pre")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1 && !one.querySelector(".shade"))
+    .map((one) => `${name}: ${(one.previousElementSibling ?? one).textContent.slice(0, 60)}`), name));
   if (await wide()) found.wide.push(name + ", all open");
   found.overlaps.push(...await page.evaluate((name) => {
     // Texts of charts over each other, and blocks of a section over each other.

@@ -41,8 +41,10 @@ def look(page: Path) -> dict[str, Any]:
 
 
 def assert_right(found: dict[str, Any]) -> None:
-    """Nothing is said on the console, asked for, too wide, on top of another thing, hard to reach, or cut on paper."""
-    for name in ("console", "requests", "wide", "overlaps", "axe", "cut"):
+    """Nothing is said on the console, asked for, too wide, beyond the edge of a table, on top of another thing, hard to
+    reach, or cut on paper.
+    """
+    for name in ("console", "requests", "wide", "hidden", "overlaps", "axe", "cut"):
         assert found[name] == [], name
     assert found["pages"] >= 2
     assert len(set(found["title"])) == 1
@@ -60,16 +62,19 @@ def test_a_page_of_two_labels(tmp_path: Path) -> None:
 
 
 def test_the_look_finds_faults(tmp_path: Path) -> None:
-    """A page that says something, asks for a picture, is too wide, lays text over text and is pale is found out."""
+    """A page that says something, asks for a picture, is too wide, lays text over text, hides columns and is pale is
+    found out.
+    """
     bad = tmp_path / "bad.html"
     bad.write_text(
         '<!doctype html><html lang="en"><head><title>t</title></head><body><main><section><h2>x</h2>'
         '<p style="position:absolute;top:0;left:0">over</p><div style="width:2000px;color:#aaa">wide</div>'
+        '<div class="scroll" style="width:200px;overflow-x:auto"><p style="width:400px">beyond</p></div>'
         '<img src="http://127.0.0.1:9/x.png"></section></main><script>console.log("hi")</script></body></html>',
         "utf-8",
     )
     found = look(bad)
-    assert all(found[name] for name in ("console", "requests", "wide", "overlaps", "axe", "cut"))
+    assert all(found[name] for name in ("console", "requests", "wide", "hidden", "overlaps", "axe", "cut"))
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])

@@ -117,7 +117,7 @@ def _table(plot: Plot) -> Table:
     wide = 5 if banded else 3
     padded = [[*row, *[""] * (wide - len(row))] for row in rows]
     heads = ["line", plot.x, plot.y, *(["from", "to"] if banded else [])]
-    return Table(caption=f"{plot.title}: points of the chart", heads=heads, rows=padded, sort=False)
+    return Table(caption=f"{plot.title}: points of the chart", heads=heads, rows=padded, sort=False, stack=banded)
 
 
 def _cell(value: float | None) -> Number:

@@ -105,4 +105,5 @@ def _listed(figures: dict[str, Any], pairs: list[tuple[Pair, int, float]]) -> Ta
     rows: list[list[Cell]] = [
         [Strange(true), Strange(other), count(times), percent(share)] for (true, other), times, share in pairs
     ]
-    return Table(caption=f"The {len(rows)} commonest confusions", heads=[*of, "rows", "share of its rows"], rows=rows)
+    heads = [*of, "rows", "share of its rows"]
+    return Table(caption=f"The {len(rows)} commonest confusions", heads=heads, rows=rows, stack=True)

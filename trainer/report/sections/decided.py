@@ -163,7 +163,12 @@ def _thresholds(found: dict[str, Any]) -> list[Block]:
     ]
     return [
         *blocks,
-        Table(caption="The threshold of each label", heads=["label", "threshold", "by", "rows", "note"], rows=rows),
+        Table(
+            caption="The threshold of each label",
+            heads=["label", "threshold", "by", "rows", "note"],
+            rows=rows,
+            stack=True,
+        ),
     ]
 
 
@@ -192,4 +197,4 @@ def _gains(metrics: dict[str, Any], caption: str) -> Table:
         gain = figure["gain"]
         told = f"{signed(gain['value'])} ({signed(gain['low'])} to {signed(gain['high'])})"
         rows.append([metric_name(name), number(figure["before"]), number(figure["after"]), told])
-    return Table(caption=caption, heads=["metric", "before", "after", "gain"], rows=rows)
+    return Table(caption=caption, heads=["metric", "before", "after", "gain"], rows=rows, stack=True)

@@ -65,7 +65,7 @@ def _figures(judged: dict[str, Any]) -> Table:
         for name, figure in judged["figures"].items()
     ]
     caption = f"{plural(judged['rows'], 'scored row')} against {plural(judged['reference_rows'], 'validation row')}"
-    return Table(caption=caption, heads=["", "figure", "distance", "p, adjusted"], rows=rows)
+    return Table(caption=caption, heads=["", "figure", "distance", "p, adjusted"], rows=rows, stack=True)
 
 
 def _bins(name: str, figure: dict[str, Any], whole: int) -> Table:
@@ -78,4 +78,6 @@ def _bins(name: str, figure: dict[str, Any], whole: int) -> Table:
     if len(found) > _BINS:
         found = sorted(found, key=lambda one: -abs(one[1] - one[2]))[:_BINS]
     rows: list[list[Cell]] = [[Strange(bin_), Range(value=there), Range(value=here)] for bin_, there, here in found]
-    return Table(caption=f"Shares of {name}", heads=[name, "validation rows", "scored rows"], rows=rows, fold=name)
+    return Table(
+        caption=f"Shares of {name}", heads=[name, "validation rows", "scored rows"], rows=rows, fold=name, stack=True
+    )

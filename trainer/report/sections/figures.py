@@ -60,7 +60,7 @@ def _all(figures: dict[str, Any], others: list[dict[str, Any]], space: LabelSpac
         cells += [ranged(other["intervals"].get(name)) for other in others]
         rows.append(cells)
     heads = ["metric", f"{figures['split']} rows", *BASELINES.values(), *(f"{other['split']} rows" for other in others)]
-    return Table(caption="Every metric with its 95 % interval", heads=heads, rows=rows)
+    return Table(caption="Every metric with its 95 % interval", heads=heads, rows=rows, stack=True)
 
 
 def _by_group(figures: dict[str, Any]) -> list[Block]:
@@ -74,7 +74,9 @@ def _by_group(figures: dict[str, Any]) -> list[Block]:
         [metric_name(name), ranged(figures["intervals"].get(name)), ranged(figure)]
         for name, figure in once(found["intervals"]).items()
     ]
-    table = Table(caption="Intervals by row and by group", heads=["metric", "by row", "by group"], rows=rows)
+    table = Table(
+        caption="Intervals by row and by group", heads=["metric", "by row", "by group"], rows=rows, stack=True
+    )
     return [Heading("By group"), Paragraph(told), table]
 
 
@@ -91,6 +93,7 @@ def _without_known(figures: dict[str, Any]) -> list[Block]:
     ]
     table = Table(
         caption="The figures without rows that were learnt by heart",
+        stack=True,
         heads=["metric", "all rows", "without them"],
         rows=rows,
     )
@@ -112,6 +115,7 @@ def _labels(figures: dict[str, Any]) -> list[Block]:
     ]
     table = Table(
         caption="Precision, recall and F1 of each label",
+        stack=True,
         heads=["label", "precision", "recall", "F1", "rows"],
         rows=rows,
     )

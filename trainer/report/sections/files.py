@@ -48,7 +48,7 @@ def precisions(evidence: Evidence) -> Section:
     )
     blocks: list[Block] = [
         Paragraph(told),
-        Table(caption="Files of the bundle", heads=heads, rows=rows),
+        Table(caption="Files of the bundle", heads=heads, rows=rows, stack=True),
         *_fast_lane(found.get("cascade")),
         Paragraph(leaves(found)),
     ]

@@ -146,6 +146,7 @@ def _search(evidence: Evidence) -> list[Block]:
             caption=f"Trials, the best first{f' ({_TRIALS} of {len(trials):,})' if len(trials) > _TRIALS else ''}",
             heads=["trial", "state", str(found["metric"]), "epochs", *(Strange(key, 50) for key in keys)],
             rows=rows,
+            stack=True,
         ),
     ]
     if found["importances"]:

@@ -102,7 +102,7 @@ def _splits(evidence: Evidence) -> Table:
     heads: list[str] = ["label"]
     for name, part in splits.items():
         heads += [f"{name} ({part['rows']:,} rows)", f"share of {name}"]
-    return Table(caption="Rows of each label in each split", heads=heads, rows=rows)
+    return Table(caption="Rows of each label in each split", heads=heads, rows=rows, stack=True)
 
 
 def _lint(evidence: Evidence) -> list[Block]:

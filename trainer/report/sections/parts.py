@@ -56,7 +56,7 @@ def _given(found: dict[str, Any]) -> list[Block]:
     more = f" (the {_SLICES} worst of {len(parts):,})" if len(parts) > _SLICES else ""
     told = f"{found['tested']:,} slices of {found['least_rows']:,} rows or more were tested: {found['test']}."
     heads = ["", "slice", "rows", "wrong", "right", metric_name(found["metric"]), "p, adjusted"]
-    return [Paragraph(told), Table(caption=f"Slices of the rows{more}", heads=heads, rows=rows)]
+    return [Paragraph(told), Table(caption=f"Slices of the rows{more}", heads=heads, rows=rows, stack=True)]
 
 
 def _tree(worst: dict[str, Any]) -> list[Block]:
@@ -83,7 +83,7 @@ def _tree(worst: dict[str, Any]) -> list[Block]:
     heads = ["", "rows where", "rows", "wrong", "right", "p, adjusted"]
     return [
         Paragraph(told.rstrip(".") + "."),
-        Table(caption="The worst parts, checked on rows that did not find them", heads=heads, rows=rows),
+        Table(caption="The worst parts, checked on rows that did not find them", heads=heads, rows=rows, stack=True),
     ]
 
 
@@ -125,6 +125,7 @@ def robustness(evidence: Evidence) -> Section:
     )
     table = Table(
         caption="Share of decisions that flip, with exact 95 % intervals",
+        stack=True,
         heads=["change", "how", "rows", "same tokens", "flips", "share that flips"],
         rows=rows,
     )
