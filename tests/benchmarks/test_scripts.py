@@ -42,3 +42,12 @@ def test_every_script_starts_and_has_its_command_on_the_page(tmp_path: Path) -> 
     assert list(not_starting([*scripts, broken])) == [str(broken)]
     page = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in scripts if f"| `python benchmarks/{path.name}" not in page] == []
+
+
+def test_the_harness_starts_where_only_the_product_is_installed() -> None:
+    """`make bench` installs no package of the tests, and what it borrows of them, tiny bundles, needs none."""
+    absent = ("hypothesis", "jsonschema", "polars", "pytest")
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent}))\n"
+    code += "import benchmarks.peers.__main__\nfrom tests.serve import making\nprint('all there')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout == "all there\n", done.stderr

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from export.bundle import (
     GRAPH_FILES,
@@ -71,6 +70,8 @@ def make(folder: Path, given: Contract, **options: Any) -> Path:
 
 def _require_torch() -> None:
     if MADE in os.environ and importlib.util.find_spec("torch") is None:
+        import pytest  # noqa: PLC0415 -- benchmarks make bundles where it is not installed
+
         pytest.skip("made with torch, which is not here")
 
 

@@ -1,8 +1,7 @@
 """Classifact's own commands: `train`, `export`, and the scorer on the bundle, in int8 where its gates let that pass.
 
 A tenth of the training rows, at least the 40 that an export is proven with, chooses the checkpoint, so it learns from
-fewer rows than the others. Three epochs at the
-example's rate; nothing was tuned on these sets.
+fewer rows than the others. Three epochs at the example's rate; nothing was tuned on these sets.
 """
 
 import shutil
