@@ -45,7 +45,7 @@ def main() -> None:
 @click.option(
     "--out-format",
     type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
-    help="Of the output. Default: by its suffix; jsonl for -.",
+    help="The output's format. Default: by its suffix; jsonl for -.",
 )
 @running
 @reading
@@ -61,7 +61,7 @@ def main() -> None:
 @click.option(
     "--scored-by/--no-scored-by", default=True, help="With --agreement, a column scored_by: student or encoder."
 )
-@click.option("--prefix", default="", help="Before the names of the columns that scoring adds.")
+@click.option("--prefix", default="", help="Goes before the names of the columns that scoring adds.")
 @click.option(
     "--part-rows",
     type=click.IntRange(1),
@@ -75,7 +75,9 @@ def main() -> None:
     type=click.Choice(["local", "ray"]),
     help="ray: score on a Ray cluster, the same rows; needs 'classifact[ray]'. --workers are its actors then.",
 )
-@click.option("--ray-address", help="Of the cluster. Default: RAY_ADDRESS, else one is started on this machine.")
+@click.option(
+    "--ray-address", help="The cluster's address. Default: RAY_ADDRESS; without it one is started on this machine."
+)
 @click.option(
     "--tuned/--no-tune",
     default=None,
@@ -101,9 +103,12 @@ def main() -> None:
 )
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port; 0: a free one.")
 @click.option(
-    "--metrics-host", default="127.0.0.1", show_default=True, help="Whose callers are answered; 0.0.0.0: all."
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address that --metrics-port listens on; 0.0.0.0: every one.",
 )
-@click.option("--price-per-hour", type=float, help="Of this machine: --dry-run tells the cost too.")
+@click.option("--price-per-hour", type=float, help="What this machine costs: --dry-run then tells the job's cost.")
 @click.option(
     "--on-error",
     default="skip",

@@ -2,21 +2,27 @@
 
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import yaml
 
+import export.fp16.convert
 import export.int8.choose
 import export.passes.choose
 import serve.cli
 import serve.job
+import serve.operations.dry_run
 import serve.reading.columns
 import serve.reading.windows
+import serve.scorer
 import serve.scoring.fast_lane
 import serve.writing.rejects
 import trainer.cli
 import trainer.contract.explaining.explain as explaining
 import trainer.deciding.parts
+import trainer.evaluation.slicing.slices
 from classifact.cli import COMMANDS
 from export.bundle import GOLDEN_CAP
 from export.trained_run import BATCH_TOKENS, LEAST_GATE_ROWS
@@ -24,14 +30,18 @@ from serve.journal.store import TRIES
 from serve.reading.sources import COMPRESSION_NAMES, INPUT_FORMATS, Reading
 from serve.writing.formats import OUTPUT_SUFFIXES
 from serve.writing.rejects import ErrorBound
+from trainer.contract import schema
 from trainer.contract.explaining.explain import ExplainOptions
 from trainer.contract.explaining.words import MOST_UNITS
 from trainer.contract.figures import drift
 from trainer.contract.text_files.formats import COMPRESSIONS, FORMATS
+from trainer.opening.hub import HUB_FILES
+from trainer.recipes.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 # Which stand in words on the page.
-_WORDS = {5: "five", 10: "a tenth", 3: "A third", 20: "the top fifth"}
+_WORDS = {4: "four", 5: "five", 10: "a tenth", 3: "A third", 20: "the top fifth"}
+_EXTREME = export.fp16.convert._EXTREME_ROWS
 SCORING = (
     f"(`--window`, {Reading.window:,} rows or {serve.reading.windows._WINDOW_BYTES >> 20} MB with all their columns)",
     f"keys after the first {serve.reading.columns.MAX_COLUMNS:,}",
@@ -48,15 +58,21 @@ SCORING = (
     f"More than {MOST_UNITS} words are taken in groups",
     f"and {explaining._DRAWS} times as many others",
     f"the log-odds by {explaining._MARGIN} more",
+    f"scores a sample for {_WORDS[round(serve.operations.dry_run._SAMPLE_SECONDS)]} seconds",
+    f"batches of {serve.scorer._GPU_TOKENS:,} tokens",
 )
 EXPORT = (
     f"A run with fewer than {LEAST_GATE_ROWS} validation rows is refused",
     f"({BATCH_TOKENS} padded tokens)",
     f"slower by {100 * (export.passes.choose.LOSES - 1):.0f} % in every round",
     f"faster by {100 * (export.int8.choose.WORTH - 1):.0f} % in every round",
+    f"within a factor of {_WORDS[export.fp16.convert.HEADROOM]} of fp16's",
+    f"on the {_EXTREME} longest and the {_EXTREME} most clearly decided",
+    f"(beyond {export.fp16.convert._NEVER:.0e})".replace("+", ""),
 )
 LAUNCHING = (
     f"{_WORDS[round(1 / trainer.deciding.parts.FITTED)]} of the validation rows fits temperature",
+    f"each of the {'ten' if trainer.evaluation.slicing.slices.VALUES == 10 else 'other'} commonest values",
     f"by what four {'fifths' if trainer.deciding.parts.DECISION_FOLDS == 5 else 'of others'} of the others chose",
 )
 
@@ -94,6 +110,32 @@ def test_the_suffixes_on_the_page_are_those_that_are_read_and_written() -> None:
     packed = {suffix for suffix, name in COMPRESSIONS.items() if name in COMPRESSION_NAMES}
     assert read == names | packed
     assert written == {*OUTPUT_SUFFIXES, ".gz", ".zst"} - {".ndjson"}
+
+
+def test_no_code_is_downloaded() -> None:
+    """Of a hub model no Python file, no pickle and no template is asked for, as the page of security says."""
+    names = [
+        "modeling_x.py",
+        "pytorch_model.bin",
+        "model.pt",
+        "x.pkl",
+        "x.h5",
+        "chat_template.jinja",
+        "chat_template.json",
+    ]
+    assert [name for name in names if any(fnmatch(name, pattern) for pattern in HUB_FILES)] == []
+    assert any(fnmatch("model-00001-of-00002.safetensors", pattern) for pattern in HUB_FILES)
+
+
+def test_a_recipe_needs_the_four_parts_of_the_readme_and_no_other() -> None:
+    """The parts of the README's recipe load alone, and not without any one of them."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    parts = yaml.safe_load(text.partition("```yaml")[2].partition("```")[0])
+    assert len(parts) == 4
+    for left_out in (None, *parts):
+        problems: list[str] = []
+        schema.bind(Recipe, {name: part for name, part in parts.items() if name != left_out}, problems)
+        assert [problem.partition(":")[0] for problem in problems] == ([left_out] if left_out else [])
 
 
 def test_every_package_has_the_console_scripts_commands() -> None:

@@ -172,18 +172,16 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--temperature/--no-temperature", default=None, help="Whether to fit one. Default: yes.")
 @click.option("--thresholds", type=click.Choice(["usual", "f1"]), help="f1: those of the best F1. Default: usual.")
-@click.option(
-    "--precision", multiple=True, metavar="NAME=0.9", help="Promise of a label: it is given so rarely wrongly."
-)
-@click.option("--recall", multiple=True, metavar="NAME=0.9", help="Promise of a label: it is so rarely missed.")
+@click.option("--precision", multiple=True, metavar="NAME=0.9", help="Promise: this share of rows given NAME have it.")
+@click.option("--recall", multiple=True, metavar="NAME=0.9", help="Promise: this share of rows that have NAME get it.")
 @click.option(
     "--cost",
     multiple=True,
     metavar="TRUE:DECIDED=10",
-    help="What that mistake costs; 1 where not given. For multi-label NAME:missed=10 and NAME:false=1.",
+    help="What that mistake costs; others cost 1. For multi-label NAME:missed=10 and NAME:false=1.",
 )
 @click.option("--abstain", type=float, metavar="0.02", help="Promise: at most this share wrong among answered rows.")
-@click.option("--level", type=float, metavar="0.95", help="With which confidence all promises hold. Default: 0.95.")
+@click.option("--level", type=float, metavar="0.95", help="The confidence with which all promises hold. Default: 0.95.")
 @click.option("--quiet", is_flag=True, help="No progress on standard error.")
 @show_errors
 def decide(run: Path, quiet: bool, **options: Any) -> None:

@@ -21,7 +21,7 @@ THRESHOLD = click.option(
     "thresholds",
     metavar="NAME=0.7",
     multiple=True,
-    help="In place of the bundle's; more than once for several labels.",
+    help="A label's threshold, in place of the bundle's; may be repeated.",
 )
 NO_ABSTAIN = click.option("--no-abstain", is_flag=True, help="Answer every row, whatever the bundle leaves unanswered.")
 _TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
@@ -34,14 +34,14 @@ def running(command: F) -> F:
         click.option(
             "--workers",
             type=click.IntRange(1),
-            help="Threads that score, on GPUs of each. Default: processors; 2.",
-        ),
-        click.option("--batch-tokens", type=click.IntRange(1), help="Padded. Default: the bundle's; 32,768 on a GPU."),
-        click.option(
-            "--allow-cpu-fallback", is_flag=True, help="Accept the processor where the device is not to be had."
+            help="Scoring threads; with GPUs, of each. Default: one a processor, or two a GPU.",
         ),
         click.option(
-            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, or cuda:0,1 for two."
+            "--batch-tokens", type=click.IntRange(1), help="With padding. Default: the bundle's; 32,768 on a GPU."
+        ),
+        click.option("--allow-cpu-fallback", is_flag=True, help="Score on the processor if the device cannot be had."),
+        click.option(
+            "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; cuda:0,1 for two GPUs."
         ),
         click.option(
             "--precision",
@@ -59,25 +59,25 @@ def reading(command: F) -> F:
     """Options that say how the inputs are written."""
     for option in (
         click.option("--limit", type=click.IntRange(1), help="Read the first so many rows of the inputs."),
-        click.option("--text-column", help="Which holds the text, where the bundle calls it otherwise; several: a,b."),
+        click.option("--text-column", help="The column of the text, if the bundle calls it otherwise; several: a,b."),
         click.option("--keep", metavar="A,B,C", help="The columns to pass through; '' for none. Default: all."),
         click.option(
             "--compression",
             type=click.Choice(["none", "gzip", "bzip2", "xz", "zstd"]),
-            help="Of the inputs. Default: by each file's suffix.",
+            help="How the inputs are compressed. Default: by each file's suffix.",
         ),
         click.option("--max-chars", default=1_000_000, show_default=True, help="A longer text is an error row."),
         click.option("--window", default=4096, show_default=True, type=click.IntRange(1), help="Rows sorted together."),
-        click.option("--encoding", default="utf-8", show_default=True, help="Of text files."),
+        click.option("--encoding", default="utf-8", show_default=True, help="The encoding of text files."),
         click.option("--quoting", default="minimal", show_default=True, type=click.Choice(["minimal", "none"])),
         click.option("--columns", help="Names for a file without header, joined by commas."),
         click.option("--no-header", is_flag=True, help="The first line is a row; needs --columns."),
-        click.option("--delimiter", help="One character, or \\t. Default: by the file's suffix."),
+        click.option("--delimiter", help="What parts columns: one character, or \\t. Default: by the file's suffix."),
         click.option(
             "--format",
             "input_format",
             type=click.Choice(["csv", "tsv", "jsonl", "parquet"]),
-            help="Of the inputs. Default: by each file's suffix.",
+            help="The inputs' format. Default: by each file's suffix.",
         ),
     ):
         command = option(command)
@@ -95,7 +95,7 @@ class GroupedCommand(InGroups, click.Command):
     "texts",
     multiple=True,
     required=True,
-    help="To classify; more than once for several. See above for pairs.",
+    help="A text to classify; may be repeated. See above for pairs.",
 )
 @THRESHOLD
 @NO_ABSTAIN
@@ -124,20 +124,18 @@ def predict(**options: Any) -> None:
 
 @click.command(cls=GroupedCommand, context_settings=HELP)
 @BUNDLE
-@click.option(
-    "--text", "texts", multiple=True, help="To explain; more than once for several. JSON for several columns."
-)
+@click.option("--text", "texts", multiple=True, help="A text to explain; may be repeated. JSON for several columns.")
 @click.option("--input", "source", help="A file of rows, as `score` reads them.")
 @click.option("--rows", metavar="3,17", help="Which rows of --input, counted from 1.")
 @click.option("--label", "labels", multiple=True, help="Explain this label. Default: those that the row is given.")
 @click.option(
-    "--by", default="lime", show_default=True, type=click.Choice(["lime", "occlusion"]), help="Order words so."
+    "--by", default="lime", show_default=True, type=click.Choice(["lime", "occlusion"]), help="What orders words."
 )
 @click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Words to print of each label.")
 @click.option(
     "--samples", default=1000, show_default=True, type=click.IntRange(50, 10_000), help="Texts that LIME learns from."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the words left out at random.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Draws the words that are left out.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write one HTML page, for a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON line, which has every word.")
 @THRESHOLD

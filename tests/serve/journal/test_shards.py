@@ -71,6 +71,19 @@ def test_shards_of_different_jobs(single: Path, rows: Path, tmp_path: Path) -> N
         merge(tmp_path / "out.csv")
 
 
+def test_shards_of_different_machines(
+    single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard that another kind of processor scored is refused: int8 scores differ between instruction sets."""
+    out = tmp_path / "out.csv"
+    score(single, rows, out=out, window=32, shard=(1, 2))
+    monkeypatch.setattr("serve.scoring.identity.instruction_set", lambda: "ANOTHER")
+    score(single, rows, out=out, window=32, shard=(2, 2))
+    with pytest.raises(InputError, match="instruction_set differs"):
+        merge(out)
+    assert not out.exists()
+
+
 def test_changed_shard(single: Path, rows: Path, tmp_path: Path) -> None:
     """A shard of which a byte was changed is refused."""
     out = tmp_path / "out.csv"
