@@ -100,12 +100,13 @@ def choose(logits: NDArray[np.float32], lengths: NDArray[np.int64], space: Label
     probabilities = space.decode(logits).probabilities
     limits = np.array(space.thresholds or (0.5,) * len(space))
     if space.kind == "multi":
+        # Of several labels the least sure one says how near a row is.
         margins = np.abs(probabilities - limits).min(axis=1)
     else:
         weighed = np.sort(probabilities / limits, axis=1)
         margins = weighed[:, -1] - weighed[:, -2]
     near = np.argsort(margins, kind="stable")[: GOLDEN_ROWS // 2]
-    others = np.setdiff1d(np.argsort(lengths, kind="stable"), near, assume_unique=False)
+    others = np.setdiff1d(np.arange(len(lengths)), near)
     others = others[np.argsort(lengths[others], kind="stable")]
     places = np.linspace(0, len(others) - 1, min(GOLDEN_ROWS - len(near), len(others))).round().astype(np.int64)
     return np.sort(np.concatenate([near, others[places]]))

@@ -98,6 +98,7 @@ class InputSpec:
 
 def _is_seen(character: str) -> bool:
     """Whether a character leaves a mark by itself."""
+    # Nearly every text ends the look here, at its first letter.
     if character.isalnum() and character.isascii():
         return True
     hidden = character.isspace() or unicodedata.category(character) in ("Cc", "Cf") or _UNSEEN.match(character)

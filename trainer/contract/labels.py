@@ -167,6 +167,7 @@ class LabelSpace:
         Raises InputError for a name that is not a label, and for a single-label row without exactly one.
         """
         known = {name: number for number, name in enumerate(self.names)}
+        # `id` is slow, and raises with the nearest name: it is for names that are none.
         found = [[known[name] if name in known else self.id(name) for name in names] for names in rows]
         if self.kind == "single":
             wrong = next((ids for ids in found if len(ids) != 1), None)

@@ -17,18 +17,23 @@ class Source:
     delimiter: str | None = None
     """A comma for .csv and a tab for .tsv if None."""
     header: bool = True
+    """Whether the first line names the columns; if not, `columns` does."""
     columns: tuple[str, ...] | None = None
+    """The names of the columns of a file without header."""
     quoting: Literal["minimal", "none"] = "minimal"
+    """With "minimal" a field may stand in double quotes; with "none" quotes are characters."""
     encoding: str = "utf-8"
+    """As Python names it."""
     sheet: str | None = None
     """The sheet of a workbook; its first if None."""
     dataset: str | None = None
-    """A name on the hub, or a folder that `save_to_disk` wrote or that holds data files; with its subset (also called
-    configuration), split and revision.
-    """
+    """A name on the hub, or a folder that `save_to_disk` wrote or that holds data files."""
     subset: str | None = None
+    """Of the data set; the hub also calls it configuration."""
     split: str = "train"
+    """Of the data set: which of its splits is read."""
     revision: str | None = None
+    """Of the data set: a branch, a tag or a commit of its repository."""
     rename: dict[str, str] = field(default_factory=dict)
     """Column in the file to column in the recipe."""
     constant: dict[str, str] = field(default_factory=dict)
@@ -53,7 +58,9 @@ class SplitPart:
     """Shares of the rows to hold out of `train`, 0 to 1; a share is left aside for a split that has files."""
 
     validation: float = bounded(0.1, least=0, below=1)
+    """The share whose rows choose the checkpoint, and prove an export."""
     test: float = bounded(0.0, least=0, below=1)
+    """The share that `evaluate` alone looks at."""
     stratify: bool = True
     """Keep the shares of the labels in every split."""
     group: str | None = None

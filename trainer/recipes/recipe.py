@@ -47,7 +47,9 @@ class InputPart(InputSpec):
     """`InputSpec`, and how many tokens of the text are read (see EncodingPolicy)."""
 
     max_tokens: int = 256
+    """The most tokens of a row, special ones included."""
     truncation: Literal["head", "tail", "head_tail"] = "head"
+    """Which tokens of a longer row stay."""
     head_tokens: int | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class LabelsPart:
     """Where the labels stand: in one column, or in several."""
 
     column: str | None = None
+    """The column of the label, or of a cell's labels."""
     columns: tuple[str, ...] | None = None
     """One a label, true or false each, for kind "multi"; in place of `column`."""
     kind: Literal["single", "multi"] = "single"
@@ -114,12 +117,14 @@ class OptimizerPart:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
 
     learning_rate: float = bounded(2.0e-5, above=0)
+    """The highest, which the warm-up ends at."""
     weight_decay: float = bounded(0.01, least=0)
     betas: tuple[float, ...] = bounded((0.9, 0.999), least=0, below=1)
     epsilon: float = bounded(1.0e-8, above=0)
     warmup: float = bounded(0.1, least=0)
     """A share of the stage's steps below 1, else steps."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the rate goes on from there: to 0, in a line or a cosine, or not at all."""
     clip_norm: float | None = bounded(1.0, above=0)
     """The gradient's largest norm; null for no bound."""
     layer_decay: float = bounded(1.0, above=0, most=1)
@@ -245,6 +250,7 @@ class Recipe:
     input: InputPart
     labels: LabelsPart
     name: str = "classifier"
+    """What messages and trackers call it."""
     seed: int = bounded(42, least=0, below=2**63)
     """It decides the new weights, the order of rows and dropout."""
     stages: tuple[Stage, ...] = (Stage(),)
@@ -253,6 +259,7 @@ class Recipe:
     """What `classifact decide` fits on the validation rows when training is done; nothing where None."""
     evaluation: EvaluationPart = field(default_factory=EvaluationPart)
     tracking: tuple[str, ...] = ()
+    """Trackers to start, of tensorboard, wandb, mlflow and trackio; `metrics.jsonl` is always written."""
     sweep: SweepPart | None = None
 
     def __post_init__(self) -> None:

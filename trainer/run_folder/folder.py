@@ -31,6 +31,7 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
     Raises InputError where the folder exists and `resume` is off, or holds a run of another recipe; ArtifactError where
     its figures are of other weights than its best checkpoint's.
     """
+    # The others compare their recipe with the one that the first has written.
     with accelerator.main_process_first():
         saved = out / RUN_RECIPE
         if accelerator.is_main_process and not (resume and saved.exists()):

@@ -103,6 +103,7 @@ def sweep(job: SweepJob) -> dict[str, Any] | None:
         if worker.rank == 0:
             _prepare(work)
         worker.wait()
+        # All look before any begins: what one of them takes up is running too.
         left = [trial.number for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING])]
         worker.wait()
         worker.part()
@@ -191,6 +192,7 @@ def _train(work: Search, trial: optuna.Trial) -> dict[str, float]:
         recipe = changed(work.base, settings, f"trial {trial.number}")
         make_run(run, recipe, work.job.out / "splits")
         watch = _watch(work, trial, len(recipe.stages)) if not values else None
+        # One for all trials, so that the tokens of the same rows are made once.
         cache = work.job.out / "cache"
         result = train(TrainJob(recipe=recipe, out=run, resume=True, quiet=True, cache=cache, watch=watch))
         value = result["validation"][work.metric]
@@ -257,6 +259,7 @@ def _refuse_hopeless(work: Search) -> None:
 
 def _finish(work: Search) -> dict[str, Any]:
     """Wait for the other processes' last trials, and make the folder the best one's run."""
+    # By the database: the processes have left the group of the launch by now, and no barrier holds them.
     while work.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         time.sleep(1)
     _tidy(work)
@@ -269,6 +272,7 @@ def _finish(work: Search) -> dict[str, Any]:
     )
     result["best"] |= {"run": run.relative_to(out).as_posix(), "weights": weights(Checkpoint.best(run))}
     written = read_json(out / RESULT) if (out / RESULT).exists() else {}
+    # Where a resume found nothing new the run stays: adopting it again would take away what was measured of it.
     if {name: value for name, value in written.items() if name != "refit"} != result:
         adopt(run, out)
         write_json(out / RESULT, result)

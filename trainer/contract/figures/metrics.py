@@ -124,6 +124,7 @@ class Weighed:
                 for each in (found & true, found, true)
             )  # type: ignore[return-value]
         given, named = decided.astype(np.int64), labels.astype(np.int64)
+        # Misses are counted under one number more, which `counted` drops.
         hits = np.where(given == named, named, size)
 
         def counted(of: NDArray[np.int64]) -> Floats:
@@ -236,6 +237,7 @@ def _f1_each(counts: Counts) -> Floats:
 
 def _f1_macro(counts: Counts, space: LabelSpace) -> Floats:
     """Mean over the labels that occur, among the true ones or the decided ones (as scikit-learn does)."""
+    # Of several labels a row every one counts, also one that does not occur.
     present = (counts.predicted + counts.actual > 0) | (space.kind == "multi")
     return _ratio((_f1_each(counts) * present).sum(axis=1), present.sum(axis=1).astype(np.float64))
 

@@ -54,6 +54,7 @@ def open_rows(path: Path, compression: str | None, damage: tuple[type[Exception]
     try:
         with path.open("rb") as raw, unpacked(raw, compression) as stream:
             yield stream
+    # The path is wrong, not what lies there: `show_errors` names it.
     except (FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except (*DAMAGE, *damage) as error:

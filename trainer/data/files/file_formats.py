@@ -144,6 +144,7 @@ def _sheet_records(rows: list[tuple[int, list[object]]], source: Source, path: P
     if not rows:
         return
     head = list(source.columns or ()) if not source.header else [str(name or "") for name in rows.pop(0)[1]]
+    # Columns that are formatted and hold nothing, to the right of the sheet's own.
     while head and not head[-1]:
         head.pop()
     if len(set(head)) < len(head) or not head:
@@ -168,6 +169,7 @@ def _cell(value: object) -> object:
     """A cell as text, which is what it looks like in the sheet; booleans stay, for labels."""
     if value is None or isinstance(value, str | bool):
         return value
+    # A workbook keeps 3 as 3.0.
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return value.isoformat() if isinstance(value, datetime.datetime | datetime.date | datetime.time) else str(value)

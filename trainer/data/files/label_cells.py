@@ -144,6 +144,7 @@ class LabelReader:
     def _name(self, spelling: str, place: str) -> str:
         if not spelling.isascii() and any("\ud800" <= character <= "\udfff" for character in spelling):
             raise BadRow("invalid_unicode", f"the label {spelling!r} holds half of a surrogate pair")
+        # The last form is that of a table of floats which was written as text.
         for form in (spelling, _boolean(spelling), spelling.removesuffix(".0")):
             if form in self._spelled:
                 return self._spelled[form]

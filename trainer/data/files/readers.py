@@ -118,6 +118,7 @@ def _renamed(records: Iterator[Record], source: Source, file: str, *, tabular: b
         if record.values is None:
             yield record
             continue
+        # Names are looked up once for each set of columns: a table has one, JSON lines a few.
         columns = tuple(record.values)
         if columns not in named:
             named[columns] = [source.rename.get(name, name) for name in columns]
