@@ -14,6 +14,7 @@ import classifact
 from classifact.cli import COMMANDS, group
 from serve.option_groups import GROUPS
 from tests.trainer import runs
+from trainer.processes.launch import default_config, find_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -114,6 +115,14 @@ def test_every_option_of_scoring_stands_in_one_group() -> None:
     titles = [line.removesuffix(":") for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
     assert titles == [*GROUPS, "Other"]
     assert shown.partition("Other:")[2].split() == ["-h,", "--help", "Show", "this", "message", "and", "exit."]
+
+
+@pytest.mark.parametrize(("gpu", "name"), [(True, "one_gpu"), (False, "cpu")])
+def test_the_machine_chooses_where_train_runs(monkeypatch: pytest.MonkeyPatch, gpu: bool, name: str) -> None:
+    """Without --launch `train` takes the shipped config of one GPU where torch sees one, else that of the processor."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert default_config() == name
+    assert find_config(name).is_file()
 
 
 def test_train_launches_and_ends_as_the_launcher_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

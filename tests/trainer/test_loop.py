@@ -49,6 +49,8 @@ def test_a_run_learns_and_leaves_what_the_design_names(whole: Path) -> None:
         "best.json",
     ):
         assert (run / name).is_file(), name
+    # Test rows are cut and kept, and looked at by `evaluate` alone, which notes it here.
+    assert not (run / "test_opened.jsonl").exists()
     metrics = json.loads((run / "metrics.json").read_text())
     best = Checkpoint.best(run)
     assert metrics["value"] == best.value == max(line["f1"] for line in runs.log(run, "evaluation"))

@@ -9,8 +9,8 @@ from pathlib import Path
 def go_on(recipe: Path, *, quiet: bool) -> int:
     """Lint, train, evaluate, export and check, in runs/NAME and bundles/NAME of the working directory.
 
-    Returns the exit code of the first command that fails, which has said why, or 0. A second call goes on where the
-    first one stopped.
+    Returns the exit code of the first command that fails, which has said why, or 0. Each is printed before it runs, so
+    that a person can go on from there.
     """
     run, bundle = Path("runs") / recipe.stem, Path("bundles") / recipe.stem
     hush = ["--quiet"] if quiet else []
