@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.deciding.temperature import LEAST_TEMPERATURE_ROWS
 from trainer.drafting.columns import ColumnLook, is_group, is_time, summarize
 from trainer.drafting.files import Found, LabelledFile, label_spellings
 from trainer.drafting.sources import canonical, merged_sources, source, text_names
@@ -229,8 +230,9 @@ def _split(made: Draft, files: list[LabelledFile], main: str, title: str | None)
 
 
 def _validation(rows: int) -> float:
-    """A tenth; more of few rows, since an export is proven on at least 32."""
-    return max(0.1, min(0.3, round(48 / max(1, rows), 2)))
+    """A tenth; more of few rows, since an export is proven on at least 32, and a temperature fitted on at least 50."""
+    # Some more than that: shares are of rows and labels, and a split by groups gives only about as many.
+    return max(0.1, min(0.3, round(1.2 * LEAST_TEMPERATURE_ROWS / max(1, rows), 2)))
 
 
 def _joined(files: list[LabelledFile], name: str) -> ColumnLook:

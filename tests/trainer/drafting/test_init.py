@@ -13,6 +13,8 @@ from tests.trainer import runs
 from tests.trainer.sources import SHARED, write
 from trainer.contract.errors import ClassifactError
 from trainer.data.gather import gather_rows
+from trainer.data.splitting.refusals import HELD
+from trainer.deciding.temperature import LEAST_TEMPERATURE_ROWS
 from trainer.drafting.init import InitJob, init
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.file import load
@@ -69,6 +71,13 @@ def test_two_columns_of_one_name_are_no_row(tmp_path: Path) -> None:
     file = write(tmp_path, "\n".join(["text,text,label", *rows]))
     with pytest.raises(ClassifactError, match=r"two columns have one name[\s\S]*'text'"):
         drafted(tmp_path, file)
+
+
+def test_few_rows_are_enough_for_every_step_after_training(tmp_path: Path) -> None:
+    """A draft of some 240 rows leaves validation rows enough for `export` and for what `decide` does unasked."""
+    file = write(tmp_path, "text,label\n" + "".join(f"a text of {n} words,{n % 3 == 0}\n" for n in range(240)))
+    _, report, _ = drafted(tmp_path, file)
+    assert report["rows"]["validation"] >= max(HELD, LEAST_TEMPERATURE_ROWS)
 
 
 def test_rows_that_training_refuses_leave_a_recipe_that_was_told_of(tmp_path: Path) -> None:
