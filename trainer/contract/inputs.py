@@ -12,7 +12,9 @@ from typing import Literal
 from trainer.contract.errors import BadRow, InputError, nearest
 from trainer.contract.text_files.looks import delimiter_hint
 
-_TEXT_COLUMN = "In scoring name the column with --text-column; else rename it"
+_TEXT_COLUMN = (
+    "In scoring --text-column names it, --no-header with --columns those of a file without header; else rename it"
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Letters, marks and symbols by their category, of which nothing is seen: fillers, joiners, selectors, braille's blank.
 _UNSEEN = re.compile(

@@ -86,7 +86,7 @@ def test_a_missing_column_behind_another_delimiter(columns: list[str], remedy: s
     [
         (["id;text"], ("--delimiter ';'", 'delimiter: ";"')),
         (["Text", "label"], ("did you mean 'Text'?", "--text-column")),
-        (["body", "label"], ("--text-column",)),
+        (["a first row", "its label"], ("--text-column", "--no-header")),
     ],
 )
 def test_a_missing_column_says_how_to_name_it(columns: list[str], ways: tuple[str, ...]) -> None:

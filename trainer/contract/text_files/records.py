@@ -171,7 +171,7 @@ def _header(lines: Lines, dialect: Dialect, where: object) -> tuple[str, ...]:
             "the file is empty",
             where=where,
             expected="a header line",
-            do="check the path, or say `header: false` and name the columns",
+            do="check the path, or leave the file out",
         ) from None
     except (csv.Error, TooLongError) as error:
         raise InputError(
