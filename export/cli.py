@@ -21,6 +21,7 @@ PASS_NAMES = (
     "drop_idle",
     "fold_shapes",
     "fold_token_types",
+    "order_gelu",
     "first_token",
     "one_query",
 )

@@ -34,6 +34,9 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
     accelerate launch --config_file launch_configs/cpu.yaml trainer/run.py --config RECIPE.yaml --out RUN
     """
     # Here and below: `-h` answers at once, before torch is imported.
+    from trainer.processes.lean import import_lean
+
+    import_lean()
     from trainer.recipes.file import load
     from trainer.stages import train
     from trainer.training import TrainJob

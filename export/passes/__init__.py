@@ -12,6 +12,7 @@ from export.passes.editing import Graph
 from export.passes.first_token import first_token
 from export.passes.idle import drop_idle
 from export.passes.one_query import one_query
+from export.passes.order_gelu import order_gelu
 from export.passes.probe import Probes, probe
 from export.passes.shapes import fold_shapes
 from export.passes.token_types import fold_token_types
@@ -21,11 +22,12 @@ PASSES: dict[str, Callable[[Graph, Probes], int]] = {
     "drop_idle": drop_idle,
     "fold_shapes": fold_shapes,
     "fold_token_types": fold_token_types,
+    "order_gelu": order_gelu,
     "first_token": first_token,
     "one_query": one_query,
 }
 # They only clear the way for others, or save too little to be seen: never raced, always kept.
-PREPARING = frozenset({"inline_branches", "drop_idle", "fold_shapes", "fold_token_types"})
+PREPARING = frozenset({"inline_branches", "drop_idle", "fold_shapes", "fold_token_types", "order_gelu"})
 
 
 def apply_passes(

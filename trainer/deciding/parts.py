@@ -8,8 +8,6 @@ from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from trainer.contract.figures.metrics import Labels
 from trainer.contract.figures.resample import Units
@@ -82,12 +80,16 @@ def _key(content: bytes) -> int:
 def _joined(keys: NDArray[np.uint64], groups: Units) -> NDArray[np.uint64]:
     """Keys [N] that are equal within whatever equal texts and groups connect."""
     texts = np.unique(keys, return_inverse=True)[1]
-    first = int(groups.max(initial=-1)) + 1
-    size = first + len(keys)
-    links = coo_array((np.ones(len(keys)), (groups, first + texts)), shape=(size, size))
-    _, parts = np.unique(connected_components(links, directed=False)[1][groups], return_inverse=True)
-    least = np.full(len(keys), np.iinfo(np.uint64).max)
-    np.minimum.at(least, parts, keys)
+    # The least key of each row's part spreads through equal texts and groups until nothing changes: a few rounds, since
+    # few texts stand in several groups.
+    least, before = keys, np.empty(0, dtype=keys.dtype)
+    while not np.array_equal(least, before):
+        before = least
+        for joined in (groups, texts):
+            of_each = np.full(joined.max(initial=-1) + 1, np.iinfo(np.uint64).max)
+            np.minimum.at(of_each, joined, least)
+            least = of_each[joined]
     # Hashed once more: the least of many keys is small, so that large groups would all lie in the first part.
-    again = np.array([_key(key.tobytes()) for key in least], dtype=np.uint64)
+    found, parts = np.unique(least, return_inverse=True)
+    again = np.array([_key(key.tobytes()) for key in found], dtype=np.uint64)
     return again[parts]

@@ -10,11 +10,12 @@ import pytest
 import torch
 import transformers
 
+from benchmarks.families import MORE
 from export import cli
 from export.exporters import choose
 from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
 from tests import tiny
-from tests.export.passes.graphs import ALL, USABLE, exported, from_torch
+from tests.export.passes.graphs import ALL, FAMILIES, FAMILIES_5, USABLE, exported, from_torch
 from tests.export.runs import contract
 from trainer.contract.errors import ClassifactError, InputError
 
@@ -49,6 +50,17 @@ def test_every_exporter_writes_the_same_classifier(family: str, exporter: str, t
     as_exported, rewritten, applied = from_torch(made, exporter, tmp_path)
     assert as_exported < 1e-5
     assert rewritten < 1e-5, applied
+
+
+def test_the_page_lists_the_families_that_are_tested() -> None:
+    """The page's table has a row for each family that tests cover, a row with a star for each that the benchmark adds,
+    and says how many they are.
+    """
+    page = (Path(__file__).parents[3] / "export" / "README.md").read_text(encoding="utf-8")
+    table = page.partition("\n| family |")[2].partition("\n\n")[0].splitlines()[2:]
+    names = [row.split("|")[1].strip() for row in table]
+    assert names == [*FAMILIES, *FAMILIES_5, *(f"{name} *" for name in MORE)]
+    assert f"Tiny random models of {len(names)} families of encoders" in page
 
 
 @pytest.mark.parametrize("exporter", USABLE)
