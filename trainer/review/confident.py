@@ -47,6 +47,7 @@ def judge(probabilities: Floats, labels: NDArray[np.int64]) -> Judged:
     truly, counted = _largest(confident, labels), (confident.max(axis=1) >= 0) & known[labels]
     counts = np.zeros((count, count), dtype=np.int64)
     np.add.at(counts, (labels[counted], truly[counted]), 1)
+    # Off the diagonal: rows that count as of another label than the one they carry.
     wrong = int(counts.sum() - np.trace(counts))
     suggested = _largest(reached, labels)
     return Judged(

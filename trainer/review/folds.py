@@ -70,6 +70,7 @@ class TrainingRows:
         _, kind = np.unique(self.labels, axis=0, return_inverse=True)
         shuffled = np.random.default_rng(seed).random(len(first))
         dealt = np.empty(len(first), dtype=np.int64)
+        # Dealt like cards: one set of labels after the other, shuffled within, so that folds have as many of each.
         dealt[np.lexsort((shuffled, kind.reshape(-1)[first]))] = np.arange(len(first)) % count
         return np.asarray(dealt[unit])
 

@@ -84,6 +84,7 @@ class Keeper:
                     metric=self.metric,
                     value=value,
                 ).save()
+        # By what lies on disk: a resumed run ranks what the process before it left.
         ranked = self.ranked(position.stage)
         best = ranked[0]
         write_json(
@@ -114,6 +115,7 @@ class Keeper:
                 torch.save(training, partial / "training.pt")
                 write_json(partial / "progress.json", asdict(position))
         write_json(folder / "current.json", {"folder": name})
+        # Only now that the pointer has moved: until then the older state is the one to go on from.
         for other in folder.iterdir():
             if other.is_dir() and other.name != name:
                 shutil.rmtree(other)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.contract.figures.exact import holm
+
 # Fewer rows than this are never called anything.
 LEAST_DRIFT_ROWS = 100
 # Of the distance beyond chance. Halves that are 62 and 38 %, and a class of 1 % that is 5 %, are about so far apart.
@@ -81,7 +83,7 @@ def judged(figures: Mapping[str, Figure], rows: int, reference_rows: int) -> dic
     found = {
         name: {**figure.plain(), **figure.compared(rows, reference_rows)} for name, figure in figures.items() if rows
     }
-    for name, p in _holm({name: each["p"] for name, each in found.items()}).items():
+    for name, p in zip(found, holm([each["p"] for each in found.values()]), strict=True):
         enough = rows >= LEAST_DRIFT_ROWS and found[name]["distance"] >= LEAST_DISTANCE
         found[name] |= {"p": round(p, 4), "drift": enough and p <= DRIFT_LEVEL}
     names = [name for name, each in found.items() if each["drift"]]
@@ -124,16 +126,6 @@ def _sentence(found: dict[str, Figure], names: Sequence[str], rows: int, referen
 
 def _joined(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
-
-
-def _holm(p: dict[str, float]) -> dict[str, float]:
-    """p values adjusted for how many there are (Holm 1979)."""
-    adjusted: dict[str, float] = {}
-    worst = 0.0
-    for place, (name, value) in enumerate(sorted(p.items(), key=lambda item: item[1])):
-        worst = max(worst, min(1.0, value * (len(p) - place)))
-        adjusted[name] = worst
-    return {name: adjusted[name] for name in p}
 
 
 def _shares(counts: NDArray[np.int64]) -> Floats:

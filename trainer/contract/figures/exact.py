@@ -1,4 +1,5 @@
-"""Exact binomial bounds, and the choice of a threshold whose error rate is bounded with a stated confidence.
+"""Exact binomial bounds, the choice of a threshold whose error rate is bounded with a stated confidence, and p values
+of many tests.
 
 Bounds are those of Clopper and Pearson (1934): they hold for any number of rows. The choice is fixed-sequence testing,
 as in Learn then Test (Angelopoulos et al. 2021, arXiv 2110.01052): thresholds are tried from the most careful on, each
@@ -14,6 +15,17 @@ from functools import lru_cache
 HALVINGS = 60
 # Terms of the continued fraction, which grow with the square root of the number of rows: enough for 10^9 rows.
 BETA_TERMS = 100_000
+
+
+def holm(found: Sequence[float]) -> list[float]:
+    """p values adjusted for how many there are (Holm 1979), in their order: the chance that any of those below a level
+    is there by chance is at most that level, whatever depends on what.
+    """
+    adjusted, worst = [0.0] * len(found), 0.0
+    for place, number in enumerate(sorted(range(len(found)), key=found.__getitem__)):
+        worst = max(worst, min(1.0, found[number] * (len(found) - place)))
+        adjusted[number] = worst
+    return adjusted
 
 
 @lru_cache(maxsize=10_000)  # A choice of a threshold asks for the same counts again and again.

@@ -13,7 +13,9 @@ from trainer.data.splitting.tied import units
 
 # Share of common word pairs (Jaccard). Two texts of ten words that differ in one of them have 7 of 11 in common.
 LIKE = 0.6
+# Bands of four: texts with a share s of their pairs in common meet with a chance of 1 - (1 - s**4)**16, 0.89 at 0.6.
 _HASHES, _BANDS = 64, 16
+# Of fewer words one is too much of the whole: such texts are alike where they are equal.
 _FEWEST_WORDS = 5
 _WORD = re.compile(r"\w+")
 

@@ -18,6 +18,7 @@ def units(
 
     def root(row: int) -> int:
         while parent[row] != row:
+            # Paths are halved as they are walked, so that a chain of a million rows stays quick.
             parent[row] = parent[parent[row]]
             row = parent[row]
         return row

@@ -1,7 +1,5 @@
 """Whether some rows are worse than the others, asked of many sets of rows at once."""
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
 SLICE_LEVEL = 0.05
@@ -16,15 +14,3 @@ TEST = (
 def worse(wrong: int, rows: int, all_wrong: int, all_rows: int) -> float:
     """The probability of so many wrong rows, or more, among `rows` drawn at random from all (Fisher 1934)."""
     return float(min(1.0, hypergeom.sf(wrong - 1, all_rows, all_wrong, rows)))
-
-
-def holm(found: list[float]) -> NDArray[np.float64]:
-    """p adjusted so that, of all that are below a level, with that probability at most one is there by chance (Holm
-    1979): whatever depends on what.
-    """
-    given = np.array(found, dtype=np.float64)
-    order = np.argsort(given, kind="stable")
-    scaled = given[order] * (len(given) - np.arange(len(given)))
-    adjusted = np.empty_like(given)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled)) if len(given) else scaled
-    return adjusted

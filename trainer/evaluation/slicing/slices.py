@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer.contract.figures.exact import interval
+from trainer.contract.figures.exact import holm, interval
 from trainer.contract.figures.metrics import ONE_LABEL
 from trainer.contract.figures.resample import Interval, resamples
 from trainer.evaluation.figures import Weights
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slicing.fisher import LEAST_SLICE_ROWS, SLICE_LEVEL, TEST, holm, worse
+from trainer.evaluation.slicing.fisher import LEAST_SLICE_ROWS, SLICE_LEVEL, TEST, worse
 from trainer.evaluation.slicing.traits import Traits
 
 # Values of a column, or scripts, with figures of their own; the others are one slice.
@@ -126,7 +126,7 @@ def adjusted_ps(wrong: Bools, parts: Sequence[Slice]) -> list[tuple[float, float
     every, all_wrong = len(wrong), int(wrong.sum())
     ps = [worse(int(wrong[parts[place].rows].sum()), sizes[place], all_wrong, every) for place in chosen]
     found: list[tuple[float, float] | tuple[None, None]] = [(None, None)] * len(parts)
-    for place, p, adjusted in zip(chosen, ps, holm(ps).tolist(), strict=True):
+    for place, p, adjusted in zip(chosen, ps, holm(ps), strict=True):
         found[place] = (p, adjusted)
     return found
 

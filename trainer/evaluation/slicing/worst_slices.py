@@ -12,8 +12,9 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from trainer.contract.encoding import Ints
+from trainer.contract.figures.exact import holm
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slicing.fisher import SLICE_LEVEL, holm, worse
+from trainer.evaluation.slicing.fisher import SLICE_LEVEL, worse
 from trainer.evaluation.slicing.slices import errors, find_slices
 from trainer.evaluation.slicing.traits import Traits
 
@@ -46,7 +47,7 @@ def worst_slices(
             counts = {"found_rows": int(seen.sum()), "found_wrong": int(wrong[seen].sum())}
             found.append({"rule": rule, **counts, **errors(wrong[checked])})
     ps = [worse(each["wrong"], each["rows"], int(wrong[second].sum()), int(second.sum())) for each in found]
-    for each, p, adjusted in zip(found, ps, holm(ps).tolist(), strict=True):
+    for each, p, adjusted in zip(found, ps, holm(ps), strict=True):
         each.update(p=p, p_adjusted=adjusted, flagged=adjusted < SLICE_LEVEL)
     return {
         "method": METHOD,

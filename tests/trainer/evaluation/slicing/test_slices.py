@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tests.trainer.evaluation.cases import measured
+from trainer.contract.figures.exact import holm
 from trainer.contract.labels import LabelSpace, Scores
 from trainer.evaluation.measured import Bools, Measured
-from trainer.evaluation.slicing.fisher import holm, worse
+from trainer.evaluation.slicing.fisher import worse
 from trainer.evaluation.slicing.slices import VALUES, Slice, adjusted_ps, figures_of_slices, find_slices
 from trainer.evaluation.slicing.traits import Traits
 from trainer.evaluation.slicing.worst_slices import halves, worst_slices
@@ -88,9 +89,9 @@ def test_rare_values_are_one_slice_and_hostile_ones_stay_text() -> None:
 
 def test_holm_is_the_adjustment_of_the_paper() -> None:
     """By hand: of 0.01, 0.04, 0.03 and 0.005 the adjusted are 0.03, 0.06, 0.06 and 0.02; never above 1."""
-    assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
-    assert holm([]).tolist() == []
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_the_test_counts_hands_of_cards() -> None:
