@@ -1,6 +1,6 @@
 """Other students of the same rows: what each answers, by the export's own road.
 
-    python benchmarks/students.py RUN BUNDLE --unlabelled rows.csv [--student words ...]
+    python benchmarks/students.py RUN BUNDLE --unlabelled rows.csv [--student words ...] [--guards 3000 ...]
 
 BUNDLE is one that `classifact export RUN` made; its int8 file teaches. For each student the certificate is printed, as
 `classifact inspect` would:
@@ -9,6 +9,9 @@ BUNDLE is one that `classifact export RUN` made; its int8 file teaches. For each
 * words: whole words and pairs of them, hashed into 2^17 numbers
 * both: pieces and, after them, whole words
 * table: pieces whose vectors begin as those of the encoder's own embedding table, reduced by its main directions
+
+--guards: how many rows set guards. Twenty times so many are drawn of all that did not teach, and what is then answered
+of the others is told, with the standard deviation over the draws.
 """
 
 import argparse
@@ -29,7 +32,10 @@ from safetensors.numpy import load_file
 
 from export.bundle import Bundle
 from export.cascade import build, training
+from export.cascade.certificate import differing
+from export.cascade.certify import certify
 from export.cascade.rows import Texts
+from export.cascade.student import STUDENT_FILE, Student
 from export.cascade.telling import cascade_lines
 from export.cascade.training import Taught
 from export.trained_run import TrainedRun
@@ -106,6 +112,26 @@ def reduced(source: TrainedRun) -> NDArray[np.float32]:
     return np.asarray(0.1 * found / found.std(), dtype=np.float32)
 
 
+def by_guards(bundle: Bundle, path: Path, vocabulary: int, guards: list[int]) -> None:
+    """What a student answers of rows that set no guard, by how many do."""
+    space = bundle.contract.labels
+    student = Student.open(path, vocabulary=vocabulary, labels=len(space))
+    apart = [Teacher.known[what] for what in Teacher.known if "teach" not in what]
+    said = space.decode(np.concatenate([student.logits(taught.encoded) for taught in apart]))
+    truth = space.decode(np.concatenate([taught.logits for taught in apart]))
+    for size, agreement in [(size, agreement) for size in guards for agreement in (0.99, 0.995)]:
+        found = []
+        for draw in range(20):
+            order = np.random.default_rng(draw).permutation(len(said.decisions))
+            ours, others = order[:size], order[size:]
+            target = certify(said.take(ours), truth.take(ours), space, agreement)
+            rest = said.take(others)
+            taken = np.zeros(len(others), dtype=np.bool_) if target is None else target.takes(rest, space)
+            found.append((taken.mean(), (taken & differing(rest, truth.take(others))).mean()))
+        coverage, wrong = np.mean(found, axis=0)
+        print(f"{size:,} guards, {agreement}: {coverage:.1%} +- {np.std(found, axis=0)[0]:.1%}, differ {wrong:.2%}")
+
+
 def main() -> None:
     """Make each student and print its certificate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,6 +139,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--unlabelled", type=Path, action="append", default=[])
     parser.add_argument("--student", choices=STUDENTS, action="append")
+    parser.add_argument("--guards", type=int, nargs="+", default=[])
     options = parser.parse_args()
     source, bundle = TrainedRun.open(options.run), Bundle.open(options.bundle)
     vocabulary = json.loads((source.checkpoint.path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -139,6 +166,8 @@ def main() -> None:
                 timing=False,
             )
             print(kind, *cascade_lines(build.build_cascade(job)), sep="\n", flush=True)
+            if kind in ("pieces", "table"):
+                by_guards(bundle, Path(folder) / STUDENT_FILE, len(table), options.guards)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ from trainer.contract.train_rows import TrainRows
 
 # Of the rows without labels: what teaches, and what measures the rest; between them, what sets the guards. A class is
 # bounded by its own rows, so guards need more of them than the student does.
-STUDENT_SHARE, FURTHER_SHARE = 0.3, 0.15
+STUDENT_SHARE, FURTHER_SHARE = 0.3, 0.1
+# What teaches where the training rows outnumber them: then these teach enough, and guards are what is short.
+SMALL_STUDENT_SHARE = 0.1
 # What a student learns from, and what proves it, at most: minutes of the encoder on two cores.
 MOST_STUDENT_ROWS = 100_000
 LEAST_STUDENT_ROWS = 200
@@ -64,12 +66,13 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
     taken = set(train.keys) | set(_keyed(validation.texts, validation.pairs))
     given = read_unlabelled(files, spec) if files else None
     fresh = {} if given is None else _keyed(given.texts, given.pairs, without=taken)
-    parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "threshold": {}, "further": {}}
-    for key, row in list(fresh.items())[:MOST_STUDENT_ROWS]:
-        parts[_part(key)][key] = row
     if given is not None and train.keys:
         # What was trained on may be given again: it is known by its key.
         known |= _keyed(given.texts, given.pairs, only=train.keys)
+    parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "threshold": {}, "further": {}}
+    teaches = STUDENT_SHARE if len(fresh) > len(known) else SMALL_STUDENT_SHARE
+    for key, row in list(fresh.items())[:MOST_STUDENT_ROWS]:
+        parts[_part(key, teaches)][key] = row
     teaching = dict(sorted((parts["student"] | known).items())[:MOST_STUDENT_ROWS])
     if len(teaching) < LEAST_STUDENT_ROWS:
         raise GateError(
@@ -90,11 +93,11 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
     )
 
 
-def _part(key: int) -> str:
+def _part(key: int, teaches: float) -> str:
     """What a row does: a hash of its key under a key of ours, which has nothing to do with the order of `row_key`."""
     digest = blake2b(key.to_bytes(8, "little"), digest_size=8, key=_KEY).digest()
     place = int.from_bytes(digest, "little") / 2**64
-    return "student" if place < STUDENT_SHARE else "further" if place >= 1 - FURTHER_SHARE else "threshold"
+    return "student" if place < teaches else "further" if place >= 1 - FURTHER_SHARE else "threshold"
 
 
 def _keyed(

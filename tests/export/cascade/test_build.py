@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from export.bundle import Bundle
-from export.cascade.rows import FURTHER_SHARE, STUDENT_SHARE, CascadeRows, cascade_rows
+from export.cascade.rows import FURTHER_SHARE, SMALL_STUDENT_SHARE, STUDENT_SHARE, CascadeRows, cascade_rows
 from export.inspect import describe
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, labelled, make_run, texts
@@ -50,6 +50,19 @@ def test_no_row_does_two_things(tmp_path: Path) -> None:
     fresh = len(set(given[450:]))
     assert abs(len(rows.further) / fresh - FURTHER_SHARE) < 0.03
     assert abs(rows.unseen.sum() / fresh - STUDENT_SHARE) < 0.03
+
+
+def test_guards_get_most_where_training_rows_teach_enough(tmp_path: Path) -> None:
+    """Where a run's training rows outnumber the unlabelled ones, a tenth of those teaches, and four fifths set guards;
+    training rows that are given again count as what they are.
+    """
+    given = texts(3000)
+    (tmp_path / "splits").mkdir()
+    keep_train_rows(tmp_path, given[50:1800])
+    rows = divided(tmp_path, unlabelled(tmp_path / "rows.jsonl", given))
+    fresh = len(set(given[1800:]) - set(given[:1800]))
+    assert abs(rows.unseen.sum() / fresh - SMALL_STUDENT_SHARE) < 0.03
+    assert abs(len(rows.threshold) / fresh - (1 - SMALL_STUDENT_SHARE - FURTHER_SHARE)) < 0.04
 
 
 def test_a_student_takes_no_more_rows_than_minutes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
