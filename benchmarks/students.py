@@ -34,7 +34,7 @@ from export.bundle import Bundle
 from export.cascade import build, training
 from export.cascade.certificate import differing
 from export.cascade.certify import certify
-from export.cascade.rows import Texts
+from export.cascade.rows import Texts, cascade_rows
 from export.cascade.student import STUDENT_FILE, Student
 from export.cascade.telling import cascade_lines
 from export.cascade.training import Taught
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--guards", type=int, nargs="+", default=[])
     options = parser.parse_args()
     source, bundle = TrainedRun.open(options.run), Bundle.open(options.bundle)
+    rows = cascade_rows(options.run, options.unlabelled, source.validation, source.checkpoint.contract.input)
     vocabulary = json.loads((source.checkpoint.path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     Teacher.later = np.zeros(1 + max(vocabulary.values()), dtype=np.bool_)
     Teacher.later[[number for piece, number in vocabulary.items() if piece.startswith("##")]] = True
@@ -157,9 +158,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
             job = build.CascadeJob(
-                run=options.run,
                 source=source,
-                unlabelled=tuple(options.unlabelled),
+                rows=rows,
                 graphs=bundle.manifest.graphs,
                 folder=Path(folder),
                 progress=Progress(quiet=True),

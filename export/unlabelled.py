@@ -42,8 +42,8 @@ class UnlabelledRows:
 def read_unlabelled(files: Iterable[Path], spec: InputSpec) -> UnlabelledRows:
     """Read CSV, TSV, JSON lines and Parquet, compressed or not; columns that make no text are not looked at.
 
-    Raises InputError, with file and line, for the first row that cannot be read, and for a file that is missing,
-    damaged, empty, of another format, or without a column that makes the text.
+    Raises InputError, with file and line, for the first row that cannot be read, and for a file that is damaged, empty,
+    of another format, or without a column that makes the text; OSError for one that is missing.
     """
     texts, pairs, dropped = list[str](), list[str](), 0
     for path in files:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from export.bundle import GraphFile
 from export.cascade.certificate import VERSION, Cascade, MetricEffect, Realised, Target, differing
 from export.cascade.certify import DELTA, certify_all
-from export.cascade.rows import CascadeRows, Texts, cascade_rows
+from export.cascade.rows import CascadeRows, Texts
 from export.cascade.student import STUDENT_FILE, Student, write_student
 from export.cascade.training import Taught, train_student
 from export.proof.runtime import open_session, run_batches
@@ -35,9 +35,9 @@ _LEAST_HELD = 100
 class CascadeJob:
     """What a student is made of."""
 
-    run: Path
     source: TrainedRun
-    unlabelled: tuple[Path, ...]
+    rows: CascadeRows
+    """What teaches it, sets its guards and measures the rest."""
     graphs: Mapping[str, GraphFile]
     """The bundle's files."""
     folder: Path
@@ -86,10 +86,9 @@ class _Teacher:
 def build_cascade(job: CascadeJob) -> Cascade:
     """Train and certify a student and write it into the bundle's folder.
 
-    Raises GateError where the rows are too few, or prove no agreement at all.
+    Raises GateError where the rows prove no agreement at all.
     """
-    source, space = job.source, job.source.checkpoint.contract.labels
-    rows = cascade_rows(job.run, job.unlabelled, source.validation, source.checkpoint.contract.input)
+    source, space, rows = job.source, job.source.checkpoint.contract.labels, job.rows
     teacher = _Teacher(job)
     validation = teacher.teach(Texts(texts=list(source.validation.texts), pairs=_pairs(source)), "validation rows")
     train = teacher.teach(rows.train, "rows that teach the student")

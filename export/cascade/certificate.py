@@ -1,9 +1,9 @@
-"""What was proven of a student, and the rule by which it takes rows: shared by export, which proves, and scoring.
+"""What was proven of a student, and the rule by which it takes rows. Export proves, scoring applies.
 
-Each answer that the encoder may give has a guard: a row is taken by the student unless an answer that it does not give
-itself is nearer than that answer's guard allows. So what is lost of one class is bounded by that class's guard alone,
-and each guard is found by itself. How near an answer is: the geometric mean of the student's probability of it and of
-the student's doubt in its own answer, so that an unlikely answer is far only where the student is sure.
+Each answer that the encoder may give has a guard, a number. The student takes a row if no answer other than its own is
+nearer than its guard. So what is lost of one class is bounded by that class's guard alone, and each guard is found by
+itself. How near an answer is: the geometric mean of the student's probability of it and of the student's doubt in its
+own answer. So an unlikely answer is far only where the student is sure.
 """
 
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class ClassBound:
     answer: Literal["given", "not given", "not answered"] = "given"
     """Which rows these are: those that are given the label, or (multi-label) those that are not."""
     rows: int
-    """That set the threshold and that the encoder answers so."""
+    """That set the guards and that the encoder answers so."""
     wrong: int
     """Of them, those that the student takes and answers otherwise."""
     bound: float
@@ -75,15 +75,15 @@ class Target:
     agreement: float
     """At least this share of rows is answered as by the encoder; 1 minus it is the proven bound of all rows."""
     coverage: float
-    """The share of the threshold rows that the student answers."""
+    """The share of the rows that set the guards that the student answers."""
     rows: int
-    """That set the threshold."""
+    """That set the guards."""
     wrong: int
     """Of them, those that the student takes and answers otherwise."""
     classes: tuple[ClassBound, ...]
     """In the order of the labels; of multi-label first every label given, then every label not given."""
     realised: Realised | None = None
-    """None where no row is left beside those that set the threshold."""
+    """None where no row is left beside those that set the guards."""
     effect: MetricEffect | None = None
 
     def takes(self, scores: Scores, space: LabelSpace) -> Bools:
@@ -106,7 +106,7 @@ class Cascade:
     student_rows: int
     """That the student learnt from."""
     agreement: float
-    """The share of the threshold rows on which the student alone would answer as the encoder."""
+    """The share of the rows that set the guards on which the student alone would answer as the encoder."""
     targets: tuple[Target, ...]
     """The agreements that were proven, the most careful last."""
     missing: dict[str, str] = field(default_factory=dict)

@@ -20,7 +20,7 @@ _GRID: NDArray[np.float64] = np.concatenate([_STEPS, [1.0]])
 
 
 def certify(student: Scores, encoder: Scores, space: LabelSpace, agreement: float) -> Target | None:
-    """The guards that prove an agreement on the threshold rows, or None where no coverage can be proven with it.
+    """The guards that prove an agreement on rows that neither model has seen, or None where nothing can be proven.
 
     An answer of too few rows gets the bound that they can prove without one mistake, which is then looser than
     1 - agreement; the bound of all rows is never looser.

@@ -51,7 +51,7 @@ class CascadeRows:
     known: frozenset[int]
     """The keys of all rows that the encoder was trained on, as far as the run knows them."""
     threshold: Texts
-    """That set the guards, but the validation rows, which do so too."""
+    """Unlabelled rows that set the guards; the validation rows set them too."""
     further: Texts
     """That measure what is realised; no row where none is given."""
 

@@ -1,6 +1,6 @@
 """The fast lane: rows that a bundle's student answers without the encoder, and the rows of a job that audit it.
 
-Student and rule are functions of a row, and which rows are audited is one of their place, so that kills, shards and
+Student and rule are functions of a row, and its place alone says whether it is audited. So kills, shards and the
 machines of a cluster change nothing.
 """
 

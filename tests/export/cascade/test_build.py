@@ -100,6 +100,19 @@ def test_training_rows_of_an_earlier_version_may_be_given_again(tmp_path: Path) 
     assert "--unlabelled" in str(error.value)
 
 
+def test_a_file_that_is_not_there_is_told_of_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A misspelt name under --unlabelled costs no minutes of export: no graph is written first."""
+    run, said = make_run(tmp_path / "run", rows=64), list[str]()
+    job = ExportJob(run=run, out=tmp_path / "b", cascade=True, unlabelled=(tmp_path / "no.csv",), timing=False)
+    keep_train_rows(run, texts(300))
+    monkeypatch.setattr("export.pipeline.write_graphs", lambda *_: said.append("graphs"))
+    with pytest.raises(FileNotFoundError):
+        export(job)
+    assert not said
+
+
 def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path) -> None:
     """Export writes the student, hashed, and tells coverage, bounds, further rows and the metric's difference; twice
     the same bytes.
