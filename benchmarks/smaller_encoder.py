@@ -49,8 +49,8 @@ def _validation(source: TrainedRun) -> Texts:
 
 
 def _joined(rows: CascadeRows) -> Texts:
-    pairs = None if rows.train.pairs is None else [*rows.train.pairs, *(rows.threshold.pairs or [])]
-    return Texts(texts=[*rows.train.texts, *rows.threshold.texts], pairs=pairs)
+    pairs = None if rows.train.pairs is None else [*rows.train.pairs, *(rows.guards.pairs or [])]
+    return Texts(texts=[*rows.train.texts, *rows.guards.texts], pairs=pairs)
 
 
 def opened(source: TrainedRun, layers: int | None, device: str) -> PreTrainedModel:

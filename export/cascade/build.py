@@ -102,14 +102,14 @@ def build_cascade(job: CascadeJob) -> Cascade:
 
     labelled = compare(validation)
     fresh = _unseen(source, rows)
-    threshold = _Compared(encoder=labelled.encoder.take(fresh), student=labelled.student.take(fresh))
-    if len(rows.threshold):
-        threshold = threshold.join(compare(teacher.teach(rows.threshold, "rows that set the guards")))
-    targets, missing = certify_all(threshold.student, threshold.encoder, space)
+    guards = _Compared(encoder=labelled.encoder.take(fresh), student=labelled.student.take(fresh))
+    if len(rows.guards):
+        guards = guards.join(compare(teacher.teach(rows.guards, "rows that set the guards")))
+    targets, missing = certify_all(guards.student, guards.encoder, space)
     if not targets:
         raise GateError(
             "no agreement of a student can be proven: no bundle was written",
-            where=f"{len(threshold.encoder.decisions):,} rows that neither model was trained on",
+            where=f"{len(guards.encoder.decisions):,} rows that neither model was trained on",
             found="; ".join(f"{agreement}: {why}" for agreement, why in missing.items()),
             do="give more rows with --unlabelled, or leave out --cascade",
         )
@@ -120,7 +120,7 @@ def build_cascade(job: CascadeJob) -> Cascade:
         precision=teacher.precision,
         confidence=1 - DELTA,
         student_rows=len(rows.train),
-        agreement=threshold.student.agreement(threshold.encoder),
+        agreement=guards.student.agreement(guards.encoder),
         targets=tuple(
             replace(target, realised=_realised(target, further, job), effect=_effect(target, labelled, job))
             for target in targets
@@ -136,11 +136,12 @@ def _pairs(source: TrainedRun) -> list[str] | None:
 
 def _held(unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which teaching rows are held back to fit one number on, bool [N]: a quarter of those that the encoder was not
-    trained on, or, where they are few, a tenth of all.
+    trained on; all of them where a quarter is too few; a tenth of all rows where these are too few as well.
     """
-    if unseen.sum() < 4 * _LEAST_HELD:
+    if unseen.sum() < _LEAST_HELD:
         return np.asarray(np.arange(len(unseen)) % 10 == 0)
-    return np.asarray(unseen & (np.cumsum(unseen) % 4 == 0))
+    some = np.cumsum(unseen) % 4 == 0 if unseen.sum() >= 4 * _LEAST_HELD else True
+    return np.asarray(unseen & some)
 
 
 def _unseen(source: TrainedRun, rows: CascadeRows) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from trainer.contract.train_rows import TrainRows
 # bounded by its own rows, so guards need more of them than the student does.
 STUDENT_SHARE, FURTHER_SHARE = 0.3, 0.1
 # What teaches where the training rows outnumber them: then these teach enough, and guards are what is short.
-SMALL_STUDENT_SHARE = 0.1
+SMALL_STUDENT_SHARE = 0.05
 # What a student learns from, and what proves it, at most: minutes of the encoder on two cores.
 MOST_STUDENT_ROWS = 100_000
 LEAST_STUDENT_ROWS = 200
@@ -50,7 +50,7 @@ class CascadeRows:
     """Which of them the encoder was not trained on, bool [N]."""
     known: frozenset[int]
     """The keys of all rows that the encoder was trained on, as far as the run knows them."""
-    threshold: Texts
+    guards: Texts
     """Unlabelled rows that set the guards; the validation rows set them too."""
     further: Texts
     """That measure what is realised; no row where none is given."""
@@ -69,7 +69,7 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
     if given is not None and train.keys:
         # What was trained on may be given again: it is known by its key.
         known |= _keyed(given.texts, given.pairs, only=train.keys)
-    parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "threshold": {}, "further": {}}
+    parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "guards": {}, "further": {}}
     teaches = STUDENT_SHARE if len(fresh) > len(known) else SMALL_STUDENT_SHARE
     for key, row in list(fresh.items())[:MOST_STUDENT_ROWS]:
         parts[_part(key, teaches)][key] = row
@@ -88,7 +88,7 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
         train=_texts(teaching, paired),
         unseen=np.array([key in parts["student"] for key in teaching], dtype=np.bool_),
         known=train.keys,
-        threshold=_texts(parts["threshold"], paired),
+        guards=_texts(parts["guards"], paired),
         further=_texts(parts["further"], paired),
     )
 
@@ -97,7 +97,7 @@ def _part(key: int, teaches: float) -> str:
     """What a row does: a hash of its key under a key of ours, which has nothing to do with the order of `row_key`."""
     digest = blake2b(key.to_bytes(8, "little"), digest_size=8, key=_KEY).digest()
     place = int.from_bytes(digest, "little") / 2**64
-    return "student" if place < teaches else "further" if place >= 1 - FURTHER_SHARE else "threshold"
+    return "student" if place < teaches else "further" if place >= 1 - FURTHER_SHARE else "guards"
 
 
 def _keyed(

@@ -41,7 +41,7 @@ def test_no_row_does_two_things(tmp_path: Path) -> None:
     (tmp_path / "splits").mkdir()
     keep_train_rows(tmp_path, given[50:450])
     rows = divided(tmp_path, unlabelled(tmp_path / "rows.jsonl", [*given, *given[:500]]))
-    sets = [set(part.texts) for part in (rows.train, rows.threshold, rows.further)]
+    sets = [set(part.texts) for part in (rows.train, rows.guards, rows.further)]
     assert sum(map(len, sets)) == len(set.union(*sets)) == len(set(given[50:]))
     assert set(given[50:450]) <= sets[0]
     assert {text for text, unseen in zip(rows.train.texts, rows.unseen, strict=True) if not unseen} == set(
@@ -53,7 +53,7 @@ def test_no_row_does_two_things(tmp_path: Path) -> None:
 
 
 def test_guards_get_most_where_training_rows_teach_enough(tmp_path: Path) -> None:
-    """Where a run's training rows outnumber the unlabelled ones, a tenth of those teaches, and four fifths set guards;
+    """Where a run's training rows outnumber the unlabelled ones, a twentieth of those teaches, and most set guards;
     training rows that are given again count as what they are.
     """
     given = texts(3000)
@@ -62,7 +62,7 @@ def test_guards_get_most_where_training_rows_teach_enough(tmp_path: Path) -> Non
     rows = divided(tmp_path, unlabelled(tmp_path / "rows.jsonl", given))
     fresh = len(set(given[1800:]) - set(given[:1800]))
     assert abs(rows.unseen.sum() / fresh - SMALL_STUDENT_SHARE) < 0.03
-    assert abs(len(rows.threshold) / fresh - (1 - SMALL_STUDENT_SHARE - FURTHER_SHARE)) < 0.04
+    assert abs(len(rows.guards) / fresh - (1 - SMALL_STUDENT_SHARE - FURTHER_SHARE)) < 0.04
 
 
 def test_a_student_takes_no_more_rows_than_minutes_allow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ def test_a_student_takes_no_more_rows_than_minutes_allow(tmp_path: Path, monkeyp
     keep_train_rows(tmp_path, given[50:1000])
     rows = divided(tmp_path, unlabelled(tmp_path / "rows.jsonl", given[1000:]))
     assert len(rows.train) == 700
-    assert len(rows.threshold) + len(rows.further) + rows.unseen.sum() <= 700
+    assert len(rows.guards) + len(rows.further) + rows.unseen.sum() <= 700
 
 
 def test_a_row_does_the_same_thing_whatever_else_is_given(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_a_row_does_the_same_thing_whatever_else_is_given(tmp_path: Path) -> Non
         unlabelled(tmp_path / "two.jsonl", given[:1500:-1]),
         unlabelled(tmp_path / "three.jsonl", given[:1501]),
     )
-    assert set(one.threshold.texts) <= set(two.threshold.texts)
+    assert set(one.guards.texts) <= set(two.guards.texts)
     assert set(one.further.texts) <= set(two.further.texts)
-    assert not set(one.threshold.texts) & set(two.train.texts)
+    assert not set(one.guards.texts) & set(two.train.texts)
 
 
 def test_training_rows_of_an_earlier_version_may_be_given_again(tmp_path: Path) -> None:
