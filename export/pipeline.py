@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from export.bundle import PACKED_FILE, REFERENCE, VALIDATION, ExportManifest, hash_files, write_manifest
+from export.bundle import PACKED_FILE, REFERENCE, VALIDATION, ExportManifest, GraphFile, hash_files, write_manifest
 from export.card import write_card
 from export.card_figures import without_texts
 from export.cascade.build import CascadeJob, build_cascade
-from export.cascade.rows import cascade_rows
+from export.cascade.certificate import Cascade
+from export.cascade.rows import CascadeRows, cascade_rows
 from export.exporters.choose import AUTO, choose_exporter
 from export.fp16 import packing
 from export.precisions import GraphJob, write_graphs
@@ -114,10 +115,7 @@ def export(job: ExportJob) -> ExportManifest:
             network = open_network(source.checkpoint.path)
             # Before minutes of work: another version of a library may read these weights as another function.
             progress.say(check_golden(source.checkpoint, network))
-            spec = source.checkpoint.contract.input
-            others = read_unlabelled(job.rows, spec) if job.rows else None
-            # Read here, since a file that is not there must not cost the minutes of all that follows.
-            teaching = cascade_rows(job.run, job.unlabelled, source.validation, spec) if job.cascade else None
+            others, teaching = _rows_without_labels(job, source)
             sample = Sample.of(source.validation, source.checkpoint.encoder())
         with progress.step(f"torch on {len(sample):,} validation rows", len(sample)) as tick:
             logits = reference_logits(network, sample, tick)
@@ -140,13 +138,6 @@ def export(job: ExportJob) -> ExportManifest:
         graphs = write_graphs(graph_job, source, measure, folder)
         _write_config(source, folder)
         write_reference(folder / REFERENCE, sample, truth.scores, contract.labels)
-        cascade = None
-        if teaching is not None:
-            cascade = build_cascade(
-                CascadeJob(
-                    source=source, rows=teaching, graphs=graphs, folder=folder, progress=progress, timing=job.timing
-                )
-            )
         manifest = ExportManifest(
             name=source.name,
             model_type=str(network.config.model_type),
@@ -163,13 +154,38 @@ def export(job: ExportJob) -> ExportManifest:
             decisions=source.decisions,
             constant={**asdict(constant), "beaten": learnt},
             unproven={PACKED_FILE: packing.NOTE} if job.packing else {},
-            cascade=cascade,
+            cascade=_cascade(job, source, teaching, graphs, folder),
         )
         # The card before the hashes, the manifest after them: it names the hash of every other file.
         write_card(folder / "README.md", manifest)
         manifest = replace(manifest, files=hash_files(folder))
         write_manifest(folder, manifest)
     return manifest
+
+
+def _rows_without_labels(job: ExportJob, source: TrainedRun) -> tuple[UnlabelledRows | None, CascadeRows | None]:
+    """Those that parity is measured on too, and those of the student."""
+    # Read before all that takes minutes: a file that is not there must not cost those.
+    spec = source.checkpoint.contract.input
+    others = read_unlabelled(job.rows, spec) if job.rows else None
+    return others, cascade_rows(job.run, job.unlabelled, source.validation, spec) if job.cascade else None
+
+
+def _cascade(
+    job: ExportJob, source: TrainedRun, rows: CascadeRows | None, graphs: dict[str, GraphFile], folder: Path
+) -> Cascade | None:
+    if rows is None:
+        return None
+    return build_cascade(
+        CascadeJob(
+            source=source,
+            rows=rows,
+            graphs=graphs,
+            folder=folder,
+            progress=Progress(quiet=job.quiet),
+            timing=job.timing,
+        )
+    )
 
 
 def _unlabelled(rows: UnlabelledRows, source: TrainedRun, network: Any, progress: Progress) -> Unlabelled:
