@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from trainer.contract.visible import cut, visible
 
-# Okabe and Ito 2008, which people with any colour vision tell apart; dashes and markers tell the same once more.
+# Four are near those of Okabe and Ito 2008. A reader sees the colours of style.css in their place, which every
+# kind of colour vision tells apart (by a test); dashes and markers tell the same once more.
 INK, FAINT, GRID = "#010203", "#040506", "#070809"
 LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b87900", "#56b4e9")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
