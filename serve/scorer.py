@@ -6,6 +6,7 @@ of one row that may also be bad.
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -73,12 +74,14 @@ class Scorer:
         self.abstain = options.abstain
         labels = with_thresholds(bundle.contract.labels, self.thresholds)
         self.labels = labels if options.abstain else replace(labels, abstain=None)
-        self.encoder = bundle.encoder()
-        prefix = Prefix.open(bundle.path / "tokenizer.json", bundle.contract.encoding)
+        # A session opens outside of Python's lock: the tokenizer is read meanwhile.
+        with ThreadPoolExecutor(1) as pool:
+            opening = pool.submit(open_sessions, bundle, options.session)
+            self.encoder = bundle.encoder()
+            # One for each device: ONNX Runtime's sessions are safe to share, and each holds the weights once.
+            sessions = opening.result()
         # A long text costs as much to tokenize as to score, and truncation drops most of its tokens.
-        self._encoding = Encoding(encoder=self.encoder, prefix=prefix)
-        # One session for each device: ONNX Runtime's sessions are safe to share, and each holds the weights once.
-        sessions = open_sessions(bundle, options.session)
+        self._encoding = Encoding(encoder=self.encoder, prefix=Prefix(self.encoder))
         self._sessions = sessions
         self.session = sessions[0]
         self.fast = FastLane.wanted(bundle, options, self.encoder, self.session.precision)

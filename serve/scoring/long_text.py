@@ -1,12 +1,10 @@
 """The start of a long text that truncation to its first tokens can see: the rest need not be tokenized."""
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from trainer.contract.encoding import EncodingPolicy
+from trainer.contract.encoding import TextEncoder
 
 # Characters of a text that are tokenized for each token that may be kept: twice what European words take.
 _CHARS = 10
@@ -23,20 +21,16 @@ _LOCAL = frozenset(
 class Prefix:
     """Cuts texts before they are tokenized, where that is known to change nothing; `MARGIN` tells where it did not."""
 
-    def __init__(self, tokenizer: Mapping[str, Any], policy: EncodingPolicy) -> None:
-        normalizers = _steps(tokenizer.get("normalizer"), "normalizers")
-        splits = _steps(tokenizer.get("pre_tokenizer"), "pretokenizers")
+    def __init__(self, encoder: TextEncoder) -> None:
+        policy = encoder.policy
+        normalizers = _steps(encoder.steps["normalizer"], "normalizers")
+        splits = _steps(encoder.steps["pre_tokenizer"], "pretokenizers")
         local = all(step["type"] in _LOCAL for step in normalizers)
         # A ByteLevel or Metaspace step that does not split leaves the whole text to the model.
         words = any(
             step["type"] in _SPLITS and step.get("use_regex", True) and step.get("split", True) for step in splits
         )
         self.chars = policy.max_tokens * _CHARS if local and words and policy.truncation == "head" else None
-
-    @classmethod
-    def open(cls, path: Path, policy: EncodingPolicy) -> "Prefix":
-        """Read what a `tokenizer.json` does to text."""
-        return cls(json.loads(path.read_text(encoding="utf-8")), policy)
 
     def of(self, text: str) -> str:
         """The text up to the first white space after so many characters, or all of it."""

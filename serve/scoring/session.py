@@ -238,7 +238,8 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
             str(path),
             settings,
             providers=providers,
-            disabled_optimizers=list(bundle.graph(precision).disabled_optimizers),
+            # They lose on processors; a GPU has kernels of its own for what they fuse.
+            disabled_optimizers=list(bundle.graph(precision).disabled_optimizers) if provider[0] == CPU else [],
             # Its wrapper would go on with the processor after a GPU's failure, also in the middle of a job.
             enable_fallback=0,
         )

@@ -80,13 +80,18 @@ ANY = st.one_of(
 )
 
 
+def pieces_of(tokenizer: Tokenizer) -> Pieces:
+    """Its pieces, opened as an encoder opens them."""
+    return Pieces(tokenizer, json.loads(tokenizer.to_str()))
+
+
 @pytest.mark.parametrize("kind", range(len(KINDS)))
 @given(texts=st.lists(st.lists(ANY, max_size=24).map("".join), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_ids_are_those_of_the_library(kind: int, texts: list[str]) -> None:
     """Texts of all scripts mixed, with every normalizer of BERT's: words by themselves give the ids of whole texts."""
     made = tokenizer(kind)
-    found = Pieces(made)
+    found = pieces_of(made)
     assert found._by_word
     expected = of_library(made, texts)
     assert rows(found.read(texts)) == expected
@@ -97,7 +102,7 @@ def test_ids_are_those_of_the_library(kind: int, texts: list[str]) -> None:
 def test_a_boundary_that_is_wrong_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tokenizer of these tests tells words apart: split inside a word, its ids are others."""
     monkeypatch.setattr(pieces, "_WORDS", pieces.re.compile(r"[^ \t\n\r!-/:-@\[-`{-~é]+|[!-/:-@\[-`{-~é]"))
-    assert rows(Pieces(tokenizer(1)).read(["né"])) != of_library(tokenizer(1), ["né"])
+    assert rows(pieces_of(tokenizer(1)).read(["né"])) != of_library(tokenizer(1), ["né"])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,7 +110,7 @@ def test_each_family_gives_what_its_library_gives(name: str) -> None:
     """Families whose words depend on their neighbours are left to the library."""
     made = family(name).tokenizer()
     texts = ["the cat sat", "the  cat\n sat. ", "", "cat", "[SEP] the-cat"]
-    assert rows(Pieces(made).read(texts)) == of_library(made, texts)
+    assert rows(pieces_of(made).read(texts)) == of_library(made, texts)
 
 
 def test_an_added_token_of_two_words_is_found() -> None:
@@ -114,13 +119,13 @@ def test_an_added_token_of_two_words_is_found() -> None:
     made.add_tokens([AddedToken("free prize")])
     texts = ["a free prize now"]
     assert len(of_library(made, texts)[0]) == 5
-    assert rows(Pieces(made).read(texts)) == of_library(made, texts)
+    assert rows(pieces_of(made).read(texts)) == of_library(made, texts)
 
 
 def test_words_are_read_once_and_forgotten_when_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library sees each word once; beyond a number of characters all are forgotten, and the ids stay the same."""
     made, asked = tokenizer(0), list[str]()
-    found = Pieces(made)
+    found = pieces_of(made)
     plain = found._library
     monkeypatch.setattr(found, "_library", lambda texts: asked.extend(texts) or plain(texts))
     texts = ["the cat, the dog", "a cat"]
@@ -137,13 +142,13 @@ def test_a_word_that_reads_like_a_full_stop_is_told_from_one() -> None:
     made = Tokenizer.from_str(tokenizer(0).to_str())
     made.model = models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]")
     texts = ["ab c. a", "c d", "ab"]
-    assert rows(Pieces(made).read(texts)) == of_library(made, texts) == [[1, 2, 0, 0, 1], [0, 0], [1, 2]]
+    assert rows(pieces_of(made).read(texts)) == of_library(made, texts) == [[1, 2, 0, 0, 1], [0, 0], [1, 2]]
 
 
 def test_threads_share_the_words() -> None:
     """Eight threads that read at once, each word new to some of them, get the ids that each would get alone."""
     made = tokenizer(0)
-    found = Pieces(made)
+    found = pieces_of(made)
     texts = [[f"w{number % 97} x{number * thread % 89}." for number in range(300)] for thread in range(8)]
     with ThreadPoolExecutor(8) as pool:
         read = list(pool.map(lambda some: [rows(found.read([text]))[0] for text in some], texts))
@@ -153,7 +158,7 @@ def test_threads_share_the_words() -> None:
 def test_a_text_that_cannot_be_read_spoils_nothing() -> None:
     """Half of a pair of surrogates is no text: it raises, as ever, and what is read after it is right."""
     made = tokenizer(0)
-    found = Pieces(made)
+    found = pieces_of(made)
     with pytest.raises((TypeError, UnicodeEncodeError)):
         found.read(["the \ud800 cat"])
     assert rows(found.read(["the cat"])) == of_library(made, ["the cat"])
@@ -161,6 +166,6 @@ def test_a_text_that_cannot_be_read_spoils_nothing() -> None:
 
 def test_no_text_is_no_id() -> None:
     """Nothing in, nothing out."""
-    assert rows(Pieces(tokenizer(0)).read([])) == []
-    np.testing.assert_array_equal(Pieces(tokenizer(0)).read(["", " "]).lengths, [0, 0])
+    assert rows(pieces_of(tokenizer(0)).read([])) == []
+    np.testing.assert_array_equal(pieces_of(tokenizer(0)).read(["", " "]).lengths, [0, 0])
     assert json.loads(tokenizer(0).to_str())["model"]["type"] == "WordPiece"

@@ -101,8 +101,8 @@ def test_threads_share_a_scorer(single: Path) -> None:
 def test_plan_covers_every_text_once(single: Path) -> None:
     """A plan holds each different text in one batch, within the budget, and maps every row to its text."""
     bundle = Bundle.open(single)
-    prefix = Prefix.open(single / "tokenizer.json", bundle.contract.encoding)
-    encoding = Encoding(encoder=bundle.encoder(), prefix=prefix)
+    encoder = bundle.encoder()
+    encoding = Encoding(encoder=encoder, prefix=Prefix(encoder))
     texts = [*TEXTS, *TEXTS[:30], "a"]
     made = plan(encoding, texts, None, 100)
     covered = np.concatenate(made.batches)

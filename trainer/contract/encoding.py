@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,9 +141,13 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.encode_special_tokens = True
         self.policy = policy
-        self.unknown_id = _unknown_id(tokenizer)
+        # Read once: a vocabulary takes a moment, and a scorer's first row waits for it.
+        content = json.loads(tokenizer.to_str())
+        self.unknown_id = _unknown_id(tokenizer, content["model"])
+        self.steps: dict[str, Any] = {name: content.get(name) for name in ("normalizer", "pre_tokenizer")}
+        """What the tokenizer does to a text before its model reads it, as in `tokenizer.json`."""
         self._tokenizer = tokenizer
-        self._pieces = Pieces(tokenizer)
+        self._pieces = Pieces(tokenizer, content)
         self._single = _template(tokenizer.encode(_PROBE))
         self._pair = _template(tokenizer.encode(_PROBE, _PROBE))
         # Asked now: a policy without room for a text would otherwise fail at the first row.
@@ -276,9 +280,8 @@ def _template(probe: Encoding) -> tuple[_Part, ...]:
     return tuple(parts)
 
 
-def _unknown_id(tokenizer: Tokenizer) -> int | None:
+def _unknown_id(tokenizer: Tokenizer, model: dict[str, Any]) -> int | None:
     """The id of the unknown token, for figures on unknown words; None where the tokenizer has none (byte level)."""
-    model = json.loads(tokenizer.to_str())["model"]
     if isinstance(model.get("unk_id"), int):
         return int(model["unk_id"])
     return tokenizer.token_to_id(model["unk_token"]) if model.get("unk_token") else None

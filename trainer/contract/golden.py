@@ -4,7 +4,6 @@ Another version of a library may read the same weights as another function (Mode
 transformers 4.57 and 5, say); only logits from the place of training show it.
 """
 
-import importlib.metadata
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +87,9 @@ class Golden:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the libraries that decide what weights mean."""
+    # A scorer reads this file and never asks: the module draws in mail, archives and sockets.
+    import importlib.metadata  # noqa: PLC0415
+
     return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
 
 

@@ -5,7 +5,6 @@ text's ids are those of its words in a row, and a dictionary of words that were 
 library, which still reads every word that is new.
 """
 
-import json
 import re
 import threading
 from collections.abc import Sequence
@@ -76,11 +75,14 @@ class Body:
 
 
 class Pieces:
-    """A tokenizer with the words that it has read. Safe to use from several threads."""
+    """A tokenizer with the words that it has read. Safe to use from several threads.
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    content: its `tokenizer.json`.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, content: dict[str, Any]) -> None:
         self._tokenizer = tokenizer
-        self._by_word = _word_by_word(json.loads(tokenizer.to_str()))
+        self._by_word = _word_by_word(content)
         self._lock = threading.Lock()
         self._numbers: dict[str, int] = {}
         self._seen, self._chars, self._stop = Body.of([]), 0, -1

@@ -91,31 +91,23 @@ def test_one_good_round_keeps_a_pass(exported: Path, measure: Measure) -> None:
     assert optimize.optimize(exported, ROWS, lucky, ()).passes == PASSES
 
 
-@pytest.mark.parametrize(
-    ("skip", "gelu", "off"),
-    [
-        (1.0, 1.0, ()),
-        (0.995, 0.99, ()),
-        (0.8, 1.0, ("SkipLayerNormFusion",)),
-        (0.8, 0.7, ("SkipLayerNormFusion", "BiasGeluFusion")),
-        (1.0, 0.7, ("BiasGeluFusion",)),
-    ],
-)
+@pytest.mark.parametrize(("seconds", "off"), [(1.0, ()), (0.99, ()), (0.7, ("BiasGeluFusion",))])
 def test_fusions_that_lose_are_switched_off(
-    exported: Path, measure: Measure, skip: float, gelu: float, off: tuple[str, ...]
+    exported: Path, measure: Measure, seconds: float, off: tuple[str, ...]
 ) -> None:
-    """A fusion is switched off where that gains clearly, and its gain is kept."""
-    told.update({"with": 1.0, "without SkipLayerNormFusion": skip, "without BiasGeluFusion": gelu})
+    """A fusion is switched off where that gains clearly, and its gain is kept; one that loses everywhere is off."""
+    told.update({"with": 1.0, "without BiasGeluFusion": seconds})
     variant, gains = optimize.choose_settings(exported, measure)
-    assert variant.disabled_optimizers == off
+    assert variant.disabled_optimizers == ("SkipLayerNormFusion", *off)
     assert list(gains) == [f"without {name}" for name in off]
 
 
 def test_nothing_is_timed_on_request(exported: Path, measure: Measure) -> None:
-    """Without timing every pass is kept and no fusion is switched off."""
+    """Without timing every pass is kept, and only the fusion that loses everywhere is switched off."""
     untimed = replace(measure, timing=False)
     assert optimize.optimize(exported, ROWS, untimed, ()).passes == PASSES
-    assert optimize.choose_settings(exported, untimed) == (Variant(path=exported), {})
+    slow = Variant(path=exported, disabled_optimizers=("SkipLayerNormFusion",))
+    assert optimize.choose_settings(exported, untimed) == (slow, {})
 
 
 def test_settings_reach_the_session(exported: Path, tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ _TEXT = st.lists(st.tuples(_WORDS, _SPACES), max_size=120).map(lambda parts: "".
 
 def _check_same(path: Path, texts: list[str], policy: EncodingPolicy) -> int:
     """Compare with a full tokenization; returns how many characters were spared."""
-    prefix = Prefix.open(path, policy)
     encoder = TextEncoder.open(path, policy)
+    prefix = Prefix(encoder)
     found = Encoding(encoder=encoder, prefix=prefix).encode(list(texts), None)[0]
     expected = encoder.encode(texts)
     np.testing.assert_array_equal(found.ids, expected.ids)
@@ -76,7 +76,8 @@ def test_unknown_normalizer_spares_nothing(single: Path) -> None:
     """A tokenizer with a step that is not known to be local is left alone."""
     content = json.loads((single / "tokenizer.json").read_text())
     content["normalizer"] = {"type": "Replace", "pattern": {"Regex": "a.*b"}, "content": ""}
-    assert Prefix(content, EncodingPolicy(max_tokens=16)).chars is None
+    encoder = TextEncoder(Tokenizer.from_str(json.dumps(content)), EncodingPolicy(max_tokens=16))
+    assert Prefix(encoder).chars is None
 
 
 def test_real_tokenizer_on_long_texts() -> None:
@@ -117,7 +118,6 @@ def test_one_odd_row_is_tokenized_again_alone(single: Path) -> None:
 
     encoder.__class__ = Counting
     texts = [*bundles.texts(20), odd, *bundles.texts(5)]
-    prefix = Prefix.open(single / "tokenizer.json", encoder.policy)
-    found, _ = Encoding(encoder=encoder, prefix=prefix).encode(texts, None)
+    found, _ = Encoding(encoder=encoder, prefix=Prefix(encoder)).encode(texts, None)
     assert given == [26, 1]
     np.testing.assert_array_equal(found.ids, TextEncoder.encode(encoder, texts).ids)

@@ -71,19 +71,21 @@ def test_silent_fall_to_the_processor(single: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_disabled_optimizers_reach_the_session(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the manifest switches off is switched off."""
+    """What the manifest switches off is switched off on a processor, and on a GPU left as it is."""
     seen: list[list[str]] = []
     real = ort.InferenceSession
 
     def spy(*args: Any, **options: Any) -> Any:
         seen.append(options["disabled_optimizers"])
-        return real(*args, **options)
+        return real(*args, **{**options, "providers": [CPU]})
 
     monkeypatch.setattr(ort, "InferenceSession", spy)
     bundle = Bundle.open(single)
     object.__setattr__(bundle.manifest.graphs["fp32"], "disabled_optimizers", ("SkipLayerNormFusion",))
     open_sessions(bundle, SessionOptions(precision="fp32", device="cpu"))
-    assert seen == [["SkipLayerNormFusion"]]
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    open_sessions(bundle, SessionOptions(precision="fp32", device="cuda", allow_cpu_fallback=True))
+    assert seen == [["SkipLayerNormFusion"], []]
 
 
 def _sessions(bundle: Bundle) -> list[Session]:
