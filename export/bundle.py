@@ -102,7 +102,7 @@ class GraphFile:
     quantization: str | None = None
     """How an int8 file was made."""
     kept_in_float: tuple[str, ...] = ()
-    """The matrix products that are not quantized."""
+    """The matrix products, and the look-up of words, that are not quantized."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from export.bundle import Parity
-from export.int8.quantize import Int8, products, quantize
+from export.int8.quantize import Int8, quantizable, quantize
 from export.passes.choose import choose_settings
 from export.passes.graph_file import save_graph
 from export.proof.measure import Measure, Variant
@@ -18,7 +18,7 @@ from trainer.contract.system.progress import Progress
 # Per channel loses less. Per tensor is taken where it passes the gate too and is faster by more than this in every
 # round of a race: the choice is in the file's bytes, which must not hang on noise.
 WORTH = 1.10
-# What the sensitivity of each product is measured on: so many tokens of rows of all lengths, in at most so many rows.
+# What the sensitivity of each part is measured on: so many tokens of rows of all lengths, in at most so many rows.
 SENSITIVITY_TOKENS, SENSITIVITY_ROWS = 8192, 128
 
 
@@ -74,12 +74,12 @@ class Int8Search:
         return Trial(how=how, variant=variant, gains=gains, parity=self.measure.parity(variant))
 
     def _repair(self, failed: Trial) -> Trial:
-        """Keep the products that cause the most loss in float: one, two, four and so on, up to half of them."""
+        """Keep what causes the most loss in float: one part (a product, a look-up), two, four and so on, up to half."""
         worst = self._by_sensitivity(failed)
         count = 1
-        # Doubling tries few files. With more than half of the products in float, a file is hardly int8.
+        # Doubling tries few files. With more than half in float, a file is hardly int8.
         while count <= len(worst) // 2:
-            with self.measure.progress.step(f"repairing int8: {count} of {len(worst)} products stay in float"):
+            with self.measure.progress.step(f"repairing int8: {count} of {len(worst)} parts stay in float"):
                 trial = self._try(replace(failed.how, keep=tuple(worst[:count])), "repaired")
             if not failures(trial.parity, self.bounds):
                 return trial
@@ -87,9 +87,9 @@ class Int8Search:
         return failed
 
     def _by_sensitivity(self, failed: Trial) -> list[str]:
-        """Products, first the one that moves probabilities furthest from torch's when it alone is quantized.
+        """Products and look-ups, first what moves probabilities furthest from torch's when it alone is quantized.
 
-        Alone, because a product left out of a ruined graph changes little while another still ruins it.
+        Alone, because one left out of a ruined graph changes little while another still ruins it.
         """
         sample, truth = self.measure.sample, self.measure.truth
         rows = spread(sample.encoded.lengths, sample.within(SENSITIVITY_TOKENS, SENSITIVITY_ROWS))
@@ -98,8 +98,8 @@ class Int8Search:
         )
         path = self.scratch / "alone.onnx"
         found: dict[str, float] = {}
-        names = products(self.graph)
-        with self.measure.progress.step("quantizing one product at a time", len(names)) as tick:
+        names = quantizable(self.graph)
+        with self.measure.progress.step("quantizing one part at a time", len(names)) as tick:
             for name in names:
                 others = tuple(other for other in names if other != name)
                 save_graph(quantize(self.graph, replace(failed.how, keep=others), self.scratch), path)

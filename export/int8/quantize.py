@@ -1,4 +1,4 @@
-"""Dynamic int8: the weights of matrix products once, the activations at each run, everything else in float."""
+"""Dynamic int8: weights of products and the words' table once, activations at each run, the rest in float."""
 
 import tempfile
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 from export.bundle import instruction_set
+from export.int8.words import lookups, narrow
 from export.passes.graph_file import is_large
 
 # Their int8 products add in 32 bits, ARM's with and without I8MM. On other x86 pairs of products saturate at 16 bits
@@ -36,21 +37,31 @@ class Int8:
         return f"per {'channel' if self.per_channel else 'tensor'}, {7 if self.reduce_range else 8} bits"
 
 
+def quantizable(graph: onnx.ModelProto) -> list[str]:
+    """Names of the nodes whose weights int8 is about: look-ups of words, and products."""
+    return [*lookups(graph), *products(graph)]
+
+
 def products(graph: onnx.ModelProto) -> list[str]:
-    """Names of the matrix products with a constant weight: what int8 is about."""
+    """Names of the matrix products with a constant weight."""
     weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
     return [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
 
 
 def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProto:
-    """A quantized copy of an unfused graph. Only products with a constant weight are quantized.
+    """A quantized copy of an unfused graph: products with a constant weight, and the words' table.
 
     scratch: an existing folder to work in. The head's Gemm stays in float: it costs nothing and decides everything; so
     do weights of more than two axes, which `one_query` makes and which meet one token a row.
     """
-    quantized = products(graph)
+    chosen = [name for name in products(graph) if name not in how.keep]
     source = onnx.ModelProto()
     source.CopyFrom(graph)
+    # An empty list would mean all of them.
+    return narrow(_products_in_int8(source, how, chosen, scratch) if chosen else source, how.keep)
+
+
+def _products_in_int8(source: onnx.ModelProto, how: Int8, chosen: list[str], scratch: Path) -> onnx.ModelProto:
     # Shapes inferred by another tool contradict the quantizer's own inference, and are of no use to it.
     del source.graph.value_info[:]
     # Without this mark the quantizer asks, through the root logger, for fusions that make int8 slower.
@@ -65,7 +76,7 @@ def quantize(graph: onnx.ModelProto, how: Int8, scratch: Path) -> onnx.ModelProt
             reduce_range=how.reduce_range,
             weight_type=QuantType.QInt8,
             use_external_data_format=is_large(source),
-            nodes_to_quantize=[name for name in quantized if name not in how.keep],
+            nodes_to_quantize=chosen,
             # A graph whose types were not inferred falls back on this one.
             extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
         )
