@@ -12,6 +12,10 @@ from export.int8.quantize import Int8, products, quantize
 from export.int8.words import lookups, narrow
 from export.proof.runtime import open_session
 from export.trained_run import TrainedRun
+from tests.export.passes.graphs import FAMILIES, QUICKEST, USABLE, exported, largest_difference, load
+
+# transformers' DeBERTa uses torch.jit, which torch has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*is deprecated:DeprecationWarning")
 
 FEED = {
     "input_ids": np.array([[2, 7, 9, 3], [2, 8, 3, 0]]),
@@ -82,3 +86,14 @@ def test_words_of_zeros_stay_zero(graph: onnx.ModelProto) -> None:
     values[7] = 0
     tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     assert np.isfinite(run_logits(narrow(zeros))).all()
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(name, marks=[] if name == "bert" else pytest.mark.slow) for name in FAMILIES]
+)
+def test_every_family_has_one_look_up(family: str) -> None:
+    """Each family's words are found, whoever exported them, and 8 bits move logits by a small share of their spread."""
+    for exporter in USABLE if family == "bert" else (QUICKEST,):
+        before = exported(family, exporter)
+        assert len(lookups(load(before))) == 1
+        assert 0 < largest_difference(before, narrow(load(before))) < 0.2
