@@ -12,7 +12,6 @@ import json
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -170,10 +169,9 @@ class Bundle:
         manifest = _read_manifest(path)
         # At once: hashing two large graphs takes most of the time to a scorer's first row. The first error is raised.
         with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(partial(_require_unchanged, path), manifest.files, manifest.files.values()))
-        student = [] if manifest.cascade is None else [manifest.cascade.file]
-        graphs = [graph.file for graph in manifest.graphs.values()]
-        needed = [*graphs, *student, "tokenizer.json", "config.json", GOLDEN]
+            list(pool.map(lambda file: _require_unchanged(path, *file), manifest.files.items()))
+        needed = [graph.file for graph in manifest.graphs.values()] + ["tokenizer.json", "config.json", GOLDEN]
+        needed += [] if manifest.cascade is None else [manifest.cascade.file]
         unlisted = [name for name in needed if name not in manifest.files]
         if unlisted:
             what = "the manifest gives no hash for a file that is needed"
@@ -199,8 +197,7 @@ class Bundle:
             ) from None
 
     def graph_path(self, precision: str) -> Path:
-        """Where the ONNX file of a precision lies."""
-        # Hashed by `open`, which refuses a graph that the manifest gives no hash for.
+        """Where the ONNX file of a precision lies; `open` has hashed it."""
         return self.path / self.graph(precision).file
 
     def encoder(self) -> TextEncoder:
