@@ -213,6 +213,7 @@ def bench(**options: Any) -> None:
 @running
 @AGREEMENT
 @reading
+@click.option("--quiet", is_flag=True, help="No progress.")
 @show_errors
 def tune(**options: Any) -> None:
     """Find the fastest settings of BUNDLE here.
@@ -220,17 +221,18 @@ def tune(**options: Any) -> None:
     Tried on INPUTS or on the golden rows; `score --tuned` uses them.
     """
     from export.bundle import Bundle
-    from serve.operations.tune import cache_path, tuned_summary
+    from serve.operations.tune import cache_path, shown_settings, tuned_summary
     from serve.operations.tune import tune as run_tune
     from serve.reading.samples import first_texts, golden_texts
     from serve.reading.sources import find_sources
     from serve.reading.texts import reading_from
 
-    given, job = scorer_options_of(options), job_of({**options, "out": Path(), "quiet": True})
+    given, job = scorer_options_of(options), job_of({**options, "out": Path()})
     bundle = reading_from(Bundle.open(options["bundle"]), job.reading.text_columns)
     sources = find_sources(options["inputs"], job.reading)
     texts, pairs = first_texts(sources, job.reading, bundle) if sources else golden_texts(bundle)
-    best = run_tune(bundle, given, texts, pairs, say=Progress().say)
+    best = run_tune(bundle, given, texts, pairs, say=Progress(quiet=job.quiet).say)
+    print(f"fastest: {shown_settings(best).strip()}")
     print_result(tuned_summary(best, cache_path(bundle, given)))
 
 

@@ -85,12 +85,12 @@ def tune(
             tokens_per_second=_rate(scorer, texts, pairs),
             coverage=None if scorer.fast is None else round(float(scorer.plan(texts, pairs).by_student.mean()), 4),
         )
-    say(_shown(best))
+    say(shown_settings(best))
     first = best
     for candidates in _candidates(best, on_processor=on_processor):
         for candidate in candidates(best):
             measured = measure(candidate)
-            say(_shown(measured))
+            say(shown_settings(measured))
             if measured.tokens_per_second > _MARGIN * best.tokens_per_second:
                 best = measured
     # What else runs on the machine may have favoured the winner: it must win again, in turns with the first.
@@ -186,7 +186,8 @@ def _wins(turns: list[tuple[Tuned, Tuned]]) -> bool:
     return bool(rates[1] > _MARGIN * rates[0])
 
 
-def _shown(tuned: Tuned) -> str:
+def shown_settings(tuned: Tuned) -> str:
+    """The settings and their rate, on a line."""
     arena = "with" if tuned.arena else "without"
     student = "" if tuned.coverage is None else f", {tuned.coverage:.1%} of the rows by the student"
     return (

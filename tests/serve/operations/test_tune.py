@@ -208,10 +208,13 @@ def test_resumed_job_needs_no_tuning(
 
 
 def test_command(single: Path, tmp_path: Path) -> None:
-    """`tune` shows what it measures and ends in JSON, on rows of a file or on the golden rows."""
+    """`tune` shows what it measures, unless it is to be quiet, and ends in what it chose and JSON, on rows of a file or
+    on the golden rows.
+    """
     rows = write_csv(tmp_path / "in.csv", bundles.texts(50))
-    for inputs in ([], [str(rows)]):
+    for inputs in (["--quiet"], [str(rows)]):
         result = CliRunner().invoke(main, ["tune", str(single), *inputs])
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout.splitlines()[-1])["batch_tokens"] > 0
-        assert "tokens a batch" in result.stderr
+        assert result.stdout.splitlines()[-2].startswith("fastest: ")
+        assert ("tokens a batch" in result.stderr) is (inputs != ["--quiet"])
