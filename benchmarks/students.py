@@ -11,7 +11,8 @@ BUNDLE is one that `classifact export RUN` made; its int8 file teaches. For each
 * table: pieces whose vectors begin as those of the encoder's own embedding table, reduced by its main directions
 
 --guards: how many rows set guards. Twenty times so many are drawn of all that did not teach, and what is then answered
-of the others is told, with the standard deviation over the draws.
+of the others is told, with the standard deviation over the draws. More than there are are drawn with replacement, and
+what is answered is then told of all.
 """
 
 import argparse
@@ -122,8 +123,9 @@ def by_guards(bundle: Bundle, path: Path, vocabulary: int, guards: list[int]) ->
     for size, agreement in [(size, agreement) for size in guards for agreement in (0.99, 0.995)]:
         found = []
         for draw in range(20):
-            order = np.random.default_rng(draw).permutation(len(said.decisions))
-            ours, others = order[:size], order[size:]
+            drawn, count = np.random.default_rng(draw), len(said.decisions)
+            order = drawn.permutation(count)
+            ours, others = (order[:size], order[size:]) if size < count else (drawn.integers(0, count, size), order)
             target = certify(said.take(ours), truth.take(ours), space, agreement)
             rest = said.take(others)
             taken = np.zeros(len(others), dtype=np.bool_) if target is None else target.takes(rest, space)
