@@ -287,6 +287,7 @@ def _identity(job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: J
         **({} if lane is None else lane.identity()),
         "inputs": len(sources),
         **{
+            # Without secrets: the note of a job lies where others may read it.
             f"input {number}": [redacted(source.name), source.size, source.modified]
             for number, source in enumerate(sources)
         },

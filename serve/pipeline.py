@@ -67,6 +67,7 @@ class Pipeline:
                     with phases("write"):
                         self.sink.append(scored)
                     self.progress.update(self.sink.state, self.progress.share(scored.number, scored.share))
+                    # After each window: a job over the wrong file ends in seconds, not when the last row is read.
                     self._check_bound(last=False)
                     self._watch()
                     # What is begun behind this window is begun anew on resuming.

@@ -241,6 +241,7 @@ class Scorer:
             piece, lane = texts[start : start + _WINDOW], None if fast is None else Lane(fast=fast)
             window = plan(self._encoding, piece, second, batch_tokens or self.batch_tokens, lane)
             pending.append(self._workers.submit(window, len(self.labels)))
+        # Without texts there is no window, and numpy joins nothing.
         none = np.empty((0, len(self.labels)), dtype=np.float32)
         # An error names rows by their place among all texts.
         found = [window.result(partial(add, number * _WINDOW)) for number, window in enumerate(pending)]

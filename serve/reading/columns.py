@@ -36,6 +36,7 @@ class SourceColumns:
     """Arrow's, where the source has types."""
 
 
+# Layout, types and the check of columns each ask: the end of a Parquet file at a store is fetched once.
 @functools.lru_cache(maxsize=100_000)
 def source_columns(source: InputSource) -> SourceColumns:
     """The columns that a source declares. Raises InputError where it cannot be read or two have one name."""

@@ -39,6 +39,7 @@ def expand(given: str) -> tuple[list[str], list[str]]:
         # pathlib matches relative patterns only.
         anchor = Path(path.anchor) if path.is_absolute() else Path()
         pattern = str(path.relative_to(anchor)) if path.is_absolute() else given
+        # In the order of names, as a folder's files.
         matched = sorted(anchor.glob(pattern))
         found = [item for item in matched if _is_file(item)]
         out = [item for item in found if is_hidden(item, given) or _of_a_job(item, anchor)]

@@ -28,6 +28,7 @@ def _bytes(column: Any) -> Sizes:
         return sum((_bytes(field) for field in column.flatten()), np.zeros(len(column), dtype=np.int64))
     if any(is_kind(kind) for is_kind in _LISTS):
         parts = _bytes(column.keys) + _bytes(column.items) if pa.types.is_map(kind) else _bytes(column.values)
+        # What a list holds is a difference of running sums over all that lists hold.
         before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(parts)])
         offsets = column.offsets.to_numpy().astype(np.int64)
         return np.asarray(before[offsets[1:]] - before[offsets[:-1]])

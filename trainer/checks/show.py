@@ -11,7 +11,8 @@ from trainer.contract.figures.tables import table
 
 def render_findings(report: LintReport) -> str:
     """The whole report as text."""
-    totals = ", ".join(f"{report.count(name)} {name}s" for name in SEVERITIES)
+    counts = {name: report.count(name) for name in SEVERITIES}
+    totals = ", ".join(f"{count} {name}" + "s" * (count != 1) for name, count in counts.items())
     return "\n\n".join([*(_stage(report.name, stage) for stage in report.stages), f"{report.name}: {totals}"])
 
 
