@@ -10,7 +10,7 @@ from typing import Any
 from export.bundle import PACKED_FILE, REFERENCE, VALIDATION, ExportManifest, GraphFile, hash_files, write_manifest
 from export.card import write_card
 from export.card_figures import without_texts
-from export.cascade.build import CascadeJob, build_cascade
+from export.cascade.build import CascadeJob, build_cascade, require_enough
 from export.cascade.certificate import Cascade
 from export.cascade.rows import CascadeRows, cascade_rows
 from export.exporters.choose import AUTO, choose_exporter
@@ -165,10 +165,13 @@ def export(job: ExportJob) -> ExportManifest:
 
 def _rows_without_labels(job: ExportJob, source: TrainedRun) -> tuple[UnlabelledRows | None, CascadeRows | None]:
     """Those that parity is measured on too, and those of the student."""
-    # Read before all that takes minutes: a file that is not there must not cost those.
+    # Before all that takes minutes: a file that is not there, or too few rows, must not cost those.
     spec = source.checkpoint.contract.input
     others = read_unlabelled(job.rows, spec) if job.rows else None
-    return others, cascade_rows(job.run, job.unlabelled, source.validation, spec) if job.cascade else None
+    teaching = cascade_rows(job.run, job.unlabelled, source.validation, spec) if job.cascade else None
+    if teaching is not None:
+        require_enough(teaching, source)
+    return others, teaching
 
 
 def _cascade(

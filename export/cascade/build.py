@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.bundle import GraphFile
-from export.cascade.certificate import VERSION, Cascade, MetricEffect, Realised, Target, differing
+from export.cascade.certificate import (
+    AGREEMENTS,
+    VERSION,
+    Cascade,
+    MetricEffect,
+    Realised,
+    Target,
+    answers,
+    differing,
+)
 from export.cascade.certify import DELTA, certify_all
 from export.cascade.rows import CascadeRows, Texts
 from export.cascade.student import STUDENT_FILE, Student, write_student
@@ -19,7 +28,7 @@ from export.trained_run import BATCH_TOKENS, TrainedRun
 from trainer.contract.encoding import Encoded, budget_batches
 from trainer.contract.errors import GateError
 from trainer.contract.figures import metrics
-from trainer.contract.figures.exact import interval
+from trainer.contract.figures.exact import interval, rows_needed
 from trainer.contract.figures.resample import Interval, resampled
 from trainer.contract.inputs import row_key
 from trainer.contract.labels import Scores
@@ -81,6 +90,20 @@ class _Teacher:
         if not np.isfinite(logits).all():
             raise GateError("the encoder gives logits that are not numbers", do="export another --precision")
         return Taught(encoded=encoded, logits=logits)
+
+
+def require_enough(rows: CascadeRows, source: TrainedRun) -> None:
+    """Raise GateError where the rows are too few to prove any agreement, however the student comes out."""
+    shares = 1 + len(answers(source.checkpoint.contract.labels))
+    count, needed = len(_unseen(source, rows)) + len(rows.guards), rows_needed(1 - AGREEMENTS[0], DELTA / shares)
+    if count < needed:
+        raise GateError(
+            "too few rows to prove an agreement of a student",
+            where="rows that neither model was trained on",
+            found=f"{count:,}",
+            expected=f"at least {needed:,} for {AGREEMENTS[0]}",
+            do="give more rows with --unlabelled, or leave out --cascade",
+        )
 
 
 def build_cascade(job: CascadeJob) -> Cascade:

@@ -1,6 +1,7 @@
 """`export --cascade`: which rows do what, and what the bundle then holds and says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,16 +101,20 @@ def test_training_rows_of_an_earlier_version_may_be_given_again(tmp_path: Path) 
     assert "--unlabelled" in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_told_of_before_anything_is_made(
+def test_what_no_student_can_be_made_of_is_told_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A misspelt name under --unlabelled costs no minutes of export: no graph is written first."""
+    """A misspelt name under --unlabelled, and rows that are too few whatever the student learns, cost no minutes of
+    export: no graph is written first.
+    """
     run, said = make_run(tmp_path / "run", rows=64), list[str]()
     job = ExportJob(run=run, out=tmp_path / "b", cascade=True, unlabelled=(tmp_path / "no.csv",), timing=False)
     keep_train_rows(run, texts(300))
     monkeypatch.setattr("export.pipeline.write_graphs", lambda *_: said.append("graphs"))
     with pytest.raises(FileNotFoundError):
         export(job)
+    with pytest.raises(GateError, match="too few rows to prove"):
+        export(replace(job, unlabelled=()))
     assert not said
 
 
