@@ -25,6 +25,10 @@ import trainer.deciding.parts
 import trainer.evaluation.slicing.slices
 from classifact.cli import COMMANDS
 from export.bundle import GOLDEN_CAP
+from export.cascade import rows as cascade
+from export.cascade import training
+from export.cascade.certificate import AGREEMENTS
+from export.cascade.certify import DELTA
 from export.trained_run import BATCH_TOKENS, LEAST_GATE_ROWS
 from serve.journal.store import TRIES
 from serve.reading.sources import COMPRESSION_NAMES, INPUT_FORMATS, Reading
@@ -34,6 +38,7 @@ from trainer.contract import schema
 from trainer.contract.explaining.explain import ExplainOptions
 from trainer.contract.explaining.words import MOST_UNITS
 from trainer.contract.figures import drift
+from trainer.contract.figures.exact import rows_needed
 from trainer.contract.text_files.formats import COMPRESSIONS, FORMATS
 from trainer.opening.hub import HUB_FILES
 from trainer.recipes.recipe import Recipe
@@ -69,6 +74,13 @@ EXPORT = (
     f"within a factor of {_WORDS[export.fp16.convert.HEADROOM]} of fp16's",
     f"on the {_EXTREME} longest and the {_EXTREME} most clearly decided",
     f"(beyond {export.fp16.convert._NEVER:.0e})".replace("+", ""),
+    f"(hashed into {training.BUCKETS:,} buckets), a bias, a ReLU, one product: {training.HIDDEN} numbers wide",
+    f"and {100 * cascade.STUDENT_SHARE:.0f} % of the different rows under `--unlabelled`, "
+    f"or {100 * cascade.SMALL_STUDENT_SHARE:.0f} % where the training rows outnumber those",
+    f"**What measures what is then realised**: {100 * cascade.FURTHER_SHARE:.0f} % (further rows)",
+    f"At most {cascade.MOST_STUDENT_ROWS:,} rows teach",
+    f"For {', '.join(map(str, AGREEMENTS[:-1]))} and {AGREEMENTS[-1]}, with {100 * (1 - DELTA):.0f} % for all bounds",
+    f"a class of four takes {rows_needed(1 - AGREEMENTS[2], DELTA / 5)} rows of it without one mistake",
 )
 LAUNCHING = (
     f"{_WORDS[round(1 / trainer.deciding.parts.FITTED)]} of the validation rows fits temperature",
