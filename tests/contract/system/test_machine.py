@@ -140,6 +140,28 @@ def test_thread_pools_fit_the_quota(
     assert [os.environ.get(name) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")] == [expected] * 2
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["PASSIVE", "1000"]),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, ["ACTIVE", None]),
+        ({"GOMP_SPINCOUNT": "9"}, [None, "9"]),
+        ({"KMP_BLOCKTIME": "1"}, [None, None]),
+    ],
+)
+def test_waiting_threads_sleep(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: list[str | None]
+) -> None:
+    """OpenMP's threads soon sleep where they wait, unless the user has said how they wait."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    machine.fit_thread_pools()
+    assert [os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")] == expected
+
+
 def test_the_libraries_obey(tmp_path: Path) -> None:
     """In a command under a quota of one processor torch and pyarrow start one thread, although two are there."""
     put(tmp_path, {"cgroup/cpu.max": "100000 100000"})

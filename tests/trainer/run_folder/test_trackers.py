@@ -34,7 +34,9 @@ def track(folder: Path, name: str) -> Path:
 
 
 def test_tensorboard_holds_the_same_losses_as_the_log(tmp_path: Path) -> None:
-    """The event file, read back, has every step's loss and the validation figures under names that do not collide."""
+    """The event file, read back, has every step's loss and the validation figures under names that do not collide; the
+    recipe's values are beside it, without the folders that its files lie in.
+    """
     run = track(tmp_path, "tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 -- slow
 
@@ -47,6 +49,9 @@ def test_tensorboard_holds_the_same_losses_as_the_log(tmp_path: Path) -> None:
     assert [event.value for event in events.Scalars("validation/f1")] == pytest.approx(
         [line["f1"] for line in evaluations]
     )
+    told = b"".join(path.read_bytes() for path in (run / "trackers").rglob("*") if path.is_file())
+    assert b"rows.csv" in told
+    assert str(tmp_path).encode() not in told
 
 
 @needs_wandb

@@ -16,6 +16,9 @@ PROC, CGROUP = Path("/proc"), Path("/sys/fs/cgroup")
 _NEEDED = ("fcntl", "resource")
 # Read when torch, pyarrow and BLAS libraries are loaded, and by tokenizers' Rayon.
 _POOLS = ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")
+# OpenMP's standard has no word between spinning on and sleeping at once; libgomp, which torch brings on Linux, takes a
+# number of turns: 1,000 are some tens of microseconds, 300,000 its own.
+_WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 # A limit on oneDNN's instructions, by its new and its old name, and the first words of those that leave it bf16.
 _ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _ONEDNN_WITH_BF16 = ("", "ALL", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10")
@@ -49,7 +52,12 @@ def fit_thread_pools() -> None:
 
     Their own defaults know the affinity, but not a container's quota: 64 threads on two processors' time stand still
     most of the time. A smaller number that the user set is kept. Call this before those libraries are imported.
+
+    OpenMP's threads wait shortly and then sleep, unless the user has said how they wait: by default they spin through
+    the time slices that the thread they wait for needs.
     """
+    if not {*_WAITING, "KMP_BLOCKTIME"}.intersection(os.environ):
+        os.environ.update(_WAITING)
     share = max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1))
     for name in _POOLS:
         given = os.environ.get(name, "")
