@@ -26,6 +26,7 @@ from export.bundle import instruction_set
 from export.exporters.choose import EXPORTERS, choose_exporter, export_graph
 from export.int8.quantize import Int8, quantize
 from export.passes import apply_passes
+from export.passes.choose import LOST
 from export.passes.graph_file import save_graph
 from export.proof.measure import Measure, Variant
 from export.proof.parity import Truth
@@ -36,8 +37,7 @@ from trainer.contract.errors import ClassifactError
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 
-# What export switches off for int8 on most processors; see export/README.md.
-OFF = {"fp32": (), "int8": ("SkipLayerNormFusion",)}
+PRECISIONS = ("fp32", "int8")
 ROWS = 192
 HEADS = (
     "exporter",
@@ -66,10 +66,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         seconds = {exporter: _write(source, exporter, Path(name)) for exporter in _usable()}
         files = {
-            (exporter, precision): Variant(
-                path=_path(Path(name), exporter, precision), disabled_optimizers=OFF[precision]
-            )
-            for precision in OFF
+            (exporter, precision): Variant(path=_path(Path(name), exporter, precision), disabled_optimizers=LOST)
+            for precision in PRECISIONS
             for exporter in seconds
         }
         named = {" ".join(key): variant for key, variant in files.items()}

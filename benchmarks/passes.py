@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from export.exporters.choose import export_graph
 from export.int8.quantize import Int8, quantize
 from export.passes import PASSES, PREPARING, apply_passes
+from export.passes.choose import LOST
 from export.passes.graph_file import save_graph
 from export.proof.runtime import open_session, run_batches
 from export.proof.timing import race
@@ -29,8 +30,6 @@ from trainer.contract.encoding import Batch
 BATCH_TOKENS = 512
 # Batches of a turn: a turn is then a fraction of a second, and other programs meet all graphs alike.
 BATCHES = 3
-# What export switches off for int8 on most processors; see export/README.md.
-OFF = {"fp32": (), "int8": ("SkipLayerNormFusion",)}
 
 
 def main() -> None:
@@ -46,8 +45,8 @@ def main() -> None:
         files = _files(given.checkpoint, given.longest, Path(name))
         for precision in given.precisions.split(","):
             graphs = files[precision]
-            sessions = {left_out: open_session(path, OFF[precision]) for left_out, path in graphs.items()}
-            sessions["itself"] = open_session(graphs["all"], OFF[precision])
+            sessions = {left_out: open_session(path, LOST) for left_out, path in graphs.items()}
+            sessions["itself"] = open_session(graphs["all"], LOST)
             for tokens in map(int, given.tokens.split(",")):
                 batches = _batches(tokens)
                 runners: dict[str, Callable[[], object]] = {
