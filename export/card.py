@@ -51,8 +51,8 @@ torch in fp32: {metric} {torch_value:.4f} on the validation rows. {constant}{dec
 ## How to use it
 
 ```sh
-python -m serve check .
-python -m serve score . INPUT.csv --out OUTPUT.csv
+classifact check .
+classifact score . INPUT.csv --out OUTPUT.csv
 ```
 
 The folder also opens in other tools: `ORTModelForSequenceClassification.from_pretrained(folder, subfolder="onnx")` of

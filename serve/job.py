@@ -220,7 +220,7 @@ def _settings(
     found = cached(bundle, job.scorer)
     if found is None:
         if sources[0].once:
-            raise InputError("a pipe cannot be tuned on", do="run `python -m serve tune` on a file first")
+            raise InputError("a pipe cannot be tuned on", do="run `classifact tune` on a file first")
         progress = Progress(quiet=job.quiet)
         found = tune(
             bundle,

@@ -179,7 +179,7 @@ class Scorer:
                 "the model gives no number for a row",
                 where=f"row {broken[0]}",
                 found=f"{len(broken)} of {len(logits)} rows",
-                do="use another precision (fp16 may overflow), or run `python -m serve check`",
+                do="use another precision (fp16 may overflow), or run `classifact check`",
             )
         return self.labels.decode(logits)
 

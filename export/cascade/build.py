@@ -64,7 +64,7 @@ class _Compared:
 
     def join(self, other: "_Compared") -> "_Compared":
         """These rows and others."""
-        return _Compared(encoder=_joined(self.encoder, other.encoder), student=_joined(self.student, other.student))
+        return _Compared(encoder=self.encoder.joined(other.encoder), student=self.student.joined(other.student))
 
 
 class _Teacher:
@@ -188,15 +188,6 @@ def _some(taught: Taught, rows: NDArray[np.bool_]) -> Taught:
         cut=taught.encoded.cut[places],
     )
     return Taught(encoded=encoded, logits=taught.logits[places])
-
-
-def _joined(first: Scores, second: Scores) -> Scores:
-    abstained = None if first.abstained is None else np.concatenate([~first.answered, ~second.answered])
-    return Scores(
-        probabilities=np.concatenate([first.probabilities, second.probabilities]),
-        decisions=np.concatenate([first.decisions, second.decisions]),
-        abstained=abstained,
-    )
 
 
 def _realised(target: Target, further: _Compared | None, job: CascadeJob) -> Realised | None:

@@ -85,7 +85,9 @@ class Truth:
         drop = self._drop(scores)
         # Where both are one function but for rounding, no row that we have not seen is decided otherwise.
         unseen = 0.0 if _differences(self.scores, scores).max() <= SAME else self._unseen(scores)
-        torch, file = (self.scores, scores) if unlabelled is None else map(_joined, (self.scores, scores), unlabelled)
+        torch, file = (
+            (self.scores, scores) if unlabelled is None else map(Scores.joined, (self.scores, scores), unlabelled)
+        )
         differences = _differences(torch, file)
         return Parity(
             rows=len(logits),
@@ -126,14 +128,6 @@ class Truth:
             resampled([self.metric], each, self.labels, self.space)[self.metric] for each in (self.scores, scores)
         )
         return Interval.of(sign * (self.value(self.scores) - self.value(scores)), sign * (torch - file))
-
-
-def _joined(first: Scores, second: Scores) -> Scores:
-    return Scores(
-        probabilities=np.concatenate([first.probabilities, second.probabilities]),
-        decisions=np.concatenate([first.decisions, second.decisions]),
-        abstained=~np.concatenate([first.answered, second.answered]),
-    )
 
 
 def _differences(first: Scores, second: Scores) -> NDArray[np.float64]:

@@ -128,7 +128,7 @@ def _run_error(error: Exception, batch: Batch) -> RunError:
     return RunError(
         "ONNX Runtime cannot score a batch",
         found=found,
-        do="run `python -m serve check`; score with another --precision or --device, or report this with the rows",
+        do="run `classifact check`; score with another --precision or --device, or report this with the rows",
     )
 
 
@@ -158,7 +158,7 @@ def _open(bundle: Bundle, options: SessionOptions, wanted: Provider) -> Session:
             where=bundle.graph_path(precision),
             found=f"{got} ({reason})" if reason else got,
             expected=wanted[0],
-            do="run `python -m serve doctor` for the cause, or accept the processor with --allow-cpu-fallback",
+            do="run `classifact doctor` for the cause, or accept the processor with --allow-cpu-fallback",
         )
     if got != wanted[0] and _precision(bundle, options.precision, got) != precision:
         # The file that is best on a GPU is not the one that is best where the session ended up.

@@ -125,8 +125,16 @@ def test_the_machine_chooses_where_train_runs(monkeypatch: pytest.MonkeyPatch, g
     assert find_config(name).is_file()
 
 
-def test_train_launches_and_ends_as_the_launcher_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """`train` with a config of its own makes the run; a misspelt name of a config is told the right one."""
+def test_train_launches_and_ends_as_the_launcher_does(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`train` with a config of its own makes the run; a misspelt name of a config is told the right one. The launcher
+    has nothing to say, also where nobody set the number of threads.
+    """
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     recipe = runs.write_recipe(tmp_path, stages=[{"epochs": 1, "batch": {"rows": 8}}])
     wrong = CliRunner().invoke(group, ["train", str(recipe), "--out", str(tmp_path / "run"), "--launch", "one_gup"])
     assert wrong.exit_code == 1
@@ -139,5 +147,6 @@ def test_train_launches_and_ends_as_the_launcher_does(tmp_path: Path, capfd: pyt
     again = CliRunner().invoke(group, ["train", str(recipe), "--out", str(tmp_path / "run"), "--launch", "cpu"])
     said = capfd.readouterr().err
     assert again.exit_code == 1
+    assert [record.message for record in caplog.records if record.name.startswith("accelerate")] == []
     assert said.startswith("error: ")
     assert "Traceback" not in said

@@ -54,6 +54,15 @@ class Scores:
             abstained=None if self.abstained is None else self.abstained[rows],
         )
 
+    def joined(self, other: "Scores") -> "Scores":
+        """The scores of these rows and then of others, by the same labels."""
+        answers_all = self.abstained is None and other.abstained is None
+        return Scores(
+            probabilities=np.concatenate([self.probabilities, other.probabilities]),
+            decisions=np.concatenate([self.decisions, other.decisions]),
+            abstained=None if answers_all else np.concatenate([~self.answered, ~other.answered]),
+        )
+
     def agreement(self, other: "Scores") -> float:
         """Share of rows whose whole decision is equal, and that both answer or neither, 0 to 1. No rows: 1."""
         rows = _whole_rows(self.decisions == other.decisions) & (self.answered == other.answered)

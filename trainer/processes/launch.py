@@ -2,6 +2,7 @@
 for.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ def launch(job: LaunchJob) -> None:
     if psutil.cpu_count(logical=False) is None:
         # Accelerate's launcher would divide that by the processes: some ARM and gVisor machines do not tell of cores.
         os.environ.setdefault("OMP_NUM_THREADS", str(cpu_count()))
+    # It tells how many threads it takes where the config says nothing; the run's own first lines tell of the launch.
+    logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
     # `--quiet`: what went wrong is in the run's own words; the launcher would add a traceback of itself.
     launch_command(launch_command_parser().parse_args(["--config_file", str(path), "--quiet", script, *job.words]))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from trainer.checks.findings import Finding
 from trainer.contract.checkpoint import Checkpoint
-from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.errors import ArtifactError
 from trainer.contract.figures.stamped import DECISIONS_SCHEMA, SPLIT_SCHEMA, measured_on, read_figures
 from trainer.contract.labels import LabelSpace
 from trainer.contract.system.files import read_json
@@ -120,8 +120,6 @@ def gather_evidence(run: Path, bundle: Path | None, scores: Path | None) -> Evid
 
     Raises InputError where there is no run, ArtifactError where a file of it is damaged or of another checkpoint.
     """
-    if not run.is_dir():
-        raise InputError("there is no run here", where=run, expected="a folder that training made", do="check the path")
     checkpoint = Checkpoint.best(run)
     checkpoint.verify()
     hashes = measured_on(checkpoint)

@@ -62,7 +62,7 @@ def test_cuda_that_is_not_there(single: Path, tmp_path: Path, gpu_build: Path, d
     assert done.returncode == 1, done.stderr
     assert "found:    CPUExecutionProvider" in done.stderr
     assert "expected: CUDAExecutionProvider" in done.stderr
-    assert "python -m serve doctor" in done.stderr
+    assert "classifact doctor" in done.stderr
     assert "--allow-cpu-fallback" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 

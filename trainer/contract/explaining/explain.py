@@ -266,7 +266,7 @@ def _logits(model: Asked, row: RowOfWords, keeps: Keeps) -> NDArray[np.float32]:
     if not np.isfinite(logits).all():
         raise ClassifactError(
             "the model gives no number for a text with some words left out",
-            do="use another precision (fp16 may overflow), or run `python -m serve check`",
+            do="use another precision (fp16 may overflow), or run `classifact check`",
         )
     return logits
 
