@@ -11,7 +11,7 @@ def test_a_file_is_named_by_as_little_as_tells_it_from_others() -> None:
         "a/rows.csv",
         "zoe/b/rows.csv",
         "more.csv",
-        "owner/data",
+        "some/data",
         "a/b/rows.csv",
     ]
     assert file_names([]) == {}
