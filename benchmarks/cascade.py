@@ -5,11 +5,13 @@
 --fresh: RUN was exported with rows.csv under --unlabelled; of its rows only those are scored that neither taught the
 student nor set its guards, which the export calls further rows.
 
-Prints rows/s of the encoder alone and at each agreement, the ratio of their medians, which share the student answered,
-and on which share of the rows the output differs from the encoder's alone: rows of the student, which the certificate
-bounds, and rows of the encoder, which differ by int8's other batch mates alone. Ratios are of rounds that ran side by
-side; the load is told. Last come the shares of a job's processor time: the encoder's is measured by its workers, the
-student's by running it alone on the same rows, the others by the clock of the thread that reads and writes.
+Prints rows/s of the encoder alone and at each agreement, the ratio of their medians, how many times fewer tokens the
+encoder is given (a figure that no load moves), which share the student answered, and on which share of the rows the
+output differs from the encoder's alone: rows of the student, which the certificate bounds, and rows of the encoder,
+which differ by int8's other batch mates alone. Ratios are of rounds that ran side by side; the load is told.
+
+Last come the shares of a job's processor time: the encoder's is measured by its workers, the student's by running it
+alone on the same rows, the others by the clock of the thread that reads and writes.
 """
 
 import argparse
@@ -131,17 +133,18 @@ def measure(options: argparse.Namespace) -> None:
     print(
         f"{reports[None]['rows_scored']:,} rows, {options.rounds} rounds, load {before:.1f} to {os.getloadavg()[0]:.1f}"
     )
-    print("agreement    rows/s   ratio   CPU ratio   by student   differ: student   encoder's batches")
+    print("agreement    rows/s   ratio   CPU ratio   fewer tokens   by student   differ: student   encoder's batches")
     base = statistics.median(rates[None])
     for kind in kinds:
         rate, found = statistics.median(rates[kind]), reports[kind]["fast_lane"]
         differ = differing(tables[None], tables[kind])
         taken = "-" if found is None else f"{found['coverage']:.1%}"
         work = reports[None]["cpu_seconds"] / reports[kind]["cpu_seconds"]
+        tokens = reports[None]["tokens"] / reports[kind]["tokens"]
         name = "encoder" if kind is None else f"{kind:g}"
         print(
-            f"{name:<10}{rate:>9,.0f}{rate / base:>8.2f}{work:>12.2f}{taken:>13}{differ['student']:>18.2%}"
-            f"{differ['encoder']:>20.2%}"
+            f"{name:<10}{rate:>9,.0f}{rate / base:>8.2f}{work:>12.2f}{tokens:>15.2f}{taken:>13}"
+            f"{differ['student']:>18.2%}{differ['encoder']:>20.2%}"
         )
     for kind in kinds[1:]:
         if kind is not None:
