@@ -71,6 +71,7 @@ def cascade_rows(run: Path, files: Sequence[Path], validation: LabelledRows, spe
         known |= _keyed(given.texts, given.pairs, only=train.keys)
     parts: dict[str, dict[int, tuple[str, str | None]]] = {"student": {}, "guards": {}, "further": {}}
     teaches = STUDENT_SHARE if len(fresh) > len(known) else SMALL_STUDENT_SHARE
+    # Those with the smallest keys, which say nothing of what a row is like.
     for key, row in list(fresh.items())[:MOST_STUDENT_ROWS]:
         parts[_part(key, teaches)][key] = row
     teaching = dict(sorted((parts["student"] | known).items())[:MOST_STUDENT_ROWS])

@@ -96,6 +96,7 @@ def _parts(graph: onnx.GraphProto) -> Iterator[Any]:
 def _module(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        # Imported only when asked for: each brings a library that the others do without.
         return import_module(EXPORTERS[name])
 
 

@@ -45,6 +45,7 @@ def quantizable(graph: onnx.ModelProto) -> list[str]:
 def products(graph: onnx.ModelProto) -> list[str]:
     """Names of the matrix products with a constant weight."""
     weights = {tensor.name for tensor in graph.graph.initializer if len(tensor.dims) == 2}
+    # Attention's products of two activations have no constant side, and stay as they are.
     return [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
 
 

@@ -11,6 +11,7 @@ def inline_branches(graph: Graph, probes: Probes) -> int:
     inlined = 0
     for node in [node for node in graph.nodes if node.op_type == "If"]:
         values = probes.values.get(node.input[0])
+        # Shapes alone decide it, and alike in every run up to the longest row: no input takes the other branch.
         if values is None or len({bool(value) for value in values}) > 1:
             continue
         branch: onnx.GraphProto = attribute(node, "then_branch" if values[0] else "else_branch", None)

@@ -96,6 +96,7 @@ class Graph:
         del self.model.graph.node[:]
         self.model.graph.node.extend(nodes)
         taken = {name for node in nodes for name in [*node.input, *captured(node)]} | set(self.outputs)
+        # Backwards, since a deletion moves what follows it.
         for place in reversed(range(len(self.model.graph.initializer))):
             if self.model.graph.initializer[place].name not in taken:
                 del self.model.graph.initializer[place]

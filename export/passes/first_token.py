@@ -58,6 +58,7 @@ def first_token(graph: Graph, probes: Probes) -> int:
 
 
 def _reads_first(graph: Graph, probes: Probes, node: onnx.NodeProto) -> bool:
+    # A pooler, or a head like RoBERTa's, begins with this look-up of the first token.
     if node.op_type != "Gather" or probes.rank(node.input[0]) < 2:
         return False
     index = graph.constant(node.input[1])

@@ -32,6 +32,7 @@ def fold_token_types(graph: Graph, probes: Probes) -> int:
             if words is not None and len(uses[words.output[0]]) == 1 and _adds(graph, words, table[0]):
                 graph.replace(reader.output[0], words.output[0])
         graph.replace(node.output[0], row)
+    # Nothing asks for it any more; scoring gives a graph the inputs that it names.
     for place in reversed(range(len(graph.model.graph.input))):
         if graph.model.graph.input[place].name == _INPUT:
             del graph.model.graph.input[place]

@@ -21,6 +21,7 @@ def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) 
     A thread a batch: threads inside torch wait for each other at every operator, which on a busy machine took three
     times the work.
     """
+    # Families differ in what they take: DistilBERT knows no token types.
     accepted = inspect.signature(model.forward).parameters
 
     def score(batch: Batch) -> NDArray[np.float32]:
