@@ -106,6 +106,7 @@ bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BUNDLE)/manifest.json)
 	$(BIN)/python -m benchmarks.peers growth $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.peers quality $(if $(QUICK),--quick) $(if $(DATA),,--set sms_spam)
 	$(BIN)/python -m benchmarks.peers training $(if $(QUICK),--quick --rows 64 --rounds 2) $(if $(DATA),,--set sms_spam)
+	$(BIN)/python -m benchmarks.peers tables --picture benchmarks/results/quality.svg
 
 clean:
 	rm -rf $(RUN) $(BUNDLE) $(SCORES)* scores/.$(NAME).csv*

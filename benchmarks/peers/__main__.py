@@ -6,7 +6,7 @@
     python -m benchmarks.peers training [--set NAME] [--rows 640] [--precision fp32]
     python -m benchmarks.peers tables [--picture benchmarks/quality.svg]
 
-Each of the others writes benchmarks/results/NAME.json; all print what lies there as Markdown.
+Each of the others writes benchmarks/results/NAME.json and prints it as Markdown; the last prints all that lies there.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
         cost.run(given)
     if given.command == "training":
         train.run(given)
-    print(tables.markdown(given.out))
+    print(tables.markdown(given.out, tables.NAMES if given.command == "tables" else (given.command,)))
     if given.command == "tables" and given.picture:
         found = read_json(given.out / "quality.json")
         given.picture.write_text(picture.svg(found), encoding="utf-8")

@@ -1,6 +1,6 @@
 """Results as Markdown: for a page, and for whoever ran them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +8,17 @@ from benchmarks.peers.learning_tables import quality_table, training_table
 from benchmarks.peers.score import BASE, ratios, spread
 from trainer.contract.system.files import read_json
 
+# Whose results there are.
+NAMES = ("scoring", "quality", "training", "growth")
 
-def markdown(folder: Path) -> str:
-    """All results of a folder, a heading each."""
-    parts = [_scoring(case) for case in _read(folder / "scoring.json").values()]
-    growth = _read(folder / "growth.json")
-    parts += [quality_table(each, _made(each)) for each in _read(folder / "quality.json").values()]
-    parts += [training_table(each, _made(each)) for each in _read(folder / "training.json").values()]
-    return "\n\n".join([*parts, *([_growth(growth)] if growth else [])])
+
+def markdown(folder: Path, names: Sequence[str] = NAMES) -> str:
+    """Results of a folder, a heading each; of those names alone."""
+    found = {name: _read(folder / f"{name}.json") for name in NAMES if name in names}
+    parts = [_scoring(case) for case in found.get("scoring", {}).values()]
+    parts += [quality_table(each, _made(each)) for each in found.get("quality", {}).values()]
+    parts += [training_table(each, _made(each)) for each in found.get("training", {}).values()]
+    return "\n\n".join([*parts, *([_growth(found["growth"])] if found.get("growth") else [])])
 
 
 def _made(found: Mapping[str, Any]) -> str:
