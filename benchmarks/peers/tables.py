@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.learning_tables import quality_table, training_table
+from benchmarks.peers.learning_tables import quality_summary, quality_table, training_table
 from benchmarks.peers.score import BASE, ratios, spread
 from trainer.contract.system.files import read_json
 
@@ -16,6 +16,7 @@ def markdown(folder: Path, names: Sequence[str] = NAMES) -> str:
     """Results of a folder, a heading each; of those names alone."""
     found = {name: _read(folder / f"{name}.json") for name in NAMES if name in names}
     parts = [_scoring(case) for case in found.get("scoring", {}).values()]
+    parts += [quality_summary(found["quality"])] if found.get("quality") else []
     parts += [quality_table(each, _made(each)) for each in found.get("quality", {}).values()]
     parts += [training_table(each, _made(each)) for each in found.get("training", {}).values()]
     return "\n\n".join([*parts, *([_growth(found["growth"])] if found.get("growth") else [])])

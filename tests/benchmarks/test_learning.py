@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.peers import cost, train
 from benchmarks.peers.contestant import contestants
-from benchmarks.peers.learning_tables import quality_table, training_table
+from benchmarks.peers.learning_tables import quality_summary, quality_table, training_table
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import LabelledSet
 from tests.benchmarks import learners, loops
@@ -62,6 +62,20 @@ def test_the_table_of_quality(records: dict[str, dict[str, Any]]) -> None:
     assert [line.split(" | ")[0] for line in lines[1:]] == ["| right", "| near", "| far"]
     assert lines[1].split(" | ")[2] == ""
     assert "* cannot: ValueError: knows one label a row" in table
+
+
+def test_all_sets_in_one_table(records: dict[str, dict[str, Any]]) -> None:
+    """Whoever is as good as the best, as far as the rows tell, is bold; who was measured on one set says so."""
+    one = {"name": "one", "contestants": list(records.values())}
+    other = {"name": "other", "contestants": [records["right"], {**records["far"], "train_seconds": 90.0}]}
+    lines = quality_summary({"a": one, "b": other, "c": {"name": "none", "missing": "no file"}}).splitlines()[4:]
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in lines}
+    assert list(cells) == ["right", "far", "near"]
+    assert cells["right"][0] == "**1.000 [1.000, 1.000]**"
+    assert cells["near"][0].startswith("**0.990")
+    assert cells["near"][1] == "not measured"
+    assert not cells["far"][0].startswith("**")
+    assert cells["far"][2] == "0 to 90"
 
 
 @pytest.fixture(scope="module")
