@@ -90,7 +90,10 @@ def answer(outcome: Outcome, rows: LabelledSet) -> dict[str, Any]:
         **record,
         "labels": labels,
         "train_seconds": min(each["train_seconds"] for each in outcome.rounds),
+        "train_cpu_seconds": min(each["train_cpu_seconds"] for each in outcome.rounds),
         "rows_per_second": max(len(labels) / each["score_seconds"] for each in outcome.rounds),
+        # A clock of hundredths may have seen nothing of so short a time.
+        "rows_per_cpu_second": max(len(labels) / max(each["score_cpu_seconds"], 0.01) for each in outcome.rounds),
         "peak_memory_mb": outcome.rounds[-1]["peak_memory_mb"],
     }
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.talk import Figures, Request, Round, speak
+from benchmarks.peers.talk import Figures, Request, Round, cpu_seconds, speak
 
 Labels = list[Any]
 Texts = list[str]
@@ -41,12 +41,17 @@ def learn(load: Callable[[Request], Callable[[Texts, Labels], Classify]], packag
         fit = load(settings)
 
         def round_(_: Request) -> Figures:
-            started = time.perf_counter()
+            started, used = time.perf_counter(), cpu_seconds()
             classify = fit(texts, labels)
-            learnt = time.perf_counter()
-            found = classify(asked)
-            ended = time.perf_counter()
-            return {"train_seconds": learnt - started, "score_seconds": ended - learnt, "labels": plain(found)}
+            learnt, used_to_learn = time.perf_counter(), cpu_seconds()
+            found = plain(classify(asked))
+            return {
+                "train_seconds": learnt - started,
+                "train_cpu_seconds": used_to_learn - used,
+                "score_seconds": time.perf_counter() - learnt,
+                "score_cpu_seconds": cpu_seconds() - used_to_learn,
+                "labels": found,
+            }
 
         return round_
 

@@ -9,7 +9,7 @@ from benchmarks.peers.train import share, times
 
 def quality_summary(quality: Mapping[str, Any]) -> str:
     """All measured sets in one table: macro F1, in bold where its distance to the set's best reaches zero; and what it
-    costs, from the cheapest set to the dearest.
+    costs, from the cheapest set to the dearest, in processor time, to which other programs add little.
     """
     sets = [found for found in quality.values() if "missing" not in found]
     by_name: dict[str, list[dict[str, Any] | None]] = {}
@@ -18,12 +18,12 @@ def quality_summary(quality: Mapping[str, Any]) -> str:
             by_name.setdefault(each["name"], [None] * len(sets))[place] = each
     ranked = sorted(by_name.items(), key=lambda pair: -fmean(each["f1_macro"][0] if each else 0 for each in pair[1]))
     lines = [
-        f"| contestant | {' | '.join(found['name'] for found in sets)} | training s | rows/s |",
+        f"| contestant | {' | '.join(found['name'] for found in sets)} | training, processor s | rows a processor s |",
         "|---|" + "--:|" * (len(sets) + 2),
     ]
     for name, several in ranked:
         cells = ["not measured" if each is None else _marked(each) for each in several]
-        for figure in ("train_seconds", "rows_per_second"):
+        for figure in ("train_cpu_seconds", "rows_per_cpu_second"):
             values = [each[figure] for each in several if each]
             cells.append(f"{min(values):,.0f} to {max(values):,.0f}")
         lines.append(f"| {' | '.join([name, *cells])} |")

@@ -1,4 +1,4 @@
-"""Quality against rows per second as a drawing: the table that people choose by, at a glance.
+"""Quality against rows a second of one processor as a drawing: the table that people choose by, at a glance.
 
 Only sets with one label a row are drawn, whose accuracy is that of model2vec's own table.
 """
@@ -15,7 +15,8 @@ OURS, OTHERS = "#b3261e", "#3b6ea5"
 
 
 def points(quality: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """Of each contestant that is measured on every drawn set: rows/s (geometric mean) and mean accuracy, best first.
+    """Of each contestant that is measured on every drawn set: rows a processor second (geometric mean) and accuracy
+    (mean), the best first.
 
     quality: quality.json. Sets that are missing are left out.
     """
@@ -27,7 +28,7 @@ def points(quality: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
                 of.setdefault(each["name"], []).append(each)
     placed = {
         name: (
-            statistics.geometric_mean(each["rows_per_second"] for each in several),
+            statistics.geometric_mean(each["rows_per_cpu_second"] for each in several),
             statistics.fmean(each["accuracy"][0] for each in several),
         )
         for name, several in of.items()
@@ -53,7 +54,7 @@ def svg(quality: Mapping[str, Any]) -> str:
             axes.annotate(str(number), (rate, value), ha="center", va="center", color="white", fontsize=8)
             line = f"{number}   {name}: {value:.1%}, {rate:,.0f} rows/s"
             figure.text(0.1, (below - 0.42 - 0.2 * number) / high, line, color=colour, fontsize=8.5)
-        axes.set_xlabel("rows per second (logarithmic)")
+        axes.set_xlabel("rows a second of one processor (logarithmic)")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_ylabel(f"accuracy, mean of {len(_drawn(quality))} sets")
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -67,7 +68,7 @@ def told(quality: Mapping[str, Any]) -> str:
     """What the drawing shows, in words: its alternative text."""
     each = [f"{name} {value:.1%} at {rate:,.0f} rows/s" for name, (rate, value) in points(quality).items()]
     names = ", ".join(found["name"] for found in _drawn(quality))
-    return f"Mean accuracy on {names} against rows per second: {'; '.join(each)}."
+    return f"Mean accuracy on {names} against rows a second of one processor: {'; '.join(each)}."
 
 
 def _drawn(quality: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -34,7 +34,7 @@ def speak(load: Callable[[Request], Round], packages: Sequence[str]) -> None:
     figures: Figures
     for line in sys.stdin:
         request = json.loads(line)
-        started, used = time.perf_counter(), _cpu_seconds()
+        started, used = time.perf_counter(), cpu_seconds()
         try:
             if request["do"] == "load":
                 round_ = load(request["settings"])
@@ -49,7 +49,7 @@ def speak(load: Callable[[Request], Round], packages: Sequence[str]) -> None:
             cause = error.__cause__ or error.__context__
             told = [f"{type(each).__name__}: {each}" for each in (error, cause) if each is not None]
             figures = {"error": " <- ".join(told)[:600]}
-        seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": _cpu_seconds() - used}
+        seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": cpu_seconds() - used}
         print(json.dumps({**seconds, "peak_memory_mb": _peak(), **figures}, allow_nan=False), file=channel, flush=True)
 
 
@@ -72,7 +72,7 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in packages}
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
     """Of this program and of those it started that have ended."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system

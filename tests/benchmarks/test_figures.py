@@ -72,17 +72,17 @@ QUALITY: dict[str, Any] = {
         "name": "A",
         "multi": False,
         "contestants": [
-            {"name": "bag", "accuracy": [0.8, 0, 1], "rows_per_second": 100.0},
-            {"name": "Classifact", "accuracy": [0.9, 0, 1], "rows_per_second": 9.0},
+            {"name": "bag", "accuracy": [0.8, 0, 1], "rows_per_cpu_second": 100.0},
+            {"name": "Classifact", "accuracy": [0.9, 0, 1], "rows_per_cpu_second": 9.0},
         ],
     },
     "b": {
         "name": "B",
         "multi": False,
         "contestants": [
-            {"name": "bag", "accuracy": [0.6, 0, 1], "rows_per_second": 10_000.0},
-            {"name": "Classifact", "accuracy": [0.8, 0, 1], "rows_per_second": 4.0},
-            {"name": "half <measured>", "accuracy": [0.9, 0, 1], "rows_per_second": 5.0},
+            {"name": "bag", "accuracy": [0.6, 0, 1], "rows_per_cpu_second": 10_000.0},
+            {"name": "Classifact", "accuracy": [0.8, 0, 1], "rows_per_cpu_second": 4.0},
+            {"name": "half <measured>", "accuracy": [0.9, 0, 1], "rows_per_cpu_second": 5.0},
         ],
     },
     "c": {"name": "C", "missing": "no file"},
@@ -98,8 +98,8 @@ def test_the_picture_shows_who_is_measured_everywhere() -> None:
     assert {name: pytest.approx(each) for name, each in expected.items()} == picture.points(QUALITY)
     drawn = picture.svg(QUALITY)
     assert ">2   bag: 70.0%, 1,000 rows/s<" in drawn
-    told = "Mean accuracy on A, B against rows per second: Classifact 85.0% at 6 rows/s; bag 70.0% at 1,000 rows/s."
-    assert picture.told(QUALITY) == told
+    told = "Mean accuracy on A, B against rows a second of one processor: Classifact 85.0% at 6 rows/s; bag 70.0% at "
+    assert picture.told(QUALITY) == f"{told}1,000 rows/s."
     assert "half" not in drawn
     assert drawn == picture.svg(QUALITY)
 
