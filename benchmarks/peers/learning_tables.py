@@ -25,7 +25,8 @@ def quality_summary(quality: Mapping[str, Any]) -> str:
         cells = ["not measured" if each is None else _marked(each) for each in several]
         for figure in ("train_cpu_seconds", "rows_per_cpu_second"):
             values = [each[figure] for each in several if each]
-            cells.append(f"{min(values):,.0f} to {max(values):,.0f}")
+            told = [f"{value:,.{0 if value >= 10 else 1}f}" for value in sorted({min(values), max(values)})]
+            cells.append(" to ".join(told))
         lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(["### A thousand rows: macro F1 [95 %] and what it costs", "", *lines])
 

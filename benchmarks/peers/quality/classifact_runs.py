@@ -67,6 +67,7 @@ def _recipe(settings: Request, rows: int) -> dict[str, Any]:
 def _classifact(*words: object) -> None:
     command = [sys.executable, "-m", "classifact", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stderr)
     if done.returncode:
         told = done.stderr.rpartition("error: ")[2].split("\n  do:")[0]
         raise RuntimeError(f"classifact {words[0]} ended with {done.returncode}: {' '.join(told.split())}")
