@@ -182,6 +182,7 @@ def _odd_columns() -> dict[str, tuple[pa.Array, object]]:
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_odd_types_of_parquet(single: Path, tmp_path: Path, suffix: str) -> None:
     """Years of eight digits, unknown time zones, ids, views and fields of one name are written as what they are."""
+    pytest.importorskip("pyarrow", minversion="18")  # Before it there are no ids, and Parquet holds no views.
     odd = _odd_columns()
     # A null text is rejected: the rest is taken out of views, which Arrow cannot do by itself.
     columns = {name: pa.concat_arrays([values, values[1:]]) for name, (values, _) in odd.items()}
