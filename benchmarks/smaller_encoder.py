@@ -134,7 +134,9 @@ def _fit(
 
 def _write(options: argparse.Namespace, source: TrainedRun, network: PreTrainedModel) -> None:
     """A copy of the run whose best checkpoint is the smaller one, so that `classifact export` takes it."""
-    shutil.copytree(options.run, options.out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("resume", "stage*"))
+    # Its test figures are of the whole encoder, and an export refuses figures of other weights.
+    left = shutil.ignore_patterns("resume", "stage*", "test_metrics.json")
+    shutil.copytree(options.run, options.out, dirs_exist_ok=True, ignore=left)
     folder = options.out / "checkpoints" / source.checkpoint.path.name
     shutil.copytree(source.checkpoint.path, folder, dirs_exist_ok=True)
     # Its golden logits are the whole encoder's.
