@@ -102,5 +102,8 @@ def reason_counts(items: Iterable[Rejected]) -> dict[str, int]:
 def told_rejects(report: Mapping[str, Any]) -> str:
     """What a finished job says of rows and cells that it could not take; nothing where there are none."""
     rows, cells = report["rows_rejected"], report.get("cells_left_out", 0)
-    found = [f"{rows:,} rows rejected" if rows else "", f"{cells:,} cells left out" if cells else ""]
+    found = [
+        f"{rows:,} row{'s' * (rows != 1)} rejected" if rows else "",
+        f"{cells:,} cell{'s' * (cells != 1)} left out" if cells else "",
+    ]
     return f", {' and '.join(filter(None, found))} ({report['errors']})" if rows or cells else ""
