@@ -168,7 +168,7 @@ def test_strict_and_the_last_line(single: Path, tmp_path: Path) -> None:
     assert (done.returncode, strict.returncode) == (0, 3)
     for each in (done, strict):
         assert json.loads(each.stdout.splitlines()[-1])["status"] == "done with rejects"
-        assert "1 rows rejected" in each.stdout
+        assert "1 row rejected" in each.stdout
     assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "a.csv").read_bytes()
     assert "done, with rejects" in strict.stderr
     assert call("c.csv", "--strict", "--limit", "1").returncode == 0
