@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from tests.words import CORPUS
+from tests.words import PIECES
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.inputs import InputSpec
@@ -34,13 +34,13 @@ _SIZES = {
 @functools.cache
 def _tokenizer_json() -> str:
     """A WordPiece tokenizer with BERT's special tokens; characters it never saw become [UNK]."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    special = PIECES[:5]
+    ids = {piece: number for number, piece in enumerate(PIECES)}
+    tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(CORPUS, trainers.WordPieceTrainer(vocab_size=200, special_tokens=special))
-    ids = {token: tokenizer.token_to_id(token) for token in special}
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",

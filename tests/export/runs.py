@@ -11,6 +11,7 @@ import torch
 
 from export.proof.torch_logits import torch_logits
 from tests import tiny
+from tests.words import CORPUS
 from trainer.contract.checkpoint import Checkpoint, Contract
 from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.inputs import InputSpec
@@ -18,7 +19,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace
 from trainer.opening.checkpoint import open_network
 
-WORDS = " ".join(tiny.CORPUS).split()
+WORDS = " ".join(CORPUS).split()
 
 
 def contract(kind: str = "single", names: tuple[str, ...] = ("ham", "spam"), max_tokens: int = 64) -> Contract:

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests import tiny
+from tests.words import CORPUS
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def _write(path: Path, rows: int) -> Path:
     """Rows of 1 to 300 words, most of them short; 20,000 texts in turn, so that no window holds one twice."""
-    words = np.array(" ".join(tiny.CORPUS).split())
+    words = np.array(" ".join(CORPUS).split())
     generator = np.random.default_rng(0)
     lengths = 1 + generator.exponential(15, 20_000).astype(int) % 300
     texts = [" ".join(generator.choice(words, length)) for length in lengths.tolist()]

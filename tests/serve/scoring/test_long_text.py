@@ -13,14 +13,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from serve.scoring.batching import Encoding
 from serve.scoring.long_text import Prefix
-from tests import tiny
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
+from tests.words import CORPUS
 from trainer.contract.encoding import EncodingPolicy, TextEncoder
 
-_WORDS = st.sampled_from(
-    [*" ".join(tiny.CORPUS).split(), "naïve", "日本語", "e\u0301", "[SEP]", "x" * 50, "\u200b", "ﬁ"]
-)
+_WORDS = st.sampled_from([*" ".join(CORPUS).split(), "naïve", "日本語", "e\u0301", "[SEP]", "x" * 50, "\u200b", "ﬁ"])
 _SPACES = st.sampled_from([" ", "  ", "\n", "\t", "\u00a0", "", " "])
 _TEXT = st.lists(st.tuples(_WORDS, _SPACES), max_size=120).map(lambda parts: "".join(a + b for a, b in parts))
 
@@ -47,7 +45,7 @@ def test_any_text_keeps_its_tokens(single: Path, texts: list[str], limit: int) -
 def _byte_level(path: Path, *, regex: bool) -> Path:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=regex)
-    tokenizer.train_from_iterator(tiny.CORPUS, trainers.BpeTrainer(vocab_size=400))
+    tokenizer.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=400))
     tokenizer.save(str(path))
     return path
 
@@ -93,7 +91,7 @@ def test_real_tokenizer_on_long_texts() -> None:
 
 def test_tokens_lost_are_counted_or_estimated(single: Path, tmp_path: Path) -> None:
     """What a long text loses is told within a tenth, the estimated part marked; equal rows count each."""
-    words = " ".join(tiny.CORPUS).split()
+    words = " ".join(CORPUS).split()
     long = " ".join(words[place % len(words)] for place in range(4000))
     policy = EncodingPolicy(max_tokens=32)
     true = int(TextEncoder.open(single / "tokenizer.json", policy).encode([long]).cut[0])
