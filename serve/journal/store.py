@@ -1,5 +1,6 @@
 """The objects below one URL: read, put, listed; tried again a few times, and every library's error in our form."""
 
+import contextlib
 import functools
 import json
 import logging
@@ -68,8 +69,13 @@ class Store:
         self._call("put", name, self._system.put_file, str(file), f"{self._path}/{name}")
 
     def remove(self, name: str) -> None:
-        """Delete an object."""
-        self._call("removed", name, self._system.rm_file, f"{self._path}/{name}")
+        """Delete an object. One that is gone already was taken away by another machine at the same job."""
+
+        def gone(path: str) -> None:
+            with contextlib.suppress(FileNotFoundError):
+                self._system.rm_file(path)
+
+        self._call("removed", name, gone, f"{self._path}/{name}")
 
     def _prepare(self, name: str) -> None:
         """Make a file's folder, where the store has any; an object store would make a bucket of a misspelt name."""

@@ -87,6 +87,33 @@ def test_death_at_every_object(
     assert moments == 1 + 3 + 2 + 3 + 1 + 1
 
 
+@pytest.mark.parametrize("moment", range(11))
+def test_two_that_do_one_job(
+    single: Path, rows: Path, store: Any, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """A job that another machine resumes and ends before the so-manyth change of the first leaves the same objects."""
+    options: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 96, "canary": False}
+    score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
+    expected = _objects(store, f"{URL}.csv")
+    MemoryFileSystem.store.clear()
+    changes = list[str]()
+
+    def shared(name: str, change: Any) -> Any:
+        def changed(*arguments: Any, **given: Any) -> Any:
+            changes.append(name)
+            if len(changes) == moment + 1:
+                score(single, rows, out=f"{URL}.csv", resume=True, **options)  # type: ignore[arg-type]
+            change(*arguments, **given)
+
+        return changed
+
+    for name in ("put_file", "pipe_file", "rm_file"):
+        monkeypatch.setattr(MemoryFileSystem, name, shared(name, getattr(MemoryFileSystem, name)))
+    score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
+    assert len(changes) > 11
+    assert _objects(store, f"{URL}.csv") == expected
+
+
 def _die_at(moment: int, monkeypatch: pytest.MonkeyPatch, *, done: bool) -> list[bool]:
     """End the process, as far as a test can, before or after the so-manyth change of the store."""
     count, died = [0], list[bool]()
