@@ -75,7 +75,9 @@ def measure(axis: str, made: Path, given: argparse.Namespace) -> dict[str, Any]:
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float]:
     """b of value ~ size^b by least squares on logarithms, and the ends of its 95 % interval (Student's t)."""
     line = stats.linregress(np.log(sizes), np.log(values))
-    reach = float(stats.t.ppf(0.975, len(sizes) - 2)) * line.stderr
+    # Equal values lie on a line exactly, of which scipy gives no error.
+    error = 0.0 if np.isnan(line.stderr) else float(line.stderr)
+    reach = float(stats.t.ppf(0.975, len(sizes) - 2)) * error
     return {"b": float(line.slope), "low": float(line.slope - reach), "high": float(line.slope + reach)}
 
 

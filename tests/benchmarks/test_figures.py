@@ -21,8 +21,9 @@ from trainer.opening.checkpoint import open_network
 
 
 def test_an_exponent_is_found_with_its_interval() -> None:
-    """A clean power has no interval to speak of; under noise of 10 % the interval holds the true exponent."""
+    """A clean power and equal values have no interval to speak of; under noise of 10 % it holds the true exponent."""
     sizes = [10, 100, 1000, 10_000]
+    assert growth.exponent(sizes, [128.1] * len(sizes)) == {"b": 0.0, "low": 0.0, "high": 0.0}
     clean = growth.exponent(sizes, [3 * size**1.5 for size in sizes])
     assert clean["b"] == pytest.approx(1.5)
     assert clean["high"] - clean["low"] < 1e-6
