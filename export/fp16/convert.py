@@ -96,6 +96,10 @@ def fuse(exported: onnx.ModelProto) -> onnx.ModelProto | None:
         options = FusionOptions("bert")
         # It would hide the sums of embeddings, and saves next to nothing.
         options.enable_embed_layer_norm = False
+        # The tool takes a bias for granted where it joins an addition to a layer norm (ModernBERT has none).
+        options.enable_skip_layer_norm = all(
+            len(node.input) > 2 for node in exported.graph.node if node.op_type == "LayerNormalization"
+        )
         found: onnx.ModelProto = optimize_model(
             exported, model_type="bert", opt_level=0, optimization_options=options
         ).model
