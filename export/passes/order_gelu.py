@@ -1,6 +1,6 @@
 """x * (0.5 * (1 + erf)) becomes (x * (1 + erf)) * 0.5: the order in which ONNX Runtime knows Gelu.
 
-transformers' own exporter writes the first. Half of a number is exact, so both are the same to the last bit.
+transformers' own exporter writes the first. Halving a number of usual size is exact: both are the same to the last bit.
 """
 
 import numpy as np
@@ -18,8 +18,10 @@ def order_gelu(graph: Graph, _probes: Probes) -> int:
             continue
         for place, name in enumerate(node.input):
             inner = makers.get(name)
-            half = None if inner is None or len(uses[name]) > 1 else _half_of_erf(graph, makers, inner)
-            if inner is None or half is None:
+            if inner is None or len(uses[name]) > 1 or name in graph.outputs:
+                continue
+            half = _half_of_erf(graph, makers, inner)
+            if half is None:
                 continue
             halved, given = inner.input[1 - half], node.input[1 - place]
             constant = inner.input[half]

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from export.cli import export_command
 from export.fp16 import convert as half
@@ -121,6 +121,21 @@ def test_what_overflows_stays_in_fp32(name: str, kind: str) -> None:
     assert np.abs(found - expected).max() < 0.1 * max(1.0, float(expected.std()))
     kinds = collections.Counter(tensor.data_type for tensor in made.graph.graph.initializer)
     assert kinds[onnx.TensorProto.FLOAT16] > kinds[onnx.TensorProto.FLOAT] > 0
+
+
+def test_layer_norms_without_bias_are_left_to_themselves() -> None:
+    """The fusion tool takes their bias for granted, and would end in an IndexError of its own."""
+    nodes = [
+        helper.make_node("Add", ["x", "y"], ["sum"]),
+        helper.make_node("LayerNormalization", ["sum", "scale"], ["normal"]),
+        helper.make_node("Add", ["normal", "y"], ["out"]),
+    ]
+    x, y, out = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["b", "s", 8]) for name in ("x", "y", "out"))
+    scale = numpy_helper.from_array(np.ones(8, dtype=np.float32), "scale")
+    graph = helper.make_graph(nodes, "normed", [x, y], [out], [scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert half.fuse(model) is None
+    assert [node.op_type for node in model.graph.node] == ["Add", "LayerNormalization", "Add"]
 
 
 def test_mask_values_are_no_overflow() -> None:

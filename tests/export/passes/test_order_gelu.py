@@ -69,6 +69,15 @@ def test_another_factor_is_another_function() -> None:
     assert order_gelu(Graph(gelu(half=0.25)), NOTHING) == 0
 
 
+def test_a_product_that_others_read_stays() -> None:
+    """The half of it keeps its value where it is an output, or where a second node takes it."""
+    told, taken = gelu(), gelu()
+    told.graph.output.append(helper.make_tensor_value_info("halved", TensorProto.FLOAT, ["n", 8]))
+    taken.graph.node.append(helper.make_node("Neg", ["halved"], ["negative"]))
+    taken.graph.output.append(helper.make_tensor_value_info("negative", TensorProto.FLOAT, ["n", 8]))
+    assert [order_gelu(Graph(model), NOTHING) for model in (told, taken)] == [0, 0]
+
+
 @pytest.mark.parametrize("exporter", USABLE)
 def test_every_exporters_gelu_is_fused(exporter: str, tmp_path: Path) -> None:
     """Of BERT's two layers both are, after the passes."""
