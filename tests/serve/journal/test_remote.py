@@ -17,6 +17,8 @@ from tests.serve.helpers import read_jsonl, score, write_csv
 from trainer.contract.errors import ClassifactError, InputError
 
 URL = "memory://bucket/scores"
+# Of 200 rows.
+THREE_PARTS: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 96, "canary": False}
 
 
 @pytest.fixture
@@ -46,6 +48,12 @@ def _objects(system: Any, url: str) -> dict[str, bytes]:
     return found
 
 
+def _undisturbed(single: Path, rows: Path, store: Any) -> dict[str, bytes]:
+    """What a job that nothing disturbs leaves at the URL."""
+    score(single, rows, out=f"{URL}.csv", **THREE_PARTS)  # type: ignore[arg-type]
+    return _objects(store, f"{URL}.csv")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
 def test_parts_are_those_of_a_local_job(single: Path, rows: Path, tmp_path: Path, store: Any, suffix: str) -> None:
     """Each part has the bytes of the local part, the rejected rows are those of the local side file, in order."""
@@ -66,19 +74,17 @@ def test_death_at_every_object(
     single: Path, rows: Path, store: Any, monkeypatch: pytest.MonkeyPatch, done: bool
 ) -> None:
     """A job that ends before or after each of its objects is put, and is resumed, leaves what one that was not does."""
-    options: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 96, "canary": False}
-    score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
-    expected = _objects(store, f"{URL}.csv")
+    expected = _undisturbed(single, rows, store)
     moments = 0
     while True:
         MemoryFileSystem.store.clear()
         died = _die_at(moments, monkeypatch, done=done)
         try:
-            score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
+            score(single, rows, out=f"{URL}.csv", **THREE_PARTS)  # type: ignore[arg-type]
         except KeyboardInterrupt:
             assert died == [True]
             monkeypatch.undo()
-            score(single, rows, out=f"{URL}.csv", resume=True, **options)  # type: ignore[arg-type]
+            score(single, rows, out=f"{URL}.csv", resume=True, **THREE_PARTS)  # type: ignore[arg-type]
         assert _objects(store, f"{URL}.csv") == expected
         if not died:
             break
@@ -92,9 +98,7 @@ def test_two_that_do_one_job(
     single: Path, rows: Path, store: Any, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
     """A job that another machine resumes and ends before the so-manyth change of the first leaves the same objects."""
-    options: dict[str, Any] = {"precision": "int8", "window": 32, "part_rows": 96, "canary": False}
-    score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
-    expected = _objects(store, f"{URL}.csv")
+    expected = _undisturbed(single, rows, store)
     MemoryFileSystem.store.clear()
     changes = list[str]()
 
@@ -102,14 +106,14 @@ def test_two_that_do_one_job(
         def changed(*arguments: Any, **given: Any) -> Any:
             changes.append(name)
             if len(changes) == moment + 1:
-                score(single, rows, out=f"{URL}.csv", resume=True, **options)  # type: ignore[arg-type]
+                score(single, rows, out=f"{URL}.csv", resume=True, **THREE_PARTS)  # type: ignore[arg-type]
             change(*arguments, **given)
 
         return changed
 
     for name in ("put_file", "pipe_file", "rm_file"):
         monkeypatch.setattr(MemoryFileSystem, name, shared(name, getattr(MemoryFileSystem, name)))
-    score(single, rows, out=f"{URL}.csv", **options)  # type: ignore[arg-type]
+    score(single, rows, out=f"{URL}.csv", **THREE_PARTS)  # type: ignore[arg-type]
     assert len(changes) > 11
     assert _objects(store, f"{URL}.csv") == expected
 
