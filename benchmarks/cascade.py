@@ -74,11 +74,11 @@ def shares(options: argparse.Namespace, agreement: float, report: dict[str, Any]
     ):
         spec = scorer.bundle.contract.input
         encoded = scorer.encoder.encode([spec.read(row)[0] for row in csv.DictReader(file)])
-        fast, spent = scorer.fast, []
+        cascade, spent = scorer.cascade, []
         for _ in range(3):
             started = time.process_time()
-            if fast is not None:
-                fast.answer(encoded)
+            if cascade is not None:
+                cascade.answer(encoded)
             spent.append(time.process_time() - started)
     phases, student = report["phases"], min(spent)
     parts = {
@@ -136,7 +136,7 @@ def measure(options: argparse.Namespace) -> None:
     print("agreement    rows/s   ratio   CPU ratio   fewer tokens   by student   differ: student   encoder's batches")
     base = statistics.median(rates[None])
     for kind in kinds:
-        rate, found = statistics.median(rates[kind]), reports[kind]["fast_lane"]
+        rate, found = statistics.median(rates[kind]), reports[kind]["cascade"]
         differ = differing(tables[None], tables[kind])
         taken = "-" if found is None else f"{found['coverage']:.1%}"
         work = reports[None]["cpu_seconds"] / reports[kind]["cpu_seconds"]

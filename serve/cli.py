@@ -126,7 +126,7 @@ def score(**options: Any) -> None:
     """
     from serve.job import run
     from serve.operations import drift
-    from serve.scoring.audit import require_kept, told_lane
+    from serve.scoring.audit import require_kept, told_cascade
     from serve.writing.rejects import told_rejects
 
     beside = options.pop("drift_report")
@@ -144,11 +144,11 @@ def score(**options: Any) -> None:
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         left = f", {report['rows_abstained']:,} of them not answered" if report["abstain"] else ""
         print(f"{report['rows_scored']:,} rows scored into {report['out']}{left}{rejected}, {rate}")
-        print("\n".join([*told_lane(report), drift.drift_sentence(report)]))
+        print("\n".join([*told_cascade(report), drift.drift_sentence(report)]))
         print_result(drift.short(report))
     if beside is not None:
         drift.write_drift(beside, report)
-    require_kept(report["fast_lane"], report["out"], prove=options["prove"])
+    require_kept(report["cascade"], report["out"], prove=options["prove"])
     # After everything is written: whoever asked for it decides what to do with an output that is not complete.
     if options["strict"] and rejected:
         raise GateError(f"done, with rejects{rejected}", do="mend the input, or leave --strict out")
@@ -169,17 +169,17 @@ def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
     """
     from serve.journal.output import merge as run_merge
     from serve.operations import drift
-    from serve.scoring.audit import require_kept, told_lane
+    from serve.scoring.audit import require_kept, told_cascade
 
     if drift_report is not None:
         drift.require_possible(drift_report, None, resume=False)
     report = run_merge(out, bound_of(max_errors))
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
-    print("\n".join([*told_lane(report), drift.drift_sentence(report)]))
+    print("\n".join([*told_cascade(report), drift.drift_sentence(report)]))
     print_result(drift.short(report))
     if drift_report is not None:
         drift.write_drift(drift_report, report)
-    require_kept(report["fast_lane"], out)
+    require_kept(report["cascade"], out)
 
 
 def _forecast(options: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from export.bundle import Bundle
+from serve.job_cascade import CascadeOptions, JobCascade
 from serve.journal.output import Destination, open_output
-from serve.lane import JobLane, LaneOptions
 from serve.operations.check import check, require_passed
 from serve.operations.progress import JobProgress
 from serve.operations.prometheus import served
@@ -39,7 +39,7 @@ from trainer.contract.system.progress import Progress
 # model on two cores, of which tuning takes a few per cent.
 LONG_BYTES = 100 * 2**20
 # What parts and journals mean. A job that another layout began is not gone on with.
-JOURNAL_LAYOUT = 3
+JOURNAL_LAYOUT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class ScoreJob:
     engine: Literal["local", "ray"] = "local"
     ray_address: str | None = None
     """Which Ray cluster; RAY_ADDRESS, else one on this machine, where None."""
-    lane: LaneOptions = field(default_factory=LaneOptions)
+    cascade: CascadeOptions = field(default_factory=CascadeOptions)
     """What was asked about the bundle's student."""
 
     @property
@@ -122,9 +122,9 @@ def run(job: ScoreJob) -> dict[str, Any]:
             prove(scorer)
         progress = JobProgress(lines, [source.size for source in sources])
         count = partial(rows_of_inputs, sources, bundle.contract.input.columns, job.reading.window)
-        lane = JobLane.of(scorer, job.lane, count, before, job.scorer.agreement)
-        stage, peeked = _first_look(job, sources, scorer, lane, progress)
-        identity = _identity(job, sources, scorer, lane)
+        cascade = JobCascade.of(scorer, job.cascade, count, before, job.scorer.agreement)
+        stage, peeked = _first_look(job, sources, scorer, cascade, progress)
+        identity = _identity(job, sources, scorer, cascade)
         done = output.finished_report(identity)
         if done is not None:
             return done
@@ -144,13 +144,13 @@ def run(job: ScoreJob) -> dict[str, Any]:
                         stop=stop,
                         max_errors=ErrorBound(rows=0, share=0.0) if job.on_error == "fail" else job.max_errors,
                         whole=job.shard is None,
-                        **({} if lane is None else {"watch": lane.watch}),
+                        **({} if cascade is None else {"watch": cascade.watch}),
                     )
                     figures = pipeline.run()
                 if progress.is_long:
                     progress.say("making the output whole")
                 about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
-                told = {"drift": stage.drift(sink.state), "fast_lane": lane and lane.figures(sink.state)}
+                told = {"drift": stage.drift(sink.state), "cascade": cascade and cascade.figures(sink.state)}
                 sink.seal({**about, **figures, **how_scored(scorer), **told, "job": identity})
             return sink.publish()
 
@@ -176,7 +176,7 @@ def _require_possible(job: ScoreJob, sources: list[InputSource]) -> None:
 
 
 def _first_look(
-    job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: JobLane | None, progress: JobProgress
+    job: ScoreJob, sources: list[InputSource], scorer: Scorer, cascade: JobCascade | None, progress: JobProgress
 ) -> tuple[WindowScorer, Iterator[Window] | None]:
     """What every window goes through, by what the first one shows; and the windows, where they can be read only once.
 
@@ -188,9 +188,9 @@ def _first_look(
     require_columns(sources, first, spec)
     nulls = job.on_error == "null"
     names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
-    if lane is not None and lane.options.scored_by:
+    if cascade is not None and cascade.options.scored_by:
         names = replace(names, scored_by=f"{job.prefix}scored_by")
-    if lane is not None and job.probabilities:
+    if cascade is not None and job.probabilities:
         progress.say("probabilities of the student's rows are its own, scaled to be like the encoder's")
     layout = make_layout(sources, first, names, job.kind, progress.look)
     once = any(source.once for source in sources)
@@ -202,7 +202,7 @@ def _first_look(
         format=make_format(job.kind, layout, labels),
         max_chars=job.reading.max_chars,
         nulls=nulls,
-        auditing=None if lane is None else lane.audited,
+        auditing=None if cascade is None else cascade.audited,
     )
     return stage, chain([first] if first else [], peeked) if once else None
 
@@ -271,7 +271,9 @@ def _engine(
     return opened_engine(work, inputs, address=job.ray_address, workers=job.scorer.workers)
 
 
-def _identity(job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: JobLane | None) -> dict[str, object]:
+def _identity(
+    job: ScoreJob, sources: list[InputSource], scorer: Scorer, cascade: JobCascade | None
+) -> dict[str, object]:
     """All that the output's bytes depend on: what a resumed job must have in common with the one before."""
     return {
         **scorer_identity(scorer),
@@ -284,7 +286,7 @@ def _identity(job: ScoreJob, sources: list[InputSource], scorer: Scorer, lane: J
         "part_rows": job.part_rows,
         "shard": job.shard,
         "output": job.kind,
-        **({} if lane is None else lane.identity()),
+        **({} if cascade is None else cascade.identity()),
         "inputs": len(sources),
         **{
             # Without secrets: the note of a job lies where others may read it.

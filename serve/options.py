@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from serve.job import ScoreJob
+from serve.job_cascade import CascadeOptions
 from serve.journal.shards import parse_shard
-from serve.lane import LaneOptions
 from serve.reading.sources import Reading
 from serve.scoring.session import SessionOptions
 from serve.scoring.settings import ScorerOptions
@@ -57,12 +57,12 @@ def reading_of(options: Mapping[str, Any]) -> Reading:
 
 def score_job(options: Mapping[str, Any]) -> ScoreJob:
     """A whole job. Raises ValueError for an option that cannot be."""
-    lane = LaneOptions(
+    cascade = CascadeOptions(
         scored_by=options.get("scored_by", True),
         prove=options.get("prove", False),
         audit_stop=options.get("audit_stop", False),
     )
-    if options.get("agreement") is None and (lane.prove or lane.audit_stop):
+    if options.get("agreement") is None and (cascade.prove or cascade.audit_stop):
         raise ValueError("--prove and --audit-stop are for --agreement")
     return ScoreJob(
         bundle=options["bundle"],
@@ -86,7 +86,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         metrics_port=options.get("metrics_port"),
         metrics_host=options.get("metrics_host", "127.0.0.1"),
         engine=options.get("engine", "local"),
-        lane=lane,
+        cascade=cascade,
         ray_address=options.get("ray_address"),
     )
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from export.bundle import Bundle
 from export.cascade.certificate import Bools
 from serve.reading.texts import Texts, read_texts
-from serve.scoring.batching import Encoding, Lane, Plan, plan
+from serve.scoring.batching import Encoding, Plan, WindowCascade, plan
+from serve.scoring.cascade import OpenCascade
 from serve.scoring.decided import ABSTAINED, decided_names, finite_rows
-from serve.scoring.fast_lane import FastLane
 from serve.scoring.long_text import Prefix
 from serve.scoring.session import CPU, open_sessions
 from serve.scoring.settings import ScorerOptions, Settings, options_of
@@ -84,7 +84,7 @@ class Scorer:
         self._encoding = Encoding(encoder=self.encoder, prefix=Prefix(self.encoder))
         self._sessions = sessions
         self.session = sessions[0]
-        self.fast = FastLane.wanted(bundle, options, self.encoder, self.session.precision)
+        self.cascade = OpenCascade.wanted(bundle, options, self.encoder, self.session.precision)
         on_processor = self.session.provider == CPU
         self.batch_tokens = options.batch_tokens or (bundle.manifest.batch_tokens if on_processor else _GPU_TOKENS)
         self.threads = options.session.threads
@@ -172,7 +172,7 @@ class Scorer:
         """
         rows = [self._checked(row, item) for row, item in enumerate(rows_given(texts, "scores", self._columns))]
         pairs = None if self._plain.pair is None else [pair or "" for _, pair in rows]
-        logits = self._logits([text for text, _ in rows], pairs, None, self.fast)
+        logits = self._logits([text for text, _ in rows], pairs, None, self.cascade)
         broken = np.flatnonzero(~finite_rows(logits))
         if len(broken):
             raise ClassifactError(
@@ -211,7 +211,7 @@ class Scorer:
         labels = self.labels
         # Rows that are no number are decoded as zeros and told of.
         scores = labels.decode(np.where(sound[:, None], logits, 0))
-        by = [None if self.fast is None else "student" if one else "encoder" for one in pending.plan.by_student]
+        by = [None if self.cascade is None else "student" if one else "encoder" for one in pending.plan.by_student]
         told = (decided_names(labels, scores), scores.answered.tolist(), scores.confidence.tolist(), by)
         scored = zip(*told, scores.probabilities, sound.tolist(), strict=True)
         for place, row in enumerate(rows):
@@ -233,13 +233,13 @@ class Scorer:
         return self._logits(texts, pairs, batch_tokens, None)
 
     def _logits(
-        self, texts: Sequence[str], pairs: Sequence[str] | None, batch_tokens: int | None, fast: FastLane | None
+        self, texts: Sequence[str], pairs: Sequence[str] | None, batch_tokens: int | None, cascade: OpenCascade | None
     ) -> Logits:
         pending = []
         for start in range(0, len(texts), _WINDOW):
             second = None if pairs is None else pairs[start : start + _WINDOW]
-            piece, lane = texts[start : start + _WINDOW], None if fast is None else Lane(fast=fast)
-            window = plan(self._encoding, piece, second, batch_tokens or self.batch_tokens, lane)
+            piece, both = texts[start : start + _WINDOW], None if cascade is None else WindowCascade(opened=cascade)
+            window = plan(self._encoding, piece, second, batch_tokens or self.batch_tokens, both)
             pending.append(self._workers.submit(window, len(self.labels)))
         # Without texts there is no window, and numpy joins nothing.
         none = np.empty((0, len(self.labels)), dtype=np.float32)
@@ -249,8 +249,8 @@ class Scorer:
 
     def plan(self, texts: Sequence[str], pairs: Sequence[str] | None = None, audited: Bools | None = None) -> Plan:
         """A window's batches, not yet scored. audited: rows that the encoder answers whatever the student says, [N]."""
-        lane = None if self.fast is None else Lane(fast=self.fast, audited=audited)
-        return plan(self._encoding, texts, pairs, self.batch_tokens, lane)
+        both = None if self.cascade is None else WindowCascade(opened=self.cascade, audited=audited)
+        return plan(self._encoding, texts, pairs, self.batch_tokens, both)
 
     def submit(self, texts: Sequence[str], pairs: Sequence[str] | None = None, audited: Bools | None = None) -> Pending:
         """Hand a window to the workers and return at once; see `plan`."""

@@ -17,7 +17,7 @@ import serve.operations.dry_run
 import serve.reading.columns
 import serve.reading.windows
 import serve.scorer
-import serve.scoring.fast_lane
+import serve.scoring.cascade
 import serve.writing.rejects
 import trainer.cli
 import trainer.contract.explaining.explain as explaining
@@ -58,7 +58,7 @@ SCORING = (
     f"a Jensen-Shannon distance of {drift.LEAST_DISTANCE} or\n  more",
     f"Fewer than {drift.LEAST_DRIFT_ROWS} rows are not judged",
     f"(at most {_WORDS[round(1 / GOLDEN_CAP)]} of the largest)",
-    f"at most {100 * serve.scoring.fast_lane.MOST_AUDITED:.0f} % of them",
+    f"at most {100 * serve.scoring.cascade.MOST_AUDITED:.0f} % of them",
     f"({ExplainOptions.samples:,} texts with words left out at random",
     f"More than {MOST_UNITS} words are taken in groups",
     f"and {explaining._DRAWS} times as many others",

@@ -53,7 +53,7 @@ def _bounds(target: Target) -> str:
 def card_section(cascade: Cascade) -> str:
     """For the model card: a table of the agreements and what the bounds mean."""
     head = (
-        "\n## The fast lane\n\n"
+        "\n## A student for most rows\n\n"
         f"A student (`{cascade.file}`) answers most rows without the encoder: `score --agreement 0.995`. Bounds hold "
         f"together with confidence {cascade.confidence:.0%} for rows drawn as the {cascade.targets[0].rows:,} that set "
         "its guards, each text counted once; every job audits its own rows beside.\n\n"

@@ -42,7 +42,10 @@ _SUMS = (
     "cpu_seconds",
 )
 # What is read of a share's report.
-_REPORTED = (*_SUMS, "version", "started", "ended", "bundle", "reasons", "cell_reasons", "drift", "sha256", "job")
+_REPORTED = (
+    *(*_SUMS, "version", "started", "ended", "bundle", "reasons"),
+    *("cell_reasons", "drift", "cascade", "sha256", "job"),
+)
 
 
 class FrameFormat:
@@ -168,7 +171,7 @@ def totals_of(reports: list[dict[str, Any]]) -> dict[str, Any]:
         "drift": merged_drift([report["drift"] for report in reports]),
         "reasons": _sum(report["reasons"] for report in reports),
         "cell_reasons": _sum(report["cell_reasons"] for report in reports),
-        "fast_lane": joined([report.get("fast_lane") for report in reports], int(sums["rows_scored"])),
+        "cascade": joined([report["cascade"] for report in reports], int(sums["rows_scored"])),
     }
 
 

@@ -51,8 +51,8 @@ class ScoredWindow:
     """Cells that are left out, counted by why."""
     seen: dict[str, list[int]] = field(default_factory=dict)
     """Scored rows in bins, by figure (see `Reference.count`); none where the bundle has no reference."""
-    lane: dict[str, list[int]] = field(default_factory=dict)
-    """Rows that the student answered, and what audited rows show (see `FastLane.compare`); none without a student."""
+    cascade: dict[str, list[int]] = field(default_factory=dict)
+    """Rows that the student answered, and what audited rows show (see `OpenCascade.compare`); empty without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class JobState:
     batches_halved: int = 0
     abstained: int = 0
     seen: dict[str, list[int]] = field(default_factory=dict)
-    lane: dict[str, list[int]] = field(default_factory=dict)
+    cascade: dict[str, list[int]] = field(default_factory=dict)
     part: int = 0
     """The part that is being written."""
     part_rows: int = 0
@@ -116,7 +116,7 @@ class JobState:
             batches_halved=self.batches_halved + scored.batches_halved,
             abstained=self.abstained + scored.abstained,
             seen=_summed(self.seen, scored.seen),
-            lane=_summed(self.lane, scored.lane),
+            cascade=_summed(self.cascade, scored.cascade),
             part_rows=self.part_rows + scored.read,
             rows_bytes=self.rows_bytes + len(scored.rows),
             errors_bytes=self.errors_bytes + len(scored.errors),

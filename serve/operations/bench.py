@@ -21,7 +21,7 @@ _KEPT = (
     "provider",
     "workers",
     "phases",
-    "fast_lane",
+    "cascade",
 )
 
 

@@ -197,11 +197,11 @@ def bench(**options: Any) -> None:
     Also where the time goes; the scores are thrown away.
     """
     from serve.operations.bench import bench as run_bench
-    from serve.scoring.audit import told_lane
+    from serve.scoring.audit import told_cascade
 
     result = run_bench(job_of({**options, "out": Path()}))
     print(f"{result['rows_per_second']:,} rows/s, {result['precision']} on {result['provider']}")
-    print("\n".join(told_lane(result)), end="\n" if told_lane(result) else "")
+    print("\n".join(told_cascade(result)), end="\n" if told_cascade(result) else "")
     print(table([["phase", "seconds"], *([name, f"{value:.2f}"] for name, value in result["phases"].items())]))
     print(f"session: {result['session_cpu_seconds']:.2f} s of {result['cpu_seconds']:.2f} s processor time")
     print_result(result)

@@ -54,7 +54,7 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     with Scorer(bundle, job.scorer) as scorer:
         plan = scorer.plan(texts, pairs)
         rate = _rate(scorer, texts, pairs)
-    coverage = None if scorer.fast is None else round(float(plan.by_student.mean()), 4)
+    coverage = None if scorer.cascade is None else round(float(plan.by_student.mean()), 4)
     cut = plan.encoded.truncation()
     rows = count_rows(sources, window)
     seconds = rows / rate if rows is not None and rate else None

@@ -83,7 +83,7 @@ def tune(
             threads=given.session.threads,
             arena=given.session.arena,
             tokens_per_second=_rate(scorer, texts, pairs),
-            coverage=None if scorer.fast is None else round(float(scorer.plan(texts, pairs).by_student.mean()), 4),
+            coverage=None if scorer.cascade is None else round(float(scorer.plan(texts, pairs).by_student.mean()), 4),
         )
     say(shown_settings(best))
     first = best

@@ -1,4 +1,4 @@
-"""What a job's audited rows show of the fast lane, on this very file: exact intervals, and what they mean in words.
+"""What a job's audited rows show of its cascade, on this very file: exact intervals, and what they mean in words.
 
 A certificate is of rows like those that set it; a file that has drifted is another matter, so a share of its own rows
 goes through both tiers. Intervals are those of Clopper and Pearson, and hold together with 95 % for all rows and for
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from export.cascade.certificate import Target, answer_name
-from serve.scoring.fast_lane import MOST_AUDITED, Auditing
+from serve.scoring.cascade import MOST_AUDITED, Auditing
 from trainer.contract.errors import GateError, InputError
 from trainer.contract.figures.exact import interval, rows_needed, upper_bound
 
@@ -45,15 +45,15 @@ def rows_wanted(target: Target) -> int:
     return rows
 
 
-def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, scored: int) -> dict[str, Any]:
-    """The report's part on the fast lane. lane: counts as a job's `JobState` has them. scored: rows."""
-    counts = [lane.get(str(side), [0, 0]) for side in range(len(target.classes))]
+def cascade_figures(cascade: Mapping[str, list[int]], target: Target, share: float, scored: int) -> dict[str, Any]:
+    """The report's part on the cascade. cascade: counts as a job's `JobState` has them. scored: rows."""
+    counts = [cascade.get(str(side), [0, 0]) for side in range(len(target.classes))]
     classes = [
         {"label": each.label, "answer": each.answer, "rows": rows, "differ": wrong, "bound": each.bound}
         for each, (rows, wrong) in zip(target.classes, counts, strict=True)
     ]
-    rows, wrong = lane.get("all", [0, 0])
-    taken = lane.get("taken", [0])[0]
+    rows, wrong = cascade.get("all", [0, 0])
+    taken = cascade.get("taken", [0])[0]
     return _judged(
         {
             "agreement": target.agreement,
@@ -62,7 +62,7 @@ def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, sc
             "audit": {
                 "share": share,
                 "rows": rows,
-                "by_student": lane.get("audited", [0])[0],
+                "by_student": cascade.get("audited", [0])[0],
                 "differ": wrong,
                 "bound": round(1 - target.agreement, 12),
                 "rows_wanted": rows_wanted(target),
@@ -73,7 +73,7 @@ def lane_figures(lane: Mapping[str, list[int]], target: Target, share: float, sc
 
 
 def joined(parts: Sequence[dict[str, Any] | None], scored: int) -> dict[str, Any] | None:
-    """The parts of several shares as one; None where there is no lane."""
+    """The parts of several shares as one; None where there is no cascade."""
     found = [part for part in parts if part is not None]
     if not found:
         return None
@@ -111,9 +111,9 @@ def _with_verdict(counts: dict[str, Any], level: float) -> dict[str, Any]:
     return {**counts, "low": round(low, 6), "high": round(high, 6), "verdict": verdict}
 
 
-def told_lane(report: Mapping[str, Any]) -> list[str]:
-    """What a job's report says of its fast lane, in words; nothing where it had none."""
-    return [] if report["fast_lane"] is None else lines(report["fast_lane"])
+def told_cascade(report: Mapping[str, Any]) -> list[str]:
+    """What a job's report says of its cascade, in words; nothing where it had none."""
+    return [] if report["cascade"] is None else lines(report["cascade"])
 
 
 def lines(part: Mapping[str, Any]) -> list[str]:
@@ -187,11 +187,11 @@ def require_kept(part: Mapping[str, Any] | None, where: object, *, prove: bool =
         )
 
 
-def stop_if_broken(lane: Mapping[str, list[int]], target: Target, where: object) -> None:
+def stop_if_broken(cascade: Mapping[str, list[int]], target: Target, where: object) -> None:
     """Raise GateError as soon as a running job's audit is broken beyond what looking so often may show by chance."""
     tests = 1 + len(target.classes)
-    counts = [(lane.get("all", [0, 0]), 1 - target.agreement)]
-    counts += [(lane.get(str(side), [0, 0]), each.bound) for side, each in enumerate(target.classes)]
+    counts = [(cascade.get("all", [0, 0]), 1 - target.agreement)]
+    counts += [(cascade.get(str(side), [0, 0]), each.bound) for side, each in enumerate(target.classes)]
     for (rows, wrong), bound in counts:
         low, _ = interval(wrong, rows, 1 - _LOOKING / tests)
         if low > bound:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from export.cascade.certificate import Bools
-from serve.scoring.fast_lane import Answers, FastLane
+from serve.scoring.cascade import Answers, OpenCascade
 from serve.scoring.long_text import MARGIN, Prefix
 from trainer.contract.encoding import Encoded, Ints, TextEncoder, budget_batches
 
@@ -93,19 +93,24 @@ class Encoding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lane:
-    """Who else answers rows of a window: a student, and which rows audit it, [N]."""
+class WindowCascade:
+    """The cascade of one window of N rows."""
 
-    fast: FastLane
+    opened: OpenCascade
     audited: Bools | None = None
+    """Rows that go through both tiers, [N]; None for no row."""
 
 
 def plan(
-    encoding: Encoding, texts: Sequence[str], pairs: Sequence[str] | None, tokens: int, lane: Lane | None = None
+    encoding: Encoding,
+    texts: Sequence[str],
+    pairs: Sequence[str] | None,
+    tokens: int,
+    cascade: WindowCascade | None = None,
 ) -> Plan:
     """Encode a window and cut it into batches of at most `tokens` padded tokens (a longer row stands alone).
 
-    lane: what spares texts the encoder; None: it scores all.
+    cascade: its student spares texts the encoder; None: the encoder scores all.
     """
     keys: Sequence[object] = texts if pairs is None else list(zip(texts, pairs, strict=True))
     # A dict keeps the order of first appearance, so `first` is ordered as the ids that it hands out.
@@ -117,8 +122,8 @@ def plan(
     )
     made = Plan(encoded=encoded, batches=[], source=source, estimated=estimated)
     wanted = np.ones(len(encoded), dtype=np.bool_)
-    if lane is not None:
-        made = replace(made, answers=lane.fast.answer(encoded), audited=lane.audited)
+    if cascade is not None:
+        made = replace(made, answers=cascade.opened.answer(encoded), audited=cascade.audited)
         # A text that one row of it is audited with, or that the student leaves, is scored once.
         wanted = np.bincount(source[~made.by_student], minlength=len(encoded)) > 0
     order = np.argsort(-encoded.lengths, kind="stable")

@@ -27,8 +27,8 @@ from serve.reading.sources import InputSource
 from serve.reading.texts import reading_from
 from serve.reading.windows import InputPosition, Window, read_windows
 from serve.scorer import Scorer
+from serve.scoring.cascade import Auditing
 from serve.scoring.engine import Spent
-from serve.scoring.fast_lane import Auditing
 from serve.scoring.identity import scorer_identity
 from serve.scoring.phases import Phases
 from serve.scoring.ray_cluster import connected

@@ -15,8 +15,8 @@ from serve.reading.texts import read_record, read_texts
 from serve.reading.windows import Window
 from serve.scorer import Scorer
 from serve.scoring.batching import Plan
+from serve.scoring.cascade import Auditing
 from serve.scoring.decided import finite_rows
-from serve.scoring.fast_lane import Auditing
 from serve.scoring.phases import Phases
 from serve.scoring.workers import Logits, Pending
 from serve.writing.cells import CHANGED, Misfit
@@ -105,8 +105,8 @@ class WindowScorer:
                 block = _with_nulls(begun.window, kept, block, rejected)
             rows = self.format.encode(block) if block.records else b""
             errors = b"".join(item.line(begun.window.source) for item in told)
-        lane, left = self._lane(begun.pending.plan, logits, sound), int((~block.scores.answered).sum())
-        return replace(_counted(begun, rows, errors, rejected), seen=seen, lane=lane, abstained=left)
+        cascade, left = self._cascade(begun.pending.plan, logits, sound), int((~block.scores.answered).sum())
+        return replace(_counted(begun, rows, errors, rejected), seen=seen, cascade=cascade, abstained=left)
 
     @cached_property
     def reference(self) -> Reference | None:
@@ -121,18 +121,18 @@ class WindowScorer:
             return None
         # Other thresholds than the reference's give other labels, and a student is not as sure as its encoder.
         without = {"labels", "abstaining"} if self.scorer.thresholds else set()
-        without |= {"confidences", "abstaining"} if self.scorer.fast is not None else set()
+        without |= {"confidences", "abstaining"} if self.scorer.cascade is not None else set()
         figures = self.reference.figures(state.seen, self.scorer.labels, without) if state.seen else {}
         return judged(figures, state.scored, self.reference.rows)
 
-    def _lane(self, plan: Plan, logits: Logits, sound: Bools) -> dict[str, list[int]]:
+    def _cascade(self, plan: Plan, logits: Logits, sound: Bools) -> dict[str, list[int]]:
         """Rows that the student answered, and what those show that both tiers answered."""
-        fast, answers = self.scorer.fast, plan.answers
-        if fast is None or answers is None:
+        cascade, answers = self.scorer.cascade, plan.answers
+        if cascade is None or answers is None:
             return {}
         rows = np.flatnonzero(sound & plan.audited) if plan.audited is not None else np.arange(0)
         texts = plan.source[rows]
-        audit = fast.compare(answers.logits[texts], logits[rows], answers.taken[texts])
+        audit = cascade.compare(answers.logits[texts], logits[rows], answers.taken[texts])
         return {"taken": [int(plan.by_student[sound].sum())], **audit}
 
     def _seen(self, pending: Pending, sound: NDArray[np.bool_], scores: Scores) -> dict[str, list[int]]:

@@ -68,18 +68,18 @@ def dying() -> Iterator[Dying]:
 
 
 @pytest.fixture(scope="session")
-def lane(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cascaded(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A single-label bundle, fp32 alone, whose student takes some rows at agreements 0.8 and 0.9."""
     pytest.importorskip("torch")
-    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+    from tests.serve import cascades  # noqa: PLC0415 -- brings torch
 
-    return lanes.make_lane(single, tmp_path_factory.mktemp("lanes") / "single", bundles.contract())
+    return cascades.make_bundle(single, tmp_path_factory.mktemp("cascades") / "single", bundles.contract())
 
 
 @pytest.fixture(scope="session")
-def multi_lane(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def multi_cascaded(single: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same for several labels a row."""
     pytest.importorskip("torch")
-    from tests.serve import lanes  # noqa: PLC0415 -- brings torch
+    from tests.serve import cascades  # noqa: PLC0415 -- brings torch
 
-    return lanes.make_lane(single, tmp_path_factory.mktemp("lanes") / "multi", bundles.contract("multi"))
+    return cascades.make_bundle(single, tmp_path_factory.mktemp("cascades") / "multi", bundles.contract("multi"))

@@ -159,8 +159,8 @@ def test_confidences_of_a_student_are_not_compared(bundle: Path) -> None:
         encoded, scores = scorer.encoder.encode(texts), scorer.scores(texts)
     seen = Reference.open(bundle / REFERENCE, opened.contract.labels).count(encoded, np.arange(120), scores, None)
     names = []
-    for fast in (None, object()):
-        stand_in: Any = SimpleNamespace(bundle=opened, labels=opened.contract.labels, thresholds={}, fast=fast)
+    for cascade in (None, object()):
+        stand_in: Any = SimpleNamespace(bundle=opened, labels=opened.contract.labels, thresholds={}, cascade=cascade)
         nothing: Any = None
         stage = WindowScorer(scorer=stand_in, layout=nothing, format=nothing, max_chars=1)
         found = stage.drift(JobState(seen=seen, scored=120))

@@ -15,7 +15,7 @@ from trainer.contract.errors import ArtifactError
 from trainer.contract.system.files import atomic_file, json_bytes
 
 TRAIN_ROWS_FILE = "train.jsonl"
-# What a fast lane learns from before more rows change little; a copy of a large set would fill the disk for nothing.
+# Of this many a student learns nearly what it can learn; a copy of a large set would fill the disk for nothing.
 KEPT_TEXTS = 50_000
 
 

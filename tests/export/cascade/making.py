@@ -1,4 +1,4 @@
-"""Students and scores made of numbers, for tests of the fast lane."""
+"""Students and scores made of numbers, for tests of the cascade."""
 
 import numpy as np
 

@@ -154,5 +154,5 @@ def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path) -> 
     assert target.effect.low <= target.effect.difference <= target.effect.high
     told = describe(bundle.manifest)
     assert f"{target.coverage:.1%}" in told
-    assert "The fast lane" in (tmp_path / "one" / "README.md").read_text()
+    assert "A student for most rows" in (tmp_path / "one" / "README.md").read_text()
     assert all(f"{agreement}" in told for agreement in cascade.missing)

@@ -59,11 +59,11 @@ def test_pairs_stay_within_their_row() -> None:
 def test_the_file_gives_back_what_was_written(tmp_path: Path) -> None:
     """Written and read the logits are the same bits, and the library of safetensors reads the same tensors."""
     made = student()
-    write_student(tmp_path / "lane" / "student.safetensors", made)
-    read = Student.open(tmp_path / "lane" / "student.safetensors", vocabulary=50, labels=3)
+    write_student(tmp_path / "bundle" / "student.safetensors", made)
+    read = Student.open(tmp_path / "bundle" / "student.safetensors", vocabulary=50, labels=3)
     given = encoded(rows(20))
     assert read.logits(given).tobytes() == made.logits(given).tobytes()
-    by_library = load_file(tmp_path / "lane" / "student.safetensors")
+    by_library = load_file(tmp_path / "bundle" / "student.safetensors")
     assert {name: array.tolist() for name, array in by_library.items()} == {
         name: array.tolist() for name, array in made.tensors().items()
     }

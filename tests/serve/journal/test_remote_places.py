@@ -140,8 +140,10 @@ def test_a_note_that_is_none_of_ours(single: Path, rows: Path, store: Any, conte
     assert _objects() == {"/bucket/scores.csv/_job.json": content}
 
 
-@pytest.mark.parametrize("place", ["file", "url"])
-def test_a_report_of_another_version(single: Path, rows: Path, tmp_path: Path, store: Any, place: str) -> None:
+@pytest.mark.parametrize(("place", "left_out"), [("file", "reasons"), ("url", "cascade")])
+def test_a_report_of_another_version(
+    single: Path, rows: Path, tmp_path: Path, store: Any, place: str, left_out: str
+) -> None:
     """Shares that another version scored are not summed wrongly: the error says which version to merge with."""
     out: Any = OUT if place == "url" else tmp_path / "out.csv"
     options = OPTIONS if place == "url" else {**OPTIONS, "part_rows": None}
@@ -150,11 +152,11 @@ def test_a_report_of_another_version(single: Path, rows: Path, tmp_path: Path, s
     name = "/bucket/scores.csv/_report-1-of-2.json"
     path = tmp_path / "out.csv.shard-1-of-2.report.json"
     report = json.loads(store.cat_file(name) if place == "url" else path.read_bytes())
-    old = json.dumps({**{key: report[key] for key in report if key != "reasons"}, "version": "0.0.9"}).encode()
+    old = json.dumps({**{key: report[key] for key in report if key != left_out}, "version": "0.0.9"}).encode()
     store.pipe_file(name, old) if place == "url" else path.write_bytes(old)
     with pytest.raises(ArtifactError, match="cannot be merged") as error:
         merge(out)
-    assert "version 0.0.9, without reasons" in str(error.value)
+    assert f"version 0.0.9, without {left_out}" in str(error.value)
 
 
 @pytest.mark.parametrize("failures", [2, 100])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from export.cascade.certificate import ClassBound, Target
-from serve.scoring.audit import auditing, joined, lane_figures, lines, rows_wanted
-from serve.scoring.fast_lane import Auditing
+from serve.scoring.audit import auditing, cascade_figures, joined, lines, rows_wanted
+from serve.scoring.cascade import Auditing
 from trainer.contract.errors import InputError
 
 TARGET = Target(
@@ -25,7 +25,7 @@ TARGET = Target(
 def told(rows: int, wrong: int, share: float = 0.02, target: Target = TARGET) -> dict[str, Any]:
     """The report's part of a job whose audited rows are all of one class."""
     counts = {"taken": [1000], "audited": [rows // 2], "all": [rows, wrong], "0": [rows, wrong]}
-    return lane_figures(counts, target, share, 2000)
+    return cascade_figures(counts, target, share, 2000)
 
 
 def test_the_audit_says_what_its_rows_show() -> None:

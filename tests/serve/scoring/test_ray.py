@@ -11,12 +11,12 @@ import pytest
 
 from export.bundle import Bundle
 from serve.job import prove
+from serve.job_cascade import CascadeOptions
 from serve.journal.state import JobState, ScoredWindow
-from serve.lane import LaneOptions
 from serve.reading.sources import Reading, find_sources
 from serve.reading.windows import InputPosition, read_windows
 from serve.scorer import Scorer
-from serve.scoring.fast_lane import Auditing
+from serve.scoring.cascade import Auditing
 from serve.scoring.identity import scorer_identity
 from serve.scoring.session import SessionOptions
 from serve.scoring.settings import ScorerOptions
@@ -97,19 +97,19 @@ def test_windows_bring_their_counts_for_drift(single: Path, tmp_path: Path) -> N
     assert _answers(single, rows)[1].scored.seen == {}  # type: ignore[attr-defined]
 
 
-def test_a_student_answers_on_a_cluster_as_it_does_here(lane: Path, three_files: Path, tmp_path: Path) -> None:
+def test_a_student_answers_on_a_cluster_as_it_does_here(cascaded: Path, three_files: Path, tmp_path: Path) -> None:
     """With an agreement an actor's windows are the bytes of a local job, and bring the counts of its audit."""
     options = replace(OPTIONS, session=replace(OPTIONS.session, precision="fp32"), agreement=0.9)
-    told = LaneOptions(scored_by=False)
-    local = score(lane, three_files, out=tmp_path / "out.csv", window=64, agreement=0.9, lane=told)
-    share, key = local["job"]["audited_share"], int(sha256(lane / "manifest.json")[:16], 16)
-    head, *answers = _answers(lane, three_files, options=options, auditing=Auditing(share=share, key=key))
+    told = CascadeOptions(scored_by=False)
+    local = score(cascaded, three_files, out=tmp_path / "out.csv", window=64, agreement=0.9, cascade=told)
+    share, key = local["job"]["audited_share"], int(sha256(cascaded / "manifest.json")[:16], 16)
+    head, *answers = _answers(cascaded, three_files, options=options, auditing=Auditing(share=share, key=key))
     state, found = JobState(), head
     for answer in answers:
         state, found = state.after(answer.scored), found + answer.scored.rows  # type: ignore[attr-defined, operator]
     assert found == (tmp_path / "out.csv").read_bytes()
-    assert state.lane["taken"] == [local["fast_lane"]["rows_by_student"]]
-    assert state.lane["all"][0] == local["fast_lane"]["audit"]["rows"] > 10
+    assert state.cascade["taken"] == [local["cascade"]["rows_by_student"]]
+    assert state.cascade["all"][0] == local["cascade"]["audit"]["rows"] > 10
 
 
 def test_halved_batches_are_counted(single: Path, tmp_path: Path, fails: list[Any]) -> None:

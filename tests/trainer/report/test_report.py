@@ -471,7 +471,7 @@ def test_commands_are_quoted(tmp_path: Path) -> None:
 
 def test_the_page_says_what_was_proven_of_a_student(fresh: Path, bundle: Path) -> None:
     """Of each agreement the page has coverage, the least proven class and what further rows showed; a label is text."""
-    assert "The fast lane" not in page_of(fresh, bundle=bundle)[1]
+    assert "A student for most rows" not in page_of(fresh, bundle=bundle)[1]
     classes = [{"label": name, "answer": "given", "bound": bound} for name, bound in (("<b>x</b>", 0.02), ("y", 0.005))]
     target = {"agreement": 0.995, "coverage": 0.912, "rows": 700, "wrong": 0, "classes": classes, "effect": None}
     target["realised"] = {"rows": 153, "wrong": 1, "low": 0.0, "high": 0.02}
@@ -479,7 +479,13 @@ def test_the_page_says_what_was_proven_of_a_student(fresh: Path, bundle: Path) -
     content["cascade"] = {"precision": "int8", "confidence": 0.95, "targets": [target]}
     write_json(bundle / "manifest.json", content)
     _, text = page_of(fresh, bundle=bundle)
-    told = ("The fast lane", "91.2 %", "at most 0.5 %", "&lt;b&gt;x&lt;/b&gt;: at most 2.00 %", "1 of 153 rows differ")
+    told = (
+        "A student for most rows",
+        "91.2 %",
+        "at most 0.5 %",
+        "&lt;b&gt;x&lt;/b&gt;: at most 2.00 %",
+        "1 of 153 rows differ",
+    )
     assert [part for part in told if part not in text] == []
 
 

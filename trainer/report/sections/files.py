@@ -49,7 +49,7 @@ def precisions(evidence: Evidence) -> Section:
     blocks: list[Block] = [
         Paragraph(told),
         Table(caption="Files of the bundle", heads=heads, rows=rows, stack=True),
-        *_fast_lane(found.get("cascade")),
+        *_student(found.get("cascade")),
         Paragraph(leaves(found)),
     ]
     terms = {
@@ -86,7 +86,7 @@ def _graph(name: str, graph: dict[str, Any]) -> list[Any]:
     ]
 
 
-def _fast_lane(cascade: dict[str, Any] | None) -> list[Block]:
+def _student(cascade: dict[str, Any] | None) -> list[Block]:
     """What was proven of the student that may answer rows in the encoder's place; nothing where there is none."""
     if cascade is None:
         return []
@@ -118,7 +118,7 @@ def _fast_lane(cascade: dict[str, Any] | None) -> list[Block]:
         "metric",
     ]
     return [
-        Heading("The fast lane"),
+        Heading("A student for most rows"),
         Paragraph(
             f"A small student answers the rows of which it is sure, in place of the {cascade['precision']} file "
             "(`classifact score --agreement`). "

@@ -23,7 +23,7 @@ from trainer.contract.encoding import TextEncoder
 AGREEMENTS = (0.8, 0.9)
 
 
-def make_lane(bundle: Path, folder: Path, given: Contract, **changes: Any) -> Path:
+def make_bundle(bundle: Path, folder: Path, given: Contract, **changes: Any) -> Path:
     """The bundle copied to `folder`, with another fp32 graph and a student of it that takes some rows, not all."""
     shutil.copytree(bundle, folder)
     (folder / GRAPH_FILES["int8"]).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The fast lane: rows that a bundle's student answers without the encoder, and the rows of a job that audit it.
+"""The cascade of a bundle: its student answers rows without the encoder, and some rows of a job audit that.
 
 Student and rule are functions of a row, and its place alone says whether it is audited. So kills, shards and the
 machines of a cluster change nothing.
@@ -34,16 +34,18 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FastLane:
-    """A bundle's student at one of its proven agreements."""
+class OpenCascade:
+    """A bundle's student, open, at one of its proven agreements; rows that it does not take are the encoder's."""
 
     student: Student
     target: Target
     space: LabelSpace
 
     @classmethod
-    def wanted(cls, bundle: Bundle, options: ScorerOptions, encoder: TextEncoder, precision: str) -> "FastLane | None":
-        """The lane that the options ask for, if they do; see `open`. An agreement of 1 is that of the encoder alone.
+    def wanted(
+        cls, bundle: Bundle, options: ScorerOptions, encoder: TextEncoder, precision: str
+    ) -> "OpenCascade | None":
+        """The cascade that the options ask for, if they do; see `open`. An agreement of 1 is that of the encoder alone.
 
         Raises InputError for an agreement that is no share, and beside what the student was not proven with.
         """
@@ -70,7 +72,7 @@ class FastLane:
         return cls.open(bundle, encoder, agreement, precision)
 
     @classmethod
-    def open(cls, bundle: Bundle, encoder: TextEncoder, agreement: float, precision: str) -> "FastLane":
+    def open(cls, bundle: Bundle, encoder: TextEncoder, agreement: float, precision: str) -> "OpenCascade":
         """Open the student. precision: the file that scores the other rows.
 
         Raises InputError where the bundle has no student, none for this agreement, or one of another precision, and
