@@ -1,6 +1,5 @@
 """The command line of export: parse, build one dataclass, call one function, print."""
 
-import math
 import sys
 import time
 from pathlib import Path
@@ -47,15 +46,6 @@ def _passes(_context: click.Context, _option: click.Parameter, value: str) -> tu
     return _names(PASS_NAMES, value)
 
 
-class _Share(click.FloatRange):
-    """A number of a range. NaN lies in every range of click, and a gate of NaN lets everything pass."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As a number. A usage error for what is none."""
-        found = super().convert(value, param, ctx)
-        return self.fail("nan is no number", param, ctx) if math.isnan(found) else found
-
-
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The bundle to make; it must not exist.")
@@ -71,14 +61,14 @@ class _Share(click.FloatRange):
     "--max-drop",
     default=0.005,
     show_default=True,
-    type=_Share(0, 1),
+    type=click.FloatRange(0, 1),
     help="A larger drop of the metric fails where its 95 % interval lies above zero. See --prove.",
 )
 @click.option(
     "--min-agreement",
     default=0.98,
     show_default=True,
-    type=_Share(0, 1),
+    type=click.FloatRange(0, 1),
     help="The least share of rows on which int8 decides as torch does.",
 )
 @click.option(

@@ -108,7 +108,11 @@ def main() -> None:
     show_default=True,
     help="The address that --metrics-port listens on; 0.0.0.0: every one.",
 )
-@click.option("--price-per-hour", type=float, help="What this machine costs: --dry-run then tells the job's cost.")
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(0),
+    help="What this machine costs: --dry-run then tells the job's cost.",
+)
 @click.option(
     "--on-error",
     default="skip",

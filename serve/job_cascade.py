@@ -10,6 +10,7 @@ from serve.journal.state import JobState
 from serve.scorer import Scorer
 from serve.scoring.audit import auditing, cascade_figures, require_kept, stop_if_broken
 from serve.scoring.cascade import Auditing
+from trainer.contract.errors import UsageError
 from trainer.contract.system.files import sha256
 
 
@@ -45,17 +46,22 @@ class JobCascade:
         """The cascade, or None without one.
 
         rows: how many the job has, if that can be known. before: the identity of the job that is gone on with. asked:
-        the agreement; 1 goes on without the student where the job before had one.
+        the agreement; 1 goes on without the student where the job before had one, to its end whatever the audit has
+        shown. Raises UsageError where an audit is asked for and no row would be audited.
         """
         key = int(sha256(scorer.bundle.path / MANIFEST)[:16], 16)
         cascade, earlier = scorer.bundle.manifest.cascade, (before or {}).get("agreement")
         if scorer.cascade is None and asked == 1 and cascade is not None and earlier is not None and before is not None:
-            kept = CascadeOptions(
-                scored_by=before["scored_by"], prove=before["audit_proves"], audit_stop=options.audit_stop
-            )
+            kept = CascadeOptions(scored_by=before["scored_by"], prove=before["audit_proves"])
             target = cascade.target(earlier, scorer.bundle.path)
             return cls(target=target, audited=Auditing(share=before["audited_share"], key=key), options=kept)
         if scorer.cascade is None:
+            if options.prove or options.audit_stop:
+                raise UsageError(
+                    "nothing would be audited: without an agreement below 1 the encoder answers every row",
+                    found=f"--agreement {'not given' if asked is None else asked}",
+                    do="leave out --prove and --audit-stop, or give --agreement 0.995, say",
+                )
             return None
         target = scorer.cascade.target
         return cls(target=target, audited=auditing(target, rows(), key, prove=options.prove), options=options)

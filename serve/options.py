@@ -62,8 +62,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         prove=options.get("prove", False),
         audit_stop=options.get("audit_stop", False),
     )
-    if options.get("agreement") is None and (cascade.prove or cascade.audit_stop):
-        raise ValueError("--prove and --audit-stop are for --agreement")
+    _require_used(options)
     return ScoreJob(
         bundle=options["bundle"],
         inputs=options["inputs"],
@@ -89,6 +88,18 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         cascade=cascade,
         ray_address=options.get("ray_address"),
     )
+
+
+def _require_used(options: Mapping[str, Any]) -> None:
+    """Raise ValueError for an option that would do nothing, since the one that it belongs to is not given."""
+    # A job that is gone on with may have had a student: `JobCascade.of` sees.
+    audited = (options.get("agreement") or 1) < 1 or (options.get("agreement") == 1 and options.get("resume"))
+    if not audited and (options.get("prove") or options.get("audit_stop")):
+        raise ValueError("--prove and --audit-stop are for an --agreement below 1: else the encoder answers every row")
+    if options.get("price_per_hour") is not None and not options.get("dry_run"):
+        raise ValueError("--price-per-hour is for --dry-run")
+    if options.get("ray_address") is not None and options.get("engine") != "ray":
+        raise ValueError("--ray-address is for --engine ray")
 
 
 def error_bound(text: str | None) -> ErrorBound | None:

@@ -24,6 +24,7 @@ THRESHOLD = click.option(
     help="A label's threshold, in place of the bundle's; may be repeated.",
 )
 NO_ABSTAIN = click.option("--no-abstain", is_flag=True, help="Answer every row, whatever the bundle leaves unanswered.")
+_COUNT = click.IntRange(1)
 _TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
 AGREEMENT = click.option("--agreement", type=click.FloatRange(0.5, 1), help=_TOLD)
 
@@ -33,12 +34,10 @@ def running(command: F) -> F:
     for option in (
         click.option(
             "--workers",
-            type=click.IntRange(1),
+            type=_COUNT,
             help="Scoring threads; with GPUs, of each. Default: one a processor, or two a GPU.",
         ),
-        click.option(
-            "--batch-tokens", type=click.IntRange(1), help="With padding. Default: the bundle's; 32,768 on a GPU."
-        ),
+        click.option("--batch-tokens", type=_COUNT, help="With padding. Default: the bundle's; 32,768 on a GPU."),
         click.option("--allow-cpu-fallback", is_flag=True, help="Score on the processor if the device cannot be had."),
         click.option(
             "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1; cuda:0,1 for two GPUs."
@@ -58,7 +57,7 @@ def running(command: F) -> F:
 def reading(command: F) -> F:
     """Options that say how the inputs are written."""
     for option in (
-        click.option("--limit", type=click.IntRange(1), help="Read the first so many rows of the inputs."),
+        click.option("--limit", type=_COUNT, help="Read the first so many rows of the inputs."),
         click.option("--text-column", help="The column of the text, if the bundle calls it otherwise; several: a,b."),
         click.option("--keep", metavar="A,B,C", help="The columns to pass through; '' for none. Default: all."),
         click.option(
@@ -66,8 +65,10 @@ def reading(command: F) -> F:
             type=click.Choice(["none", "gzip", "bzip2", "xz", "zstd"]),
             help="How the inputs are compressed. Default: by each file's suffix.",
         ),
-        click.option("--max-chars", default=1_000_000, show_default=True, help="A longer text is an error row."),
-        click.option("--window", default=4096, show_default=True, type=click.IntRange(1), help="Rows sorted together."),
+        click.option(
+            "--max-chars", default=10**6, show_default=True, type=_COUNT, help="A longer text is an error row."
+        ),
+        click.option("--window", default=4096, show_default=True, type=_COUNT, help="Rows sorted together."),
         click.option("--encoding", default="utf-8", show_default=True, help="The encoding of text files."),
         click.option("--quoting", default="minimal", show_default=True, type=click.Choice(["minimal", "none"])),
         click.option("--columns", help="Names for a file without header, joined by commas."),
@@ -99,7 +100,7 @@ class GroupedCommand(InGroups, click.Command):
 )
 @THRESHOLD
 @NO_ABSTAIN
-@click.option("--top-k", type=click.IntRange(1), help="Tell only so many labels. Default: all.")
+@click.option("--top-k", type=_COUNT, help="Tell only so many labels. Default: all.")
 @click.option("--explain", "explained", is_flag=True, help="Also the words that the given labels rest on.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON line.")
 @running
@@ -131,7 +132,7 @@ def predict(**options: Any) -> None:
 @click.option(
     "--by", default="lime", show_default=True, type=click.Choice(["lime", "occlusion"]), help="What orders words."
 )
-@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Words to print of each label.")
+@click.option("--top", default=10, show_default=True, type=_COUNT, help="Words to print of each label.")
 @click.option(
     "--samples", default=1000, show_default=True, type=click.IntRange(50, 10_000), help="Texts that LIME learns from."
 )

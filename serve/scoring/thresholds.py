@@ -36,7 +36,9 @@ def with_thresholds(labels: LabelSpace, given: Mapping[str, float]) -> LabelSpac
 
 
 def parse_thresholds(texts: tuple[str, ...]) -> dict[str, float]:
-    """`NAME=0.7` of each. Raises ValueError for what is not of that form, and for a name given twice."""
+    """`NAME=0.7` of each. Raises ValueError for what is not of that form, for a number that is no threshold, and for a
+    name given twice.
+    """
     found: dict[str, float] = {}
     for text in texts:
         # A label may hold an equals sign; a number does not.
@@ -47,4 +49,6 @@ def parse_thresholds(texts: tuple[str, ...]) -> dict[str, float]:
             found[name] = float(value)
         except ValueError:
             raise ValueError(f"expected a number after {name}=, found {value!r}") from None
+        if not 0 < found[name] < 1:
+            raise ValueError(f"expected a number between 0 and 1, not either, after {name}=, found {value!r}")
     return found

@@ -105,6 +105,45 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install 'classifact[" in result.output
 
 
+def numeric_options() -> list[tuple[str, str]]:
+    """A command and an option of it that takes a number, for all that there are."""
+    kinds = (click.types.IntParamType, click.types.FloatParamType)
+    found = [(name, option) for name in COMMANDS for option in command(name).params if isinstance(option.type, kinds)]
+    return [(name, option.opts[0]) for name, option in found]
+
+
+@pytest.mark.parametrize(("name", "option"), numeric_options())
+def test_an_option_that_is_no_number_is_a_usage_error(name: str, option: str) -> None:
+    """NaN, infinity and what lies below every range are exit code 2 and name the option, before anything is opened."""
+    needed: list[str] = []
+    for each in command(name).params:
+        if each.required:
+            needed += ["no-such-thing"] if isinstance(each, click.Argument) else [each.opts[0], "no-such-thing"]
+    for value in ("nan", "inf", "-inf", "1e400", "-1"):
+        result = CliRunner().invoke(command(name), [*needed, option, value])
+        assert (value, result.exit_code) == (value, 2), result.output
+        assert option.strip("-") in result.output.replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--prove",), "--agreement"),
+        (("--prove", "--agreement", "1"), "--agreement below 1"),
+        (("--audit-stop", "--agreement", "1"), "--agreement below 1"),
+        (("--price-per-hour", "2"), "--dry-run"),
+        (("--ray-address", "auto"), "--engine ray"),
+        (("--threshold", "spam=nan"), "between 0 and 1"),
+        (("--threshold", "spam=1"), "between 0 and 1"),
+    ],
+)
+def test_an_option_of_score_that_would_do_nothing_is_a_usage_error(words: tuple[str, ...], said: str) -> None:
+    """What belongs to an option that is not given, and a threshold that cannot be, is exit code 2 and says why."""
+    result = CliRunner().invoke(command("score"), ["no-bundle", "no-rows.csv", "--out", "out.csv", *words])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 def test_every_option_of_scoring_stands_in_one_group() -> None:
     """`score -h` shows four groups; only -h itself is in none, and no group names an option that is gone."""
     names = [name for group_names in GROUPS.values() for name in group_names]

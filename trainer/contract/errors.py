@@ -5,15 +5,17 @@ ClassifactError          exit code 1
 │   └── RecipeError      a recipe: every problem of it at once
 ├── BadRow               one row cannot be read; the reader knows the file and the line
 ├── ArtifactError        a run, checkpoint or bundle is missing, damaged or of another schema
+├── UsageError           exit code 2: an option cannot be what was given
 └── GateError            exit code 3: a measured figure is outside its bound
 """
 
 import difflib
 import errno
 import io
+import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -65,6 +67,12 @@ class ArtifactError(ClassifactError):
     """A run, checkpoint or bundle is missing, damaged or of another schema."""
 
 
+class UsageError(ClassifactError):
+    """An option of a command cannot be what was given, whatever the files hold."""
+
+    exit_code = 2
+
+
 class GateError(ClassifactError):
     """A measured figure (parity, agreement, metric loss) is outside its bound."""
 
@@ -81,14 +89,15 @@ def nearest(name: object, names: Iterable[str]) -> str:
 def show_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command: print our own errors (and the disk's) without a traceback, exit with their code.
 
-    Every command passes here before it imports what it works with: a system that we do not run on is refused, and
-    thread pools are told how many processors there are.
+    Every command passes here before it imports what it works with: a system that we do not run on is refused, so is an
+    option that is NaN or infinite, and thread pools are told how many processors there are.
     """
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             _require_system()
+            _require_finite(kwargs)
             fit_thread_pools()
             if isinstance(sys.stdout, io.TextIOWrapper):
                 # A file's name or a label that this terminal has no letters for is spelled, and ends nothing.
@@ -123,6 +132,13 @@ def _require_system() -> None:
             found=reason,
             do="use Linux in WSL 2 or in a container; in Python, `from serve import Scorer` may do (not tested there)",
         )
+
+
+def _require_finite(options: Mapping[str, object]) -> None:
+    # NaN lies in every range of click, and a gate of NaN lets everything pass.
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{name.replace('_', '-')} is no number", found=value, expected="a finite number")
 
 
 def os_error(error: OSError) -> ClassifactError:

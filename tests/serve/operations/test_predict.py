@@ -88,7 +88,7 @@ def test_one_column_is_read_as_it_is(single: Path) -> None:
         (["--text", " "], 1, "is empty"),
         (["--text", "x", "--threshold", "spam"], 2, "NAME=NUMBER"),
         (["--text", "x", "--threshold", "spam=much"], 2, "'much'"),
-        (["--text", "x", "--threshold", "spam=1.5"], 1, "between 0 and 1"),
+        (["--text", "x", "--threshold", "spam=1.5"], 2, "between 0 and 1"),
         (["--text", "x", "--threshold", "spm=0.5"], 1, "did you mean 'spam'?"),
         (["--text", "x", "--threshold", "spam=0.5", "--threshold", "spam=0.6"], 2, "once"),
     ],

@@ -27,7 +27,7 @@ from tests.serve.journal.dying import KILLED, Dying
 from tests.serve.test_drift import with_reference
 from tests.words import CORPUS
 from trainer.contract.encoding import Batch
-from trainer.contract.errors import ArtifactError, GateError, InputError
+from trainer.contract.errors import ArtifactError, GateError, InputError, UsageError
 from trainer.contract.labels import Abstain
 
 
@@ -227,10 +227,12 @@ def test_audit_stop_ends_the_job_which_goes_on_without_the_student(
     assert "--resume --agreement 1" in str(error.value)
     with pytest.raises(InputError, match="unfinished job"):
         score(multi_cascaded, drifted, out=tmp_path / "out.csv", agreement=1, **options)
-    report = score(multi_cascaded, drifted, out=tmp_path / "out.csv", agreement=1, resume=True, window=64)
+    report = score(multi_cascaded, drifted, out=tmp_path / "out.csv", agreement=1, resume=True, **options)
     assert (report["rows_scored"], report["cascade"]["audit"]["verdict"]) == (1000, "broken")
     assert 0 < report["cascade"]["audit"]["rows"] < 1000
     assert {row["scored_by"] for row in read_csv(tmp_path / "out.csv")[-100:]} == {"encoder"}
+    with pytest.raises(UsageError, match="nothing would be audited"):
+        score(multi_cascaded, drifted, out=tmp_path / "new.csv", agreement=1, resume=True, **options)
 
 
 def test_drift_is_not_judged_by_a_students_confidence(single: Path, cascaded: Path, rows: Path, tmp_path: Path) -> None:
