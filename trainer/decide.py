@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.contract.checkpoint import DECISIONS, Checkpoint, require_run
+from trainer.contract.errors import InputError
 from trainer.contract.figures.metrics import shown
 from trainer.contract.figures.selective import Shown
 from trainer.contract.figures.stamped import DECISIONS_SCHEMA, measured_on, write_figures
@@ -29,7 +30,7 @@ from trainer.opening.golden import check_golden, logits_in_fp32
 from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
-from trainer.run_folder.folder import RUN_LOCK, RUN_RECIPE, locked
+from trainer.run_folder.folder import BEST_FIGURES, RUN_LOCK, RUN_RECIPE, locked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,13 @@ def decide(job: DecideJob, progress: Progress = QUIET) -> dict[str, Any]:
     """Write decisions.json (see decisions.schema.json) into the run, and the decisions into the contract of its best
     checkpoint, in place of earlier ones; gives the file's content. The test split is not read.
 
-    Raises InputError for what is no run, too few rows, or labels that there are not; GateError where a promise is not
-    shown. Then the contract stays as it was.
+    Raises InputError for what is no run, or not a finished one, too few rows, or labels that there are not; GateError
+    where a promise is not shown. Then the contract stays as it was.
     """
     require_run(job.run)
+    if not (job.run / BEST_FIGURES).exists():
+        do = "go on with it first: the command that began it, with --resume"
+        raise InputError("the run is not finished: its best checkpoint may change", where=job.run, do=do)
     with locked(job.run / RUN_LOCK, wait=False):
         checkpoint = Checkpoint.best(job.run)
         checkpoint.verify()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from torch import Tensor
 
 from trainer.contract.system.progress import QUIET, Progress
@@ -47,12 +48,13 @@ def train(job: TrainJob) -> dict[str, Any]:
     done = open_run(job.recipe, job.out, resume=job.resume, accelerator=accelerator)
     if done is not None:
         track.say(f"{job.out} is finished; nothing to do")
+        with sole_writer(job.out, accelerator):
+            _take_over(job, accelerator, track)
         if accelerator.is_main_process:
             settle(job.out, job.recipe.decisions, track.say)
         return done
     with sole_writer(job.out, accelerator), StopRequest().listening() as stop:
-        for change in take_over(job.recipe, job.out, accelerator):
-            track.say(f"changed since the run began: {change}")
+        _take_over(job, accelerator, track)
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
             splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first, track.progress)
@@ -78,6 +80,11 @@ def train(job: TrainJob) -> dict[str, Any]:
         shutil.rmtree(job.out / CACHE, ignore_errors=True)
         settle(job.out, job.recipe.decisions, track.say)
     return done
+
+
+def _take_over(job: TrainJob, accelerator: Accelerator, track: Track) -> None:
+    for change in take_over(job.recipe, job.out, accelerator):
+        track.say(f"changed since the run began: {change}")
 
 
 def prepare_splits(

@@ -99,6 +99,27 @@ def test_deciding_again_replaces_what_was_decided(run: Path) -> None:
     assert Checkpoint.best(run).contract == before
 
 
+def test_a_finished_runs_recipe_may_ask_for_other_decisions(run: Path) -> None:
+    """A resume with other decisions makes them and keeps them in the run's recipe, which `decide` reads."""
+    recipe = load(run / "recipe.yaml", ("decisions={temperature: false, thresholds: f1}",))
+    train(TrainJob(recipe=recipe, out=run, resume=True, quiet=True))
+    assert written(run)["temperature"] is None
+    assert load(run / "recipe.yaml").decisions == recipe.decisions
+    decide(DecideJob(run=run))
+    assert written(run)["temperature"] is None
+
+
+def test_a_run_that_is_not_finished_is_not_decided(run: Path) -> None:
+    """What an interrupted run has for its best checkpoint may not stay it: the error says to go on first."""
+    (run / "metrics.json").unlink()
+    result = CliRunner().invoke(main, ["decide", str(run)])
+    assert (result.exit_code, "the run is not finished" in result.stderr, "--resume" in result.stderr) == (
+        1,
+        True,
+        True,
+    )
+
+
 def test_decisions_of_other_weights_are_refused(run: Path) -> None:
     """Where best.json names another checkpoint, or its contract was changed, decisions.json says nothing of it."""
     best = json.loads((run / "best.json").read_text())

@@ -191,13 +191,19 @@ class RowReader:
             pair=pair,
             labels=self.labels.read(values, place),
             group=group or None,
-            # Files that are given for evaluation need no times; of rows that are cut one without has no place in order.
-            time=times.read(values.get(times.column))
-            if times is not None and (self.cut or times.column in values)
-            else None,
+            time=None if times is None else self._time(values, times),
             values=values if self.keep else None,
             kept=tuple(_cell(values.get(column)) for column in self.kept),
         )
+
+    def _time(self, values: dict[str, object], times: TimeReader) -> float | None:
+        """Raises BadRow where rows are to be cut by a time that is not there. Files given for evaluation need none."""
+        try:
+            return times.read(values.get(times.column))
+        except BadRow:
+            if self.cut:
+                raise
+            return None
 
     def _require_columns(self, file: str, columns: tuple[str, ...]) -> None:
         if not columns:

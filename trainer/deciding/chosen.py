@@ -8,11 +8,12 @@ from pathlib import Path
 
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.system.files import read_json
+from trainer.data.splits import SUMMARY
 from trainer.recipes.recipe import Recipe, Stage
-from trainer.run_folder.folder import BEST_FIGURES
 from trainer.run_folder.track import METRICS_FILE
 
 _SEARCH = "sweep.json"
+_NOT_ALLOWED_FOR = "which no promise allows for"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +32,11 @@ class ChoseCheckpoint:
     @classmethod
     def of(cls, run: Path, recipe: Recipe, checkpoint: Checkpoint) -> "ChoseCheckpoint":
         """Read a finished run's log."""
-        if read_json(run / BEST_FIGURES).get("refit"):
-            return cls(metric=checkpoint.metric, checkpoints=1, trials=0, said="these rows chose no checkpoint")
+        refit = read_json(run / "splits" / SUMMARY).get("refit")
+        if refit is not None:
+            trials = refit.get("trials", 0)
+            said = f"These rows chose no checkpoint, but settings and epochs among {trials} trials of a search, "
+            return cls(metric=checkpoint.metric, checkpoints=1, trials=trials, said=f"{said}{_NOT_ALLOWED_FOR}.")
         batches = [place["batches"] for place in _first_evaluations(run, recipe)[: checkpoint.stage + 1]]
         count = planned(recipe.stages, batches)
         trials = len(read_json(run / _SEARCH)["trials"]) if (run / _SEARCH).is_file() else 0
@@ -67,5 +71,5 @@ def _said(checkpoint: Checkpoint, count: int, trials: int) -> str:
     if count == 1:
         said = "There was one checkpoint, so these rows chose none."
     if trials:
-        said += f" They also chose the settings among {trials} trials of a search, which no promise allows for."
+        said += f" They also chose the settings among {trials} trials of a search, {_NOT_ALLOWED_FOR}."
     return said

@@ -94,6 +94,8 @@ def _told(subject: Subject) -> dict[str, Any]:
     summary = read_json(subject.run / "splits" / SUMMARY)
     opened = _openings(subject.run)
     times = "once" if opened == 1 else f"{opened} times"
+    # A refit keeps its last weights: what is left of its validation rows chose none.
+    chosen = "the last of a refit" if summary.get("refit") else f"chosen by {metric} on validation rows"
     return {
         "metric": metric,
         "kind": space.kind,
@@ -104,7 +106,7 @@ def _told(subject: Subject) -> dict[str, Any]:
         "target_label": front_end.target(recipe),
         "data": front_end.data(summary),
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        "notes": f"Checkpoint {subject.checkpoint.path.name}, chosen by {metric} on validation rows. "
+        "notes": f"Checkpoint {subject.checkpoint.path.name}, {chosen}. "
         + (f"The test rows were measured {times}." if opened else "The test rows were not measured yet.")
         + " Metrics are bare values: see their intervals.",
         "test_openings": opened,

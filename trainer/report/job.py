@@ -74,11 +74,7 @@ def _lead(evidence: Evidence) -> str:
     names += f" and {len(space) - _NAMED:,} more" if len(space) > _NAMED else ""
     parts = ", ".join(f"{part['rows']:,} {name}" for name, part in rows.items())
     best = f"The checkpoint with the best {metric_name(evidence.metric, space)} on the validation rows was kept."
-    kept = (
-        "Trained anew with the settings of a search, and its last weights kept."
-        if evidence.training.get("refit")
-        else best
-    )
+    kept = "Trained anew with the settings of a search, and its last weights kept." if evidence.is_refit else best
     return f"A text classifier that gives each row {kind} {len(space):,} labels: {names}. Rows: {parts}. {kept}"
 
 

@@ -99,7 +99,8 @@ def _tested(evidence: Evidence) -> Rule:
     kinds = {line.get("weights") for line in evidence.openings}
     own = kinds <= {evidence.measured_on["weights"]}
     if evidence.test is None:
-        found = "never opened: the figures are of validation rows, which chose the checkpoint"
+        chose = "settings" if evidence.is_refit else "the checkpoint"
+        found = f"never opened: the figures are of validation rows, which chose {chose}"
     else:
         once = "once" if times == 1 else f"{times:,} times"
         found = f"opened {once}, " + ("for these weights" if own else f"for {len(kinds)} different weights")

@@ -1,14 +1,19 @@
 """The last fit of a search: the best settings once more, on train and most validation rows together."""
 
+import dataclasses
 import json
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainer.contract.system.files import atomic_folder, read_json
-from trainer.data.joined import join_validation
-from trainer.data.splits import SUMMARY
-from trainer.recipes.file import changed, load, recipe_differences, save_recipe
+from trainer.contract.errors import InputError
+from trainer.contract.system.files import atomic_folder, read_json, write_json
+from trainer.data.joined import hold_back, join_validation
+from trainer.data.splits import SUMMARY, Splits
+from trainer.data.splitting.refusals import HELD, refuse_unmeasurable
+from trainer.decide import refuse_early
+from trainer.recipes.file import changed, is_free, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.folder import RUN_RECIPE
 from trainer.run_folder.keeper import goodness
@@ -17,30 +22,57 @@ from trainer.search.trial_runs import link_tree
 from trainer.stages import prepare_splits, train
 from trainer.training import TrainJob
 
-REFIT_FOLDER = "refit"
+REFIT_FOLDER, RESULT = "refit", "sweep.json"
 
 
-def refit(run: Path, folder: Path, *, quiet: bool) -> dict[str, Any]:
+def foresee_refit(asked: Recipe, splits: list[Splits], say: Callable[[str], None]) -> None:
+    """Look at the rows that a refit will be measured on, before any trial. asked: the search's recipe.
+
+    Raises InputError where they cannot give its metric, or its decisions.
+    """
+    last = splits[-1]
+    kept, _ = hold_back(last)
+    where = f"{len(kept)} of {len(last.validation)} validation rows, which sweep.refit holds back"
+    refuse_unmeasurable(kept.labels, last.space, {"select.metric": asked.select.metric}, where)
+    try:
+        refuse_early(asked, [*splits[:-1], dataclasses.replace(last, validation=kept)], choosing=False)
+    except InputError as error:
+        raise InputError(error.what, where=where, do=f"{error.details['do']}; or leave sweep.refit out") from None
+    if len(kept) < HELD:
+        say(f"warning: the refit is measured on {where}; an export of it is proved with at least {HELD}")
+
+
+def refit(run: Path, asked: Recipe, folder: Path, *, quiet: bool) -> dict[str, Any]:
     """Train `folder`/refit, which goes on where it was killed; gives what sweep.json says of it.
 
     Each stage runs for the epochs after which the best trial's run (`run`) was at its best, and its last weights are
     kept: the few validation rows that are held back measure them, and choose nothing. A refit of an earlier best trial
-    is moved aside.
+    is moved aside. asked: the search's recipe, whose decisions its trials leave out.
     """
     recipe = load(run / RUN_RECIPE)
     epochs = best_epochs(run, recipe)
     settings: dict[str, Any] = {}
     for number, epoch in enumerate(epochs):
         settings |= {f"stages.{number}.epochs": epoch, f"stages.{number}.early_stopping": None}
-    again, out = changed(recipe, settings, "refit"), folder / REFIT_FOLDER
-    if out.exists() and recipe_differences(again.plain(), load(out / RUN_RECIPE).plain()):
+    again = dataclasses.replace(changed(recipe, settings, "refit"), decisions=asked.decisions)
+    out = folder / REFIT_FOLDER
+    if out.exists() and not all(map(is_free, recipe_differences(again.plain(), load(out / RUN_RECIPE).plain()))):
         out.rename(_unused(folder))
     if not out.exists():
         _make_run(out, again, folder)
+    _note_trials(out, folder)
     result = train(TrainJob(recipe=again, out=out, resume=True, quiet=quiet, refit=True))
     rows = read_json(out / "splits" / SUMMARY)["refit"]
     note = f"trained on train and {rows['joined']} validation rows, measured on the other {rows['held']}"
-    return {"run": REFIT_FOLDER, "epochs": epochs, "note": note, **rows, "validation": result["validation"]}
+    told = {"joined": rows["joined"], "held": rows["held"]}
+    return {"run": REFIT_FOLDER, "epochs": epochs, "note": note, **told, "validation": result["validation"]}
+
+
+def _note_trials(out: Path, search: Path) -> None:
+    """Keep with the refit how many trials its rows helped to choose among."""
+    path, trials = out / "splits" / SUMMARY, len(read_json(search / RESULT)["trials"])
+    summary = read_json(path)
+    write_json(path, {**summary, "refit": {**summary["refit"], "trials": trials}})
 
 
 def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
@@ -53,7 +85,7 @@ def _make_run(out: Path, recipe: Recipe, search: Path) -> None:
         save_recipe(recipe, partial / RUN_RECIPE)
         (partial / "checkpoints").mkdir()
         link_tree(search / "splits", partial / "splits")
-        join_validation(last, partial / "splits", recipe.seed)
+        join_validation(last, partial / "splits")
 
 
 def _unused(folder: Path) -> Path:

@@ -1,5 +1,6 @@
 """A search over recipe values: each trial a run of its own, the best one's weights kept as the result."""
 
+import dataclasses
 import math
 import shutil
 import time
@@ -27,14 +28,13 @@ from trainer.recipes.sweep_part import SweepPart
 from trainer.run_folder.folder import locked
 from trainer.run_folder.keeper import Interrupted
 from trainer.search import study as search
-from trainer.search.refit import refit
+from trainer.search.refit import RESULT, foresee_refit, refit
 from trainer.search.result import shown_setting, study_summary
 from trainer.search.trial_runs import adopt, drop_weights, make_run, pinned, trial_folder
 from trainer.search.workers import Worker
 from trainer.stages import prepare_splits, train
 from trainer.training import TrainJob
 
-RESULT = "sweep.json"
 SWEEP_RECIPE = "sweep.yaml"
 # Trials that fail one after another from the start share their reason.
 HOPELESS = 3
@@ -131,9 +131,12 @@ def _open_folder(job: SweepJob) -> None:
 
 
 def _prepare(work: Search) -> None:
-    splits = prepare_splits(work.base, work.job.out, progress=work.progress)
+    # With the search's own part: its metric too must be defined on the validation rows.
+    splits = prepare_splits(dataclasses.replace(work.base, sweep=work.part), work.job.out, progress=work.progress)
     # How many checkpoints a trial has may be what is searched.
     refuse_early(work.job.recipe, splits, choosing=False)
+    if work.part.refit:
+        foresee_refit(work.job.recipe, splits, work.progress.say)
     search.queue_grid(work.study, work.part, work.space, work.base.seed)
     ended = len(search.ended(work.study))
     total = search.budget(work.part, work.space)
@@ -278,7 +281,7 @@ def _finish(work: Search) -> dict[str, Any]:
         write_json(out / RESULT, result)
     if work.part.refit:
         # The search's own result stands, whatever becomes of this.
-        result["refit"] = refit(run, out, quiet=work.job.quiet)
+        result["refit"] = refit(run, work.job.recipe, out, quiet=work.job.quiet)
         if result != written:
             write_json(out / RESULT, result)
     shutil.rmtree(out / "cache", ignore_errors=True)

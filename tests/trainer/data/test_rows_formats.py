@@ -250,6 +250,17 @@ def test_a_folder_of_data_files_is_a_dataset(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+def test_a_dataset_of_the_working_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare name that is no folder beside the recipe means the hub's data set; the library would take the one that
+    happens to lie where the command runs.
+    """
+    rows = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "own")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="of the working directory"):
+        made(tmp_path / "1", {"train": {"dataset": "own"}})
+
+
 def test_a_dataset_that_cannot_be_had_is_an_error(tmp_path: Path) -> None:
     """A hub name that is not in the cache, offline, and a folder of damaged files are errors with what to do."""
     with pytest.raises(InputError, match="HF_HUB_OFFLINE"):

@@ -88,6 +88,31 @@ def test_a_cell_that_is_no_time_is_named_with_its_line(tmp_path: Path, cell: str
         made(tmp_path, {"train": {"files": file}, "split": SPLIT})
 
 
+def test_a_number_beyond_all_times_is_named_with_its_line(tmp_path: Path) -> None:
+    """A whole number of 400 digits, as JSON may hold, is no time: an error at its line, and no traceback."""
+    lines = [f'{{"text": "t{n}", "label": "{"ab"[n % 2]}", "day": {n if n != 7 else 10**400}}}\n' for n in range(20)]
+    file = write(tmp_path, "".join(lines), "rows.jsonl")
+    with pytest.raises(InputError, match=r"rows\.jsonl:8[\s\S]*holds 1000"):
+        made(tmp_path, {"train": {"files": file}, "split": SPLIT})
+
+
+@pytest.mark.parametrize("cell", ["", "soon"])
+def test_validation_rows_that_are_given_need_no_times(tmp_path: Path, cell: str) -> None:
+    """Only rows that are cut by time must have one: a given file's rows may lack it, or say something else there."""
+    train = write(tmp_path, days(60))
+    held = write(tmp_path, "text,label,day\n" + "".join(f"v{n},{'ab'[n % 2]},{cell}\n" for n in range(40)), "held.csv")
+    split = {"test": 0.2, "time": "day"}
+    splits = made(tmp_path, {"train": {"files": train}, "validation": {"files": held}, "split": split})
+    assert (len(splits.validation), splits.summary["made"]["test"]) == (40, 0.2)
+    assert numbers_of_test(splits) == set(range(48, 60))
+
+
+def numbers_of_test(splits: Splits) -> set[int]:
+    """The day numbers of the test rows."""
+    assert splits.test is not None
+    return {int(text[1:]) for text in splits.test.texts}
+
+
 def test_a_missing_time_column_names_its_key(tmp_path: Path) -> None:
     """A time column that the file lacks gets the nearest name."""
     with pytest.raises(InputError, match=r"data\.split\.time[\s\S]*did you mean 'day'"):
@@ -119,7 +144,7 @@ def test_a_refit_holds_back_the_newest_rows(tmp_path: Path) -> None:
     text = days(300) + "t299,b,2024-08-29\n"
     splits = made(tmp_path, {"train": {"files": write(tmp_path, text)}, "split": {"validation": 0.2, "time": "day"}})
     link_tree(tmp_path / "splits", tmp_path / "refit")
-    join_validation(splits, tmp_path / "refit", 1)
+    join_validation(splits, tmp_path / "refit")
     train, held = (
         [int(text[1:]) for text in StoredRows.open(tmp_path / "refit" / STORE, name).texts]
         for name in ("train", "validation")
@@ -138,7 +163,7 @@ def test_a_refit_of_given_validation_rows_without_times_holds_back_random_ones(t
     }
     splits = made(tmp_path, data)
     link_tree(tmp_path / "splits", tmp_path / "refit")
-    join_validation(splits, tmp_path / "refit", 1)
+    join_validation(splits, tmp_path / "refit")
     held = StoredRows.open(tmp_path / "refit" / STORE, "validation").texts
     assert len(held) == 32
     assert list(held) != [f"v{n}" for n in range(68, 100)]

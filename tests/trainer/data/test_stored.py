@@ -165,7 +165,7 @@ def test_train_and_validation_rows_join_in_the_order_of_the_files(tmp_path: Path
     splits = made(tmp_path, {"train": {"files": write(tmp_path, balanced(60))}, "split": {"validation": 0.5}})
     link_tree(tmp_path / "splits", tmp_path / "refit")
     before = splits.train.ids.tolist()
-    join_validation(splits, tmp_path / "refit", 1)
+    join_validation(splits, tmp_path / "refit")
     one = recipe({"train": {"files": str(tmp_path / "rows.csv")}, "split": {"validation": 0.5}})
     both = prepare(one, one.data, tmp_path / "refit")
     assert everything(both) == everything(splits)
@@ -189,7 +189,7 @@ def test_what_stays_together_in_splits_stays_together_in_a_refit(split: dict[str
     splits = made(tmp_path, {"train": {"files": write(tmp_path, rows)}, "split": {"validation": 0.5, **split}})
     ids = splits.validation.ids
     link_tree(tmp_path / "splits", tmp_path / "refit")
-    join_validation(splits, tmp_path / "refit", 1)
+    join_validation(splits, tmp_path / "refit")
     held = {int(json.loads(line)["id"]) for line in (tmp_path / "refit" / "validation.jsonl").read_text().splitlines()}
     if "group" in split:
         groups = {number // 8 for number in ids.tolist()}

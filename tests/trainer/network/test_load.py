@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from tests import tiny
+from tests.trainer import runs
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.labels import LabelSpace
 from trainer.contract.schema import bind
@@ -16,6 +17,7 @@ from trainer.contract.system.files import sha256
 from trainer.network.layers import depth_of, freeze, frozen_modules, train_mode
 from trainer.network.load import load_classifier, load_weights, open_checkpoint
 from trainer.optim import build_optimizer
+from trainer.recipes.file import load
 from trainer.recipes.recipe import FreezePart, ModelPart, OptimizerPart
 
 SPACE = LabelSpace(names=("ham", "spam"))
@@ -67,6 +69,21 @@ def test_names_that_lead_nowhere_are_refused(name: str, part: str, monkeypatch: 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises((InputError, ArtifactError), match=part):
         load_classifier(ModelPart(name=name), SPACE, 0)
+
+
+def test_a_folder_of_the_working_directory_is_no_model(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recipe's bare name that is no folder beside it means the hub's model, wherever the command runs."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    shutil.copytree(encoder, tmp_path / "here" / "encoder")
+    recipe = runs.write_recipe(tmp_path / "there", model={"name": "encoder"})
+    shutil.rmtree(tmp_path / "there" / "encoder")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match="relative to the recipe"):
+        load_classifier(load(recipe).model, SPACE, 0)
+    shutil.copytree(encoder, tmp_path / "there" / "encoder")
+    load_classifier(load(recipe).model, SPACE, 0)
 
 
 def test_pickled_weights_are_refused(encoder: Path, tmp_path: Path) -> None:

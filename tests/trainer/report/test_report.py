@@ -349,6 +349,19 @@ def test_what_is_missing_is_named_with_its_command(fresh: Path) -> None:
         assert command in text
 
 
+def test_of_a_refit_no_rows_chose_the_checkpoint(fresh: Path) -> None:
+    """The page of a refit, whose last weights are kept, says nowhere that validation rows chose the checkpoint."""
+    (fresh / "test_metrics.json").unlink()
+    splits = read_json(fresh / "splits" / "splits.json")
+    assert "which chose this checkpoint" in page_of(fresh)[1]
+    write_json(fresh / "splits" / "splits.json", {**splits, "refit": {"joined": 40, "held": 20, "trials": 3}})
+    text = page_of(fresh)[1]
+    for told in ("which chose its settings", "it is the last one", "nothing: the last weights of a refit"):
+        assert told in text
+    for told in ("chose this checkpoint", "it has the best", "chose the checkpoint"):
+        assert told not in text
+
+
 def decisions() -> dict[str, Any]:
     """What `decide` leaves: a temperature, a threshold, and a certified rule to abstain."""
     bins = [
@@ -396,6 +409,15 @@ def test_decisions_are_shown_with_the_certified_point(fresh: Path) -> None:
     assert "certified point" in text
     assert "Before and after the temperature" in text
     assert "Threshold of spam" in text
+    assert "Each metric before and after, cross-fitted" in text
+
+
+def test_figures_of_promises_are_not_called_cross_fitted(fresh: Path) -> None:
+    """Where something was promised, before and after are of the rows that tested it."""
+    promised = decisions()
+    promised["estimate"]["folds"] = 0
+    write_figures(fresh / "decisions.json", promised, checkpoint_of(fresh))
+    assert "Each metric before and after, on validation rows that chose nothing" in page_of(fresh)[1]
 
 
 def test_the_page_says_what_decisions_gain_on_test_rows(fresh: Path) -> None:

@@ -207,6 +207,67 @@ def test_a_refit_of_frozen_layers(tmp_path: Path) -> None:
     assert result["refit"]["held"] > 0
 
 
+def test_a_refit_decides_as_the_recipe_asks(tmp_path: Path) -> None:
+    """The recipe's decisions are fitted on the rows that the refit holds back, and what is said of those rows is true:
+    they chose no checkpoint, but settings among the trials.
+    """
+    part = {"space": {RATE: {"choices": [3e-3, 1e-3]}}, "metric": "loss", "sampler": "grid", "pruner": "none"}
+    asked = {"temperature": False, "thresholds": "f1"}
+    recipe = runs.write_recipe(
+        tmp_path, rows=400, stages=SHORT, decisions=asked, sweep={**part, "trials": 2, "refit": True}
+    )
+    run(recipe, tmp_path / "out")
+    again = tmp_path / "out" / "refit"
+    found = read_figures(again / "decisions.json", Checkpoint.best(again))
+    assert found["asked"]["thresholds"] == "f1"
+    chose = found["chose_checkpoint"]
+    assert (chose["checkpoints"], chose["trials"]) == (1, 2)
+    assert "chose no checkpoint, but settings and epochs among 2 trials" in chose["said"]
+    assert "chosen by" not in measure(MeasureJob(run=again, split="validation"))["notes"]
+
+
+def test_a_refits_rows_are_looked_at_before_any_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows too few for the decisions of a refit are refused, and rows too few for its export are told, before hours of
+    trials.
+    """
+    space = {"stages.0.epochs": {"choices": [1]}}
+    recipe = write(tmp_path, space, trials=1, refit=True)
+    sweep(SweepJob(recipe=load(recipe), out=tmp_path / "told"))
+    said = capsys.readouterr().err
+    assert said.index("the refit is measured on 6 of 12 validation rows") < said.index("trial 0:")
+    with pytest.raises(InputError, match=r"there are 32[\s\S]*32 of 80 validation rows, which sweep.refit holds back"):
+        run(
+            runs.write_recipe(
+                tmp_path / "many",
+                rows=400,
+                stages=SHORT,
+                decisions={"temperature": True},
+                sweep={"space": space, "trials": 1, "refit": True},
+                data={"train": {"files": "rows.csv"}, "split": {"validation": 0.2}},
+            ),
+            tmp_path / "out",
+        )
+    assert not (tmp_path / "out" / "trials").exists()
+
+
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_metric_that_is_undefined_is_refused_before_any_trial(tmp_path: Path, *, refit: bool) -> None:
+    """The search's own metric must be defined on the validation rows, and the recipe's on those that a refit keeps."""
+    head, *lines = runs.write_rows(tmp_path / "all.csv", 60).read_text().splitlines()
+    ham, spam = ([line for line in lines if line.endswith(name)] for name in ("ham", "spam"))
+    # One row of spam among those that validate: a refit of it and its like learns or holds that row.
+    (tmp_path / "held.csv").write_text("\n".join([head, *ham[:20], *spam[: int(refit)]]) + "\n")
+    (tmp_path / "rows.csv").write_text("\n".join([head, *ham[20:], *spam[1:]]) + "\n")
+    data = {"train": {"files": "rows.csv"}, "validation": {"files": "held.csv"}}
+    metric = {"select": {"metric": "roc_auc" if refit else "loss"}}
+    part = {"space": {"stages.0.epochs": {"choices": [1]}}, "trials": 1, "metric": "roc_auc", "refit": refit}
+    recipe = runs.write_recipe(tmp_path, stages=SHORT, data=data, sweep=part, **metric)
+    settings = ("data.split.seed=3",)
+    with pytest.raises(InputError, match="roc_auc is undefined on the validation rows"):
+        run(recipe, tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out" / "trials").exists()
+
+
 def test_a_refit_that_fails_leaves_the_search_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search is a finished run with its table before the refit begins, and --resume does the refit alone."""
     recipe = write(tmp_path, {"stages.0.epochs": {"choices": [1]}}, trials=1, refit=True)

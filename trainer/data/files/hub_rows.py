@@ -30,6 +30,14 @@ def _load(source: Source) -> Any:
     import datasets  # noqa: PLC0415
 
     name = str(source.dataset)
+    if not Path(name).is_absolute() and Path(name).exists():
+        # The library would take it, and rows of another working directory would be other rows.
+        raise InputError(
+            "the data set is named as a file or folder of the working directory is",
+            where=name,
+            expected="a folder, named from where the recipe lies, or a name on the hub",
+            do=f"name the folder as the recipe sees it, or run the command elsewhere to mean the hub's {name!r}",
+        )
     try:
         if (Path(name) / "dataset_dict.json").exists() or (Path(name) / "state.json").exists():
             found = datasets.load_from_disk(name)

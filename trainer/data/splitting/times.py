@@ -37,7 +37,8 @@ class TimeReader:
             return None
         try:
             number = float(cell) if isinstance(cell, str | int | float) else math.nan
-        except ValueError:
+        except (ValueError, OverflowError):
+            # Also of a whole number with hundreds of digits, which JSON may hold.
             return None
         return number if math.isfinite(number) else None
 

@@ -51,7 +51,11 @@ def decided(evidence: Evidence) -> Section:
     ]
     if found["promises"]:
         blocks.append(_promises(found))
-    fitted = "Each metric before and after, cross-fitted on the validation rows, with the 95 % interval of the gain"
+    # Where something is promised, figures are of the rows that tested it.
+    of = (
+        "cross-fitted on the validation rows" if found["estimate"]["folds"] else "on validation rows that chose nothing"
+    )
+    fitted = f"Each metric before and after, {of}, with the 95 % interval of the gain"
     blocks += [Heading("What the decisions gain"), _gains(found["estimate"]["metrics"], fitted)]
     gained = (evidence.test or {}).get("decisions")
     if gained is not None:

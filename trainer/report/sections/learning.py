@@ -35,13 +35,13 @@ def learning(evidence: Evidence) -> Section:
     else:
         blocks.append(Side([_loss(evidence), _metric(evidence)]))
         best = evidence.checkpoint
-        blocks.append(
-            Paragraph(
-                f"The checkpoint of step {best.step:,} (stage {evidence.training.get('stage', best.stage + 1)}) was "
-                "kept: it has the best "
-                f"{metric_name(evidence.metric)} on the validation rows."
-            )
+        why = (
+            "it is the last one"
+            if evidence.is_refit
+            else f"it has the best {metric_name(evidence.metric)} on the validation rows"
         )
+        stage = evidence.training.get("stage", best.stage + 1)
+        blocks.append(Paragraph(f"The checkpoint of step {best.step:,} (stage {stage}) was kept: {why}."))
     blocks += [Heading("Search"), *_search(evidence)]
     blocks.append(
         Terms(

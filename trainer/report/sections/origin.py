@@ -64,7 +64,12 @@ def _facts(evidence: Evidence) -> Table:
         ["base model's SHA-256", Strange(recipe.model.sha256 or "not recorded", 80)],
         ["checkpoint", Strange(evidence.checkpoint.path.name)],
         ["checkpoint's SHA-256", evidence.measured_on["weights"]],
-        ["chosen by", f"{metric_name(evidence.metric, space)} on the validation rows"],
+        [
+            "chosen by",
+            "nothing: the last weights of a refit"
+            if evidence.is_refit
+            else f"{metric_name(evidence.metric, space)} on the validation rows",
+        ],
         ["trained in", where or "not recorded"],
         ["tokens a text", f"at most {recipe.input.max_tokens}; of longer texts stays: {recipe.input.truncation}"],
         ["data fingerprint", Strange(str(splits.get("fingerprint", "not recorded")), 80)],

@@ -14,14 +14,15 @@ def summary(evidence: Evidence) -> Section:
     found = rules(evidence)
     word, why = verdict(found)
     figures, metric = evidence.figures, evidence.metric
-    value, rows = Range(value=evidence.checkpoint.value), "validation rows, which chose this checkpoint"
+    chose = "its settings" if evidence.is_refit else "this checkpoint"
+    value, rows = Range(value=evidence.checkpoint.value), f"validation rows, which chose {chose}"
     if figures is not None:
         value, rows = ranged(figures["intervals"].get(metric)), f"{figures['rows']:,} {figures['split']} rows"
     name = metric_name(metric, evidence.space)
     plain = [*counted(figures), *running(evidence.manifest)]
     blocks: list[Block] = [Verdict(word=word, why=why, name=name, figure=value, rows=rows, plain=plain)]
     if evidence.test is None:
-        what = "The test rows were not measured. Figures of rows that chose the checkpoint flatter it."
+        what = f"The test rows were not measured. Figures of rows that chose {chose} flatter it."
         blocks.append(Missing(what=what, command=evidence.typed("classifact evaluate RUN")))
     if figures is not None:
         blocks.append(_against(figures, metric, name, value))
