@@ -15,6 +15,10 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.peers import leash
+
 WARM_UP = 3
 SIDES = {"cpu": 1, "two_cpu_processes": 2}
 
@@ -40,7 +44,7 @@ def main() -> None:
 def run(config: str, out: Path, given: argparse.Namespace) -> float:
     """Seconds of a launched run's steps, after those that warm up."""
     threads = max(1, (os.cpu_count() or 1) // SIDES[config])
-    subprocess.run(
+    leash.run(
         [
             *(sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"launch_configs/{config}.yaml"),
             *("--mixed_precision", given.precision, "trainer/run.py", "--config", "examples/sms_spam/recipe.yaml"),
@@ -48,7 +52,6 @@ def run(config: str, out: Path, given: argparse.Namespace) -> float:
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-        check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.peers import leash
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.figures.stamped import read_figures
 
@@ -40,8 +41,8 @@ def measured(given: argparse.Namespace, seed: int) -> dict[str, float]:
     if not (run / "test_metrics.json").exists():
         settings = [part for setting in [*given.set, f"seed={seed}"] for part in ("--set", setting)]
         launch = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", given.launch, "trainer/run.py"]
-        subprocess.run([*launch, "--config", str(given.recipe), "--out", str(run), "--resume", *settings], check=True)
-        subprocess.run([sys.executable, "-m", "trainer", "evaluate", str(run)], check=True, stdout=subprocess.DEVNULL)
+        leash.run([*launch, "--config", str(given.recipe), "--out", str(run), "--resume", *settings])
+        leash.run([sys.executable, "-m", "trainer", "evaluate", str(run)], stdout=subprocess.DEVNULL)
     result = read_figures(run / "test_metrics.json", Checkpoint.best(run))
     figure: dict[str, float] = result["intervals"][given.metric]
     interval = f"95 % interval {figure['low']:.4f} to {figure['high']:.4f}"

@@ -10,15 +10,17 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.peers.leash import Leashed
 from trainer.contract.system.files import json_line
 
-ROOT = Path(__file__).resolve().parents[1]
 WORDS = [
     "the",
     "of",
@@ -81,15 +83,13 @@ def launch(recipe: Path, out: Path, processes: int, steps: int) -> tuple[float, 
     before = logged(out)
     started, first, peak = time.perf_counter(), 0.0, 0
     command = ["-m", "accelerate.commands.launch", "--config_file", f"launch_configs/{config}.yaml", "trainer/run.py"]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--config", str(recipe), "--out", str(out), "--resume"], cwd=ROOT
-    )
+    process = Leashed([sys.executable, *command, "--config", str(recipe), "--out", str(out), "--resume"], cwd=ROOT)
     while process.poll() is None and logged(out) < steps:
-        peak = max(peak, sum(map(pss, family(process.pid))))
+        peak = max(peak, sum(map(pss, family(process.pid)[1:])))
         first = first or (time.perf_counter() - started if logged(out) > before else 0.0)
         time.sleep(0.5)
     first = first or time.perf_counter() - started
-    for number in family(process.pid)[1:] or [process.pid]:
+    for number in family(process.pid)[2:] or [process.pid]:
         os.kill(number, signal.SIGTERM)
     process.wait()
     if logged(out) < steps:

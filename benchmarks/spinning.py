@@ -16,6 +16,10 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.peers import leash
+
 WARM_UP = 2
 # By default libgomp spins 300,000 times before it sleeps.
 SIDES = {
@@ -38,7 +42,7 @@ def main() -> None:
     if given.side:
         take_steps(given.checkpoint, given.steps)
         return
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(given.busy)]
+    others = [leash.Leashed([sys.executable, "-c", "while True: pass"]) for _ in range(given.busy)]
     found: list[dict[str, float]] = []
     try:
         for number in range(given.rounds):
@@ -58,7 +62,7 @@ def measure(side: str, checkpoint: Path, steps: int) -> float:
     environment = {name: value for name, value in os.environ.items() if name not in OURS} | SIDES[side]
     command = [sys.executable, __file__, str(checkpoint), "--steps", str(steps), "--side"]
     try:
-        told = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=120).stdout
+        told = leash.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=120).stdout
     except subprocess.TimeoutExpired as error:
         told = error.stdout or b""
     seconds = [float(line) for line in told.split()][WARM_UP:]
@@ -67,7 +71,6 @@ def measure(side: str, checkpoint: Path, steps: int) -> float:
 
 def take_steps(checkpoint: Path, steps: int) -> None:
     """Print the seconds of each step as it is done."""
-    sys.path.insert(0, str(ROOT))
     import torch  # noqa: PLC0415 -- only here: the settings are read when it is loaded.
 
     from trainer.opening.checkpoint import open_network  # noqa: PLC0415

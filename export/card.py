@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
-from export.card_figures import limits, metadata, quoted, tested, texts
+from export.card_figures import as_code, limits, metadata, tested, texts
 from export.cascade.telling import card_section
 from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.inputs import InputSpec
@@ -117,7 +117,7 @@ def _constant(manifest: ExportManifest) -> str:
         return "**It has learnt nothing: one answer for all rows is as good.** "
     if found["value"] is None or found["metric"] == "loss":
         return f"The label shares alone have a loss of {found['loss']:.4f}. "
-    always = " and ".join(map(quoted, found["labels"])) or "no label"
+    always = " and ".join(map(as_code, found["labels"])) or "no label"
     return f"The best single answer for all rows (always {always}): {found['metric']} {found['value']:.4f}. "
 
 

@@ -85,7 +85,7 @@ def _rows(figures: dict[str, Any]) -> list[str]:
     found, few = [], min(figures["per_class"], key=lambda label: label["support"])
     # Of 50 rows the 95 % interval of a recall of 0.8 still spans a quarter.
     if few["support"] < 50:
-        found.append(f"{quoted(few['label'])} has {few['support']:,} test rows: its figures are rough.")
+        found.append(f"{as_code(few['label'])} has {few['support']:,} test rows: its figures are rough.")
     if known := figures["also_in_train"]["rows"]:
         found.append(f"{known:,} of the test rows also stand in the training rows, so the figures flatter.")
     if (times := figures.get("test_openings", 1)) > 1:
@@ -99,14 +99,14 @@ def _weak(figures: dict[str, Any]) -> list[str]:
     """Where it fails more than elsewhere."""
     slices = [part for part in (figures.get("slices") or {}).get("found", []) if part["flagged"]]
     worst = [part for part in (figures.get("worst_slices") or {}).get("found", []) if part["flagged"]]
-    told = [(f"on rows with {part['by']} {quoted(part['value'])}", part) for part in slices[:_LISTED]]
-    told += [(f"where {quoted(part['rule'])}", part) for part in worst[:_LISTED]]
+    told = [(f"on rows with {part['by']} {as_code(part['value'])}", part) for part in slices[:_LISTED]]
+    told += [(f"where {as_code(part['rule'])}", part) for part in worst[:_LISTED]]
     found = [f"Worse {where}: {part['wrong']:,} of {part['rows']:,} wrong." for where, part in told]
     for kind in (figures.get("robustness") or {}).get("kinds", [])[:_LISTED]:
         share = kind["share"]["value"]
         if share is not None and share >= _NOTABLE:
             # Python writes no space before the percent sign; our pages do.
-            found.append(f"{share:.1%} of decisions flip under: {quoted(kind['about'])}.".replace("%", " %", 1))
+            found.append(f"{share:.1%} of decisions flip under: {as_code(kind['about'])}.".replace("%", " %", 1))
     ece = figures["intervals"].get("ece", {}).get("value")
     if ece is not None and ece >= _NOTABLE:
         found.append(f"Probabilities are off by {ece:.3f} on average (expected calibration error).")
@@ -141,7 +141,7 @@ def without_texts(figures: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**figures, "slices": kept, "worst_slices": None}
 
 
-def quoted(text: str) -> str:
+def as_code(text: str) -> str:
     """A stranger's text in a line of Markdown: as code, without what would end that."""
     return f"`{cut(visible(str(text)), _NAME).replace('`', chr(39))}`"
 

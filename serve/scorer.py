@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from export.bundle import Bundle
 from export.cascade.certificate import Bools
-from serve.reading.texts import Texts, read_texts
+from serve.reading.texts import ReadTexts, read_texts
 from serve.scoring.batching import Encoding, Plan, WindowCascade, plan
 from serve.scoring.cascade import OpenCascade
 from serve.scoring.decided import ABSTAINED, decided_names, finite_rows
@@ -189,7 +189,7 @@ class Scorer:
         Rows of a window are sorted and batched together; a row that cannot be scored is told of and does not stop the
         others.
         """
-        pending: deque[tuple[list[object], Texts, Pending]] = deque()
+        pending: deque[tuple[list[object], ReadTexts, Pending]] = deque()
         source = iter(rows_given(rows, "score_iter", self._columns))
         while True:
             taken = list(islice(source, window))
@@ -201,11 +201,11 @@ class Scorer:
             elif not taken:
                 return
 
-    def _begin(self, rows: list[object]) -> tuple[list[object], Texts, Pending]:
+    def _begin(self, rows: list[object]) -> tuple[list[object], ReadTexts, Pending]:
         found = read_texts(rows, self._read, paired=self._plain.pair is not None)
         return rows, found, self.submit(found.texts, found.pairs)
 
-    def _end(self, rows: list[object], found: Texts, pending: Pending) -> Iterator[RowScore]:
+    def _end(self, rows: list[object], found: ReadTexts, pending: Pending) -> Iterator[RowScore]:
         logits = pending.result()
         sound = finite_rows(logits)
         labels = self.labels

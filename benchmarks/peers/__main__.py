@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
 from benchmarks.peers import cost, growth, picture, score, tables, train
 from benchmarks.peers.rounds import FOLDER
+from trainer.contract.errors import ClassifactError
 from trainer.contract.system.files import read_json
 
 
@@ -34,14 +35,12 @@ def main() -> None:
     printed.add_argument("--picture", type=Path, help="quality against rows per second, as SVG")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    if given.command == "scoring":
-        score.run(given)
-    if given.command == "growth":
-        growth.run(given)
-    if given.command == "quality":
-        cost.run(given)
-    if given.command == "training":
-        train.run(given)
+    rooms = {"scoring": score.run, "growth": growth.run, "quality": cost.run, "training": train.run}
+    try:
+        if given.command in rooms:
+            rooms[given.command](given)
+    except ClassifactError as error:
+        parser.exit(error.exit_code, f"error: {error}\n")
     print(tables.markdown(given.out, tables.NAMES if given.command == "tables" else (given.command,)))
     if given.command == "tables" and given.picture:
         found = read_json(given.out / "quality.json")

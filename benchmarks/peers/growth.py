@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from benchmarks.peers import machine
+from benchmarks.peers import leash, machine
 from tests.serve import bundles
 from tests.words import CORPUS
 from trainer.contract.checkpoint import Contract
@@ -92,7 +92,7 @@ def _point(axis: str, size: int, made: Path) -> dict[str, float]:
         _write(folder / "rows.csv", asked)
         command = [sys.executable, "-m", "serve", "score", bundle, folder / "rows.csv", "--out", folder / "out.parquet"]
         command += ["--precision", "fp32", "--probabilities", "--no-tune", "--quiet"]
-        subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+        leash.run(list(map(str, command)), stdout=subprocess.DEVNULL)
         report = read_json(folder / "out.parquet.report.json")
     print(f"{axis} {size:,}: {report['seconds']:.2f} s, {report['peak_memory_mb']:.0f} MB", file=sys.stderr, flush=True)
     return {"seconds": report["seconds"], "peak_memory_mb": report["peak_memory_mb"]}

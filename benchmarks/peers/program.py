@@ -9,6 +9,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+from benchmarks.peers.leash import Leashed
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -30,7 +32,7 @@ class Program:
         }
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as stream:
-            self._process = subprocess.Popen(
+            self._process = Leashed(
                 [str(python), "-m", module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

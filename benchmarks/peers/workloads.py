@@ -7,15 +7,18 @@ order, so that the first N are a fair sample of all.
 import csv
 import json
 import random
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
+from benchmarks.peers import leash
 from export.bundle import Bundle
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.errors import BadRow, InputError
+from trainer.contract.inputs import InputSpec
 from trainer.contract.system.files import json_line
 from trainer.contract.system.machine import cpu_count
 
@@ -63,17 +66,18 @@ def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path
     """Write what contestants read.
 
     rows: CSV or JSON lines with the bundle's columns and, if it is known, a column `label`; None: the run's test split,
-        else its validation split. folder: is filled.
+        else its validation split. folder: is filled. Raises InputError for rows that the bundle cannot read.
     """
     opened, checkpoint = Bundle.open(bundle), Checkpoint.best(run)
-    labels = opened.contract.labels.names
+    labels, spec = opened.contract.labels.names, opened.contract.input
+    if opened.contract.labels.kind != "single" or spec.pair is not None:
+        raise InputError("only bundles that give one label to one text are compared here", where=bundle)
     splits = [run / "splits" / f"{each}.jsonl" for each in ("test", "validation")]
     source = rows or next(path for path in splits if path.exists())
-    records = list(_records(source, opened))
+    records = list(_records(source, spec))
     random.Random(0).shuffle(records)  # noqa: S311 -- an order, not a secret
     records = records[:MOST_ROWS]
     folder.mkdir(parents=True, exist_ok=True)
-    spec = opened.contract.input
     columns = [{column: record[column] for column in spec.columns} for record, _ in records]
     _write(folder / "records.jsonl", columns)
     _write(folder / "texts.jsonl", [{"text": spec.read(record)[0]} for record in columns])
@@ -92,16 +96,50 @@ def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path
     )
 
 
-def _records(source: Path, bundle: Bundle) -> Iterator[tuple[dict[str, str], str]]:
+def columns_of(text: str, spec: InputSpec) -> dict[str, str]:
+    """A text that a run has kept, joined, as columns that are read as that text again.
+
+    Raises InputError where it cannot be cut into as many.
+    """
+    *others, last = spec.text
+    if spec.on_null == "empty":
+        return {**dict.fromkeys(others, ""), last: text}
+    # No column may be empty: each takes as much as there is something to see in, up to a place of the joiner.
+    columns, pieces = {}, text.split(spec.join) if spec.join else list(text)
+    for name in others:
+        columns[name] = pieces.pop(0) if pieces else ""
+        while pieces and not _seen(columns[name]):
+            columns[name] += spec.join + pieces.pop(0)
+    columns[last] = spec.join.join(pieces)
+    if not all(map(_seen, columns.values())):
+        raise InputError(
+            "a text of the run cannot be taken apart into its columns again",
+            found=text[:80],
+            expected=f"something in each of {', '.join(spec.text)}",
+            do="give the rows as they were: --rows FILE",
+        )
+    return columns
+
+
+def _seen(text: str) -> bool:
+    try:
+        InputSpec(text=("text",)).read({"text": text})
+    except BadRow:
+        return False
+    return True
+
+
+def _records(source: Path, spec: InputSpec) -> Iterator[tuple[dict[str, str], str]]:
     """Records with the bundle's columns, and their labels, empty where they are not told."""
-    first, *others = bundle.contract.input.columns
     if source.suffix == ".csv":
         with source.open(newline="", encoding="utf-8") as file:
-            yield from ((dict(row), row.get("label", "")) for row in csv.DictReader(file))
+            reader = csv.DictReader(file)
+            spec.require(reader.fieldnames or (), source)
+            yield from ((dict(row), row.get("label", "")) for row in reader)
         return
     for line in _lines(source):
-        # A run's split holds the joined text: it stands in the first column, and the others are empty.
-        record = line if first in line else {first: line["text"], **dict.fromkeys(others, "")}
+        # A run's split holds the joined text.
+        record = line if set(spec.text) <= set(line) else columns_of(line["text"], spec)
         yield record, (line.get("labels") or [line.get("label", "")])[0]
 
 
@@ -118,4 +156,4 @@ def _export(checkpoint: Path, folder: Path) -> None:
     """As optimum writes it: what its users, OpenVINO's and ONNX Runtime's begin with."""
     code = "import sys; from optimum.exporters.onnx import main_export as export; export(sys.argv[1], sys.argv[2], "
     code += "task='text-classification', do_validation=False)"
-    subprocess.run([sys.executable, "-c", code, str(checkpoint), str(folder)], check=True, capture_output=True)
+    leash.run([sys.executable, "-c", code, str(checkpoint), str(folder)], stdout=PIPE, stderr=PIPE)

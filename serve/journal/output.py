@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from serve.journal.earlier import earlier_job, finished_report, require_free
 from serve.journal.remote import RemoteFolder, RemoteParts
 from serve.journal.remote_merge import merge_parts
-from serve.journal.shards import FrameFormat, ShardJournal, shard_path, share_of
-from serve.journal.shards import merge as merge_files
+from serve.journal.shards import FrameFormat, ShardJournal, merge_files, shard_path, share_of
 from serve.journal.state import JobState, JobTarget, ScoredWindow
 from serve.journal.store import Store
 from serve.journal.work_folder import Journal

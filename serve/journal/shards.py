@@ -97,7 +97,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def merge(out: Path, bound: ErrorBound) -> dict[str, Any]:
+def merge_files(out: Path, bound: ErrorBound) -> dict[str, Any]:
     """Join the shards that lie beside `out` into it; they are kept.
 
     Returns the report. Raises InputError where one is missing or of another job, ArtifactError where one was changed,

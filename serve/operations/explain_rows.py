@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
-from serve.operations.explain import explain
+from serve.operations.explain import explain_row
 from serve.operations.explain_page import Explained, page, values
 from serve.operations.predict import record_of
 from serve.options import reading_of, scorer_options
@@ -116,7 +116,7 @@ def _typed(job: ExplainJob, spec: InputSpec) -> Iterator[tuple[str, Mapping[str,
 
 def _explained(scorer: Scorer, name: str, values: Mapping[str, object], how: ExplainOptions) -> Any:
     try:
-        return explain(scorer, values, how)
+        return explain_row(scorer, values, how)
     except BadRow as error:
         raise InputError("a row cannot be scored", where=name, found=f"{error.reason}: {error}") from None
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from serve.operations.explain import explain
+from serve.operations.explain import explain_row
 from serve.operations.explain_page import Explained, label_lines
 from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer
@@ -101,7 +101,8 @@ def predict(
     if not explained:
         return found
     return [
-        replace(each, explanation=explain(scorer, row, ExplainOptions())) for each, row in zip(found, rows, strict=True)
+        replace(each, explanation=explain_row(scorer, row, ExplainOptions()))
+        for each, row in zip(found, rows, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ _Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Texts:
+class ReadTexts:
     """What some rows hold."""
 
     kept: list[int] = field(default_factory=list)
@@ -26,9 +26,9 @@ class Texts:
     """The other rows: place to what is wrong."""
 
 
-def read_texts(rows: Iterable[_Row], read: Callable[[_Row], tuple[str, str | None]], *, paired: bool) -> Texts:
+def read_texts(rows: Iterable[_Row], read: Callable[[_Row], tuple[str, str | None]], *, paired: bool) -> ReadTexts:
     """Read every row by `read`, which raises BadRow."""
-    found = Texts(pairs=[] if paired else None)
+    found = ReadTexts(pairs=[] if paired else None)
     for place, row in enumerate(rows):
         try:
             text, pair = read(row)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from export.card_figures import limits, quoted, without_texts
+from export.card_figures import as_code, limits, without_texts
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, make_run
 from tests.trainer.report.made import Made, figures
@@ -57,7 +57,7 @@ def test_the_card_tells_what_is_shipped(card: tuple[str, str]) -> None:
 
 def test_a_name_cannot_leave_its_line_of_markdown() -> None:
     """A label that looks like markup, or that would end the code it stands in, is shown as it is."""
-    assert quoted("<b>`x`</b>\n# y") == "`<b>'x'</b>\\n# y`"
+    assert as_code("<b>`x`</b>\n# y") == "`<b>'x'</b>\\n# y`"
 
 
 def test_limits_are_those_of_the_figures() -> None:

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from export.bundle import Bundle
 from serve.cli import main
-from serve.journal.shards import merge
+from serve.journal.shards import merge_files
 from serve.scorer import Scorer
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
@@ -162,7 +162,7 @@ def test_shards_and_resumes_count_the_same(bundle: Path, tmp_path: Path) -> None
     assert score(bundle, rows, out=tmp_path / "whole.csv", window=32, resume=True) == whole
     for number in (1, 2):
         score(bundle, rows, out=tmp_path / "parts.csv", window=32, shard=(number, 2))
-    merged = merge(tmp_path / "parts.csv", ErrorBound())
+    merged = merge_files(tmp_path / "parts.csv", ErrorBound())
     assert merged["rows_abstained"] == whole["rows_abstained"] > 0
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     arguments = ["score", str(bundle), str(rows), "--out", str(tmp_path / "whole.csv"), "--precision", "fp32"]

@@ -31,7 +31,7 @@ def write_mismatches(run: Path, split: str, rows: LabelledRows, scores: Scores, 
     """Write the wrong rows into RUN/review/{split}_mismatches.csv and .parquet; gives what {split}_metrics.json says of
     them: how many, how many begin like a formula of a spreadsheet, and each file's SHA-256.
     """
-    table = mismatches(rows, scores, space)
+    table = mismatch_table(rows, scores, space)
     files = write_tables(run / REVIEW_FOLDER, f"{split}_mismatches", table, space)
     return {"rows": len(table), "like_formulas": formulas(table), "folder": REVIEW_FOLDER, "files": files}
 
@@ -47,7 +47,7 @@ def told_mismatches(found: dict[str, Any]) -> str:
     return line
 
 
-def mismatches(rows: LabelledRows, scores: Scores, space: LabelSpace) -> pa.Table:
+def mismatch_table(rows: LabelledRows, scores: Scores, space: LabelSpace) -> pa.Table:
     """The wrong rows by falling loss, and by id where that is equal. loss: as in the metric, of each row by itself."""
     wrong = np.flatnonzero(~scores.right(rows.labels))
     losses = row_losses(scores.probabilities[wrong], rows.labels[wrong], space)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from export.bundle import Bundle
 from serve import Scorer
 from serve.cli import main
-from serve.operations.explain import explain
+from serve.operations.explain import explain_row
 from serve.operations.explain_page import Explained, explanation_lines, page
 from serve.operations.predict import predict
 from tests.serve.helpers import write_csv
@@ -62,7 +62,7 @@ def linear(text: str, pair: str = "") -> float:
 def explained(scorer: Scorer, row: str | Mapping[str, object], **options: Any) -> Explanation:
     """One row with few samples."""
     record = {"text": row} if isinstance(row, str) else row
-    return explain(scorer, record, ExplainOptions(**{"samples": 500, **options}))
+    return explain_row(scorer, record, ExplainOptions(**{"samples": 500, **options}))
 
 
 def words_of(text: str) -> list[str]:

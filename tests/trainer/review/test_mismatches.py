@@ -16,7 +16,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import Abstain, LabelSpace
 from trainer.contract.system.files import sha256
 from trainer.recipes.file import load
-from trainer.review.mismatches import mismatches, told_mismatches, write_mismatches
+from trainer.review.mismatches import mismatch_table, told_mismatches, write_mismatches
 from trainer.stages import train
 from trainer.training import TrainJob
 
@@ -74,7 +74,7 @@ def test_hostile_texts_come_back_as_they_were(tmp_path: Path) -> None:
 def test_the_worst_come_first_and_right_rows_not_at_all() -> None:
     """Rows are sorted by falling loss, equal ones by id; a row that is right is left out."""
     logits = np.array([[2, 0], [4, 0], [0, 3], [2, 0], [0, 1]], dtype=np.float32)
-    table = mismatches(rows(list("abcde"), [["spam"]] * 5, SINGLE), SINGLE.decode(logits), SINGLE)
+    table = mismatch_table(rows(list("abcde"), [["spam"]] * 5, SINGLE), SINGLE.decode(logits), SINGLE)
     assert table["id"].to_pylist() == [1, 0, 3]
     assert table["loss"].to_pylist() == sorted(table["loss"].to_pylist(), reverse=True)
     assert table["loss"][1].as_py() == pytest.approx(np.log1p(np.exp(2.0)), rel=1e-6)
@@ -85,7 +85,7 @@ def test_rows_that_are_not_answered_are_marked() -> None:
     """A wrong row that the model abstained on is there, and says so."""
     careful = LabelSpace(names=("ham", "spam"), abstain=Abstain(below=0.9))
     logits = np.array([[5.0, 0.0], [0.1, 0.0]], dtype=np.float32)
-    table = mismatches(rows(["x", "y"], [["spam"]] * 2, careful), careful.decode(logits), careful)
+    table = mismatch_table(rows(["x", "y"], [["spam"]] * 2, careful), careful.decode(logits), careful)
     assert dict(zip(table["id"].to_pylist(), table["answered"].to_pylist(), strict=True)) == {0: True, 1: False}
 
 
