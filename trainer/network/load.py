@@ -64,13 +64,14 @@ def load_classifier(part: ModelPart, space: LabelSpace, seed: int) -> Classifier
     tokenizer = open_tokenizer(folder, part.name)
     notes += _give_padding(config, tokenizer, part.name)
     _set_dropout(config, part.dropout)
-    weights, head = read_weights(folder), head_name(found.family, config)
+    weights, head = read_weights(folder), head_name(found.family, config, found.path)
     # Before the network is filled: a head for other labels, or for these in another order, must not be taken as it is.
     weights, note = fit_head(weights, head, found.labels, space, part.head)
     # Weights that are missing are drawn here.
     torch.manual_seed(seed)
-    filled = network_with(found.family, config, weights)
+    filled = network_with(found.family, config, weights, found.path)
     _check_filled(filled, part.name)
+    _check_vocabulary(tokenizer, filled.network, part.name)
     return Classifier(
         network=filled.network,
         tokenizer=tokenizer,
@@ -89,7 +90,7 @@ def open_checkpoint(path: Path) -> Classifier:
         network=network,
         tokenizer=open_tokenizer(path, str(path)),
         inputs=_inputs(network),
-        head=head_name(str(network.config.model_type), network.config),
+        head=head_name(str(network.config.model_type), network.config, path),
         new=(),
         longest=_longest(network),
     )
@@ -179,6 +180,20 @@ def _check_filled(filled: Filled, name: str) -> None:
             where=name,
             found=f"{len(open_ones)} weights are missing, the first is {open_ones[0]}",
             do="use the folder as its authors published it; see that config.json and the weights are of one model",
+        )
+
+
+def _check_vocabulary(tokenizer: PreTrainedTokenizerFast, network: PreTrainedModel, name: str) -> None:
+    """Raise InputError where a token has no row in the table of embeddings: the first text with it would end all."""
+    table = network.get_input_embeddings()
+    token, number = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if isinstance(table, nn.Embedding) and number >= table.num_embeddings:
+        raise InputError(
+            "the model's tokenizer has tokens that its network does not know",
+            where=name,
+            found=f"{token!r} is token {number}",
+            expected=f"numbers below {table.num_embeddings}, the rows of its embeddings",
+            do="give the network rows for them (transformers: resize_token_embeddings), or take the added tokens out",
         )
 
 

@@ -30,7 +30,7 @@ def open_network(folder: Path) -> PreTrainedModel:
     config, unknown = found.build(label_settings(checkpoint.contract.labels))
     if unknown and Golden.open(folder) is None:
         raise _ignored(found, unknown, "no golden logits show what it computed")
-    filled = network_with(found.family, config, read_weights(folder))
+    filled = network_with(found.family, config, read_weights(folder), found.path)
     wrong = {"missing": filled.missing, "of another shape": filled.other_shape, "left over": filled.left_over}
     if any(wrong.values()):
         names = "; ".join(f"{kind}: {', '.join(names[:5])}" for kind, names in wrong.items() if names)

@@ -63,6 +63,8 @@ _OURS = {
     "torch_dtype",
     "attn_implementation",
     "experts_implementation",
+    "fusion_config",
+    "transformers_weights",
     "gradient_checkpointing",
     "name_or_path",
     "return_dict",
@@ -121,6 +123,14 @@ class ModelConfig:
         """
         settings = {key: value for key, value in self.settings.items() if key not in skip}
         kind: Any = CONFIG_MAPPING[self.family]
+        functions = [key for key in settings if callable(getattr(kind, key, None))]
+        if functions:
+            raise InputError(
+                "config.json has the name of a function of transformers, which would be lost",
+                where=self.path,
+                found=", ".join(functions),
+                do="take the key out; no published model needs it",
+            )
         try:
             if settings.get("pruned_heads"):
                 # JSON has no whole numbers as keys.
@@ -157,7 +167,8 @@ def refuse_keys(content: dict[str, Any], path: Path, family: str | None = None) 
             reason = "it names another folder to open"
         if key == "model_type" and deep and value != family:
             reason = f"it holds a model of another kind ({value!r})"
-        if reason is not None and not (key == "trust_remote_code" and value is False):
+        # An empty value asks for nothing; such keys go no further (`ModelConfig.read`, `clean_settings`).
+        if reason is not None and (value or key not in _REFUSED):
             raise InputError(
                 f"the model is not opened: {path.name} has the key {key!r}, and {reason}",
                 where=path,

@@ -3,7 +3,9 @@
 In a folder, transformers would also find adapters that name another model to open, and pickled weights.
 """
 
-from collections.abc import Iterable
+import contextlib
+import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from trainer.contract.errors import ArtifactError, InputError
-from trainer.contract.system.files import inside, read_json
+from trainer.contract.system.files import read_json
 from trainer.opening.config import attention, network_class
 
 WEIGHTS_FILE = "model.safetensors"
@@ -56,20 +58,24 @@ def read_weights(folder: Path) -> Tensors:
     return weights
 
 
-def network_with(family: str, config: Any, weights: Tensors) -> Filled:
-    """The network of a configuration with these weights. Weights that are not given are drawn with torch's seed."""
+def network_with(family: str, config: Any, weights: Tensors, where: Path) -> Filled:
+    """The network of a configuration with these weights. Weights that are not given are drawn with torch's seed.
+
+    where: the configuration's file, for messages. Raises InputError where no network can be made of its values.
+    """
     transformers.logging.set_verbosity_error()
     # transformers 5 shows bars while it reads and writes weights, whatever --quiet says.
     transformers.logging.disable_progress_bar()
-    network, report = network_class(family).from_pretrained(
-        None,
-        config=config,
-        state_dict=weights,
-        dtype=torch.float32,
-        attn_implementation=attention(family),
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-    )
+    with _made_of(where):
+        network, report = network_class(family).from_pretrained(
+            None,
+            config=config,
+            state_dict=weights,
+            dtype=torch.float32,
+            attn_implementation=attention(family),
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
     for weight in network.parameters():
         # transformers 5 cuts both halves of GTE's gated products out of one tensor; safetensors writes no such parts.
         if weight.untyped_storage().nbytes() > weight.nbytes:
@@ -85,10 +91,16 @@ def network_with(family: str, config: Any, weights: Tensors) -> Filled:
     )
 
 
-def head_name(family: str, config: Any) -> str:
-    """The name of the linear layer that gives the logits: the last one outside the encoder with a row a label."""
-    with torch.device("meta"):
-        network: PreTrainedModel = network_class(family)(config)
+def head_name(family: str, config: Any, where: Path) -> str:
+    """The name of the linear layer that gives the logits: the last one outside the encoder with a row a label.
+
+    where: the configuration's file, for messages. Raises InputError where there is none, or no network can be made.
+    """
+    # Heads cannot be pruned where there are no values, and change nothing that is asked here.
+    whole = copy.copy(config)
+    whole.pruned_heads = {}
+    with _made_of(where), torch.device("meta"):
+        network: PreTrainedModel = network_class(family)(whole)
     inner = f"{network.base_model_prefix}."
     found = [
         name
@@ -103,15 +115,37 @@ def head_name(family: str, config: Any) -> str:
     return str(found[-1])
 
 
+@contextlib.contextmanager
+def _made_of(where: Path) -> Iterator[None]:
+    """Tell in our words of values that no network can be made of: sizes that do not divide, an unknown activation."""
+    try:
+        yield
+    except Exception as error:
+        # Each family's class finds out in its own way.
+        raise InputError(
+            "no network can be made of this config.json",
+            where=where,
+            found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            do="use the folder as its authors published it",
+        ) from error
+
+
 def _files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS_FILE).is_file():
         return [folder / WEIGHTS_FILE]
     if (folder / INDEX).is_file():
         index = read_json(folder / INDEX)
         names = index.get("weight_map") if isinstance(index, dict) else None
-        if isinstance(names, dict) and names and all(str(name).endswith(".safetensors") for name in names.values()):
-            return [inside(folder, name) for name in sorted(set(map(str, names.values())))]
-        raise ArtifactError(f"{INDEX} names no files", where=folder, do="restore the file from its source")
+        found = {str(name) for name in names.values()} if isinstance(names, dict) else set()
+        # Plain names alone. What they lead to may lie elsewhere: in the hub's cache they are links.
+        if found and all(name.endswith(".safetensors") and Path(name).name == name for name in found):
+            return [folder / name for name in sorted(found)]
+        raise ArtifactError(
+            f"{INDEX} names no files of its folder",
+            where=folder,
+            found=", ".join(sorted(found))[:200],
+            do="restore the file from its source",
+        )
     pickled = sorted(path.name for path in folder.glob("*.bin"))
     raise InputError(
         "the model has no weights as safetensors",

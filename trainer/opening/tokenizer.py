@@ -33,7 +33,7 @@ _VOCABULARIES = (
     "spm.model",
     "tokenizer.model",
 )
-_NOT_OURS = ("chat_template", "name_or_path", "processor_class", "image_processor_type")
+_NOT_OURS = ("auto_map", "chat_template", "name_or_path", "processor_class", "image_processor_type")
 
 
 def open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
@@ -82,11 +82,15 @@ def clean_settings(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError("tokenizer_config.json holds no keys and values", where=path, do="restore it from its source")
     refuse_keys(content, path)
-    return {
+    settings = {
         key: value
         for key, value in content.items()
         if key not in _NOT_OURS and not key.startswith("_") and not key.endswith(("_file", "trust_remote_code"))
     }
+    if isinstance(settings.get("extra_special_tokens"), list):
+        # transformers 5 writes the list under this name, and reads it under the old one too; 4 has a dictionary here.
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    return settings
 
 
 def clean_special(folder: Path) -> dict[str, Any]:

@@ -4,15 +4,25 @@ for.
 
 import logging
 import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import torch
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import launch_command, launch_command_parser
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from trainer.contract.errors import InputError, nearest
+from trainer.contract.errors import ClassifactError, InputError, nearest
 from trainer.contract.system.machine import cpu_count
+from trainer.run_folder.keeper import Interrupted
 
 _ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = _ROOT / "launch_configs"
@@ -29,18 +39,68 @@ class LaunchJob:
 
 
 def launch(job: LaunchJob) -> None:
-    """Launch `trainer/run.py` and wait for it. Raises InputError where there is no such launch config, SystemExit with
-    code 1 where the training failed, which has then said why.
+    """Launch `trainer/run.py` and wait for it; SIGTERM is passed on to it.
+
+    Raises InputError where the launch config cannot be used, SystemExit with the exit code of a training that failed,
+    which has then said why, and ClassifactError where a signal ended it.
     """
     path = find_config(job.config) if job.config is not None else CONFIGS / f"{default_config()}.yaml"
     script = str(_ROOT / "trainer" / "run.py")
     if psutil.cpu_count(logical=False) is None:
         # Accelerate's launcher would divide that by the processes: some ARM and gVisor machines do not tell of cores.
         os.environ.setdefault("OMP_NUM_THREADS", str(cpu_count()))
-    # It tells how many threads it takes where the config says nothing; the run's own first lines tell of the launch.
-    logging.getLogger("accelerate.commands.launch").setLevel(logging.ERROR)
-    # `--quiet`: what went wrong is in the run's own words; the launcher would add a traceback of itself.
-    launch_command(launch_command_parser().parse_args(["--config_file", str(path), "--quiet", script, *job.words]))
+    # They tell how many threads they take and which process failed; the run's own lines say all of that.
+    for name in ("accelerate.commands.launch", "torch.distributed.elastic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        load_config_from_file(str(path))
+        with _sigterm_passed_on():
+            launch_command(launch_command_parser().parse_args(["--config_file", str(path), script, *job.words]))
+    except subprocess.CalledProcessError as error:
+        _end(error.returncode)
+    except ChildFailedError as error:
+        _end(error.get_first_failure()[1].exitcode)
+    except SignalException:
+        # Its processes have saved by now, and said so.
+        sys.exit(Interrupted.exit_code)
+    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
+        # What Accelerate raises for a file of another kind, keys that it does not know and values that cannot be.
+        raise InputError(
+            "Accelerate cannot use this launch config",
+            where=path,
+            found=" ".join(str(error).split())[:300],
+            do="correct it, or take one of launch_configs/ by its name",
+        ) from error
+
+
+def _end(code: int) -> None:
+    """End this process as the training ended. code: as subprocess has it, negative for a signal."""
+    if code >= 0:
+        sys.exit(code)
+    raise ClassifactError(
+        "a signal ended the training",
+        found=signal.Signals(-code).name,
+        do="where memory ran out, lower batch.tokens of the stages; the same command with --resume goes on from what is"
+        " saved",
+    )
+
+
+@contextmanager
+def _sigterm_passed_on() -> Iterator[None]:
+    """Hand SIGTERM on to the launched process, and end after it has saved: a container ends with its first process.
+
+    Of several processes Accelerate's launcher does this itself. A terminal sends SIGINT to all of them.
+    """
+
+    def hand_on(number: int, _frame: object) -> None:
+        for child in psutil.Process().children():
+            child.send_signal(number)
+
+    former = signal.signal(signal.SIGTERM, hand_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def find_config(name: str) -> Path:

@@ -1,0 +1,93 @@
+"""`classifact train` ends as the training that it launched did: with its exit code, after its last word."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.runs import ROOT
+from trainer.contract.errors import ClassifactError, InputError
+from trainer.processes import launch as module
+from trainer.processes.launch import CONFIGS, LaunchJob, launch
+
+SAVES_WHEN_TOLD = """
+import signal, sys, time
+from pathlib import Path
+def save(number, _):
+    time.sleep(1)
+    Path("saved").touch()
+    sys.exit(130)
+signal.signal(signal.SIGTERM, save)
+Path("ready").touch()
+time.sleep(60)
+"""
+
+
+def stand_in(folder: Path, code: str, config: str) -> LaunchJob:
+    """A launch of this code, in a checkout of its own whose `trainer/run.py` it is."""
+    (folder / "trainer").mkdir()
+    (folder / "trainer" / "run.py").write_text(code, encoding="utf-8")
+    shipped = (CONFIGS / f"{config}.yaml").read_text(encoding="utf-8")
+    # Any free port: tests run beside each other.
+    (folder / "launch.yaml").write_text(f"{shipped}main_process_port: 0\n", encoding="utf-8")
+    return LaunchJob(words=(), config=str(folder / "launch.yaml"))
+
+
+@pytest.mark.parametrize("config", ["cpu", "two_cpu_processes"])
+@pytest.mark.parametrize("code", [1, 3])
+def test_the_exit_code_is_the_trainings(
+    config: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A promise that the rows do not show (3) is told from a wrong recipe (1), and nothing is said beside it."""
+    job = stand_in(tmp_path, f"import sys; sys.exit({code})", config)
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        launch(job)
+    assert ended.value.code == code
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("config", ["cpu", "two_cpu_processes"])
+def test_a_training_that_the_system_ended_is_told(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs out of memory is killed and says nothing itself: the signal is named, and what to do."""
+    job = stand_in(tmp_path, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", config)
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    with pytest.raises(ClassifactError, match="a signal ended the training") as error:
+        launch(job)
+    assert error.value.details["found"] == "SIGKILL"
+
+
+@pytest.mark.parametrize("config", ["cpu", pytest.param("two_cpu_processes", marks=pytest.mark.slow)])
+def test_sigterm_ends_it_after_the_training_has_saved(config: str, tmp_path: Path) -> None:
+    """Told to end, the command hands that on and waits: its own end would end a container, and the save with it."""
+    job = stand_in(tmp_path, SAVES_WHEN_TOLD, config)
+    code = "import sys; from pathlib import Path; from trainer.processes import launch\n"
+    code += "launch._ROOT = Path(sys.argv[1]); launch.launch(launch.LaunchJob(words=(), config=sys.argv[2]))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code, str(tmp_path), str(job.config)]
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=50) == 130
+        assert (tmp_path / "saved").exists()
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "model: {name: x}", "a: b: c", "\x00", "distributed_type: MULTI_GPU\nnum_processes: -1\n"],
+    ids=["empty", "list", "recipe", "yaml", "bytes", "processes"],
+)
+def test_a_file_that_is_no_launch_config_is_named(content: str, tmp_path: Path) -> None:
+    """A recipe given as --launch, an empty file or one that is no YAML is an error that names the file."""
+    (tmp_path / "launch.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match="cannot use this launch config") as error:
+        launch(LaunchJob(words=(), config=str(tmp_path / "launch.yaml")))
+    assert error.value.details["where"] == str(tmp_path / "launch.yaml")
