@@ -108,6 +108,12 @@ def text_columns(looks: list[ColumnLook]) -> list[str]:
     return [*titles, main.name]
 
 
+def unread_texts(looks: list[ColumnLook], texts: list[str]) -> list[str]:
+    """Names of further columns that a person could read, but for cleaned copies of others."""
+    could = [one for one in looks if one.is_text]
+    return [one.name for one in could if one.name not in texts and not _derived(one.name, could)]
+
+
 def label_columns(looks: list[ColumnLook], texts: list[str]) -> list[ColumnLook]:
     """Columns that could be the label, the likeliest first: few values, each several times; a telling name first."""
     chosen = []

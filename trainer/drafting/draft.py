@@ -38,13 +38,13 @@ class Draft:
 def draft(found: Found) -> Draft:
     """All parts that depend on the rows."""
     made = Draft(undecided=list(found.undecided))
-    main, title = text_names(found.files)
+    main, titles = text_names(found.files)
     label = canonical(found.files, [one.labels[0] for one in found.files], "label")
     columns = _shared_columns(found.files)
     several = len(columns) > 1
     sources: dict[str, list[dict[str, Any]]] = {}
     for one in found.files:
-        sources.setdefault(one.role, []).append(source(one, main, title, None if several else label))
+        sources.setdefault(one.role, []).append(source(one, main, titles, None if several else label))
     made.parts["data"] = {
         role: merged_sources(sources[role]) for role in ("train", "validation", "test") if role in sources
     }
@@ -53,30 +53,35 @@ def draft(found: Found) -> Draft:
             made.explain("data", f"{one.name}: {sentence}")
     for line in found.left_out:
         made.explain("data", f"not read: {line}")
-    _input(made, found.files, main, title)
+    _input(made, found.files, main, titles)
     if several:
         _many_columns(made, found.files, columns)
     else:
         _one_column(made, found.files, label)
-    _split(made, found.files, main, title)
+    _split(made, found.files, main, several_texts=bool(titles))
     _steps(made, sum(len(one.look.records) for one in found.files if one.role == "train"))
     return made
 
 
-def _input(made: Draft, files: list[LabelledFile], main: str, title: str | None) -> None:
-    text = [title, main] if title is not None else [main]
-    part: dict[str, Any] = {"text": text if len(text) > 1 else main}
+def _input(made: Draft, files: list[LabelledFile], main: str, titles: list[str]) -> None:
+    part: dict[str, Any] = {"text": [*titles, main] if titles else main}
     nulls = sum(one.columns[one.main].rows - one.columns[one.main].filled for one in files)
-    if title is not None:
+    if titles:
         part |= {"join": ". ", "on_null": "empty"}
-        made.explain(
-            "input", f"{title!r} and {main!r} look like a title and its text; where one is empty, the other is read"
-        )
+        names = ", ".join(map(repr, [*titles, main]))
+        made.explain("input", f"{names} are joined to one text, as a title and its text are; what is empty is left out")
     elif nulls:
         part["on_null"] = "drop"
         made.explain("input", f"{nulls:,} rows have no text and are left out, counted")
     else:
         made.explain("input", f"{main!r} holds the longest texts")
+    unread = list(dict.fromkeys(name for one in files for name in one.unread))
+    if unread:
+        both = " ".join(f"--text {name}" for name in [*titles, main, unread[0]])
+        made.undecided.append(
+            f"{', '.join(map(repr, unread[:4]))} could be read too: joined to one text ({both}), or, where the label is"
+            f" about two texts, as a pair (input: {{text: {main}, pair: {unread[0]}}})"
+        )
     cells = [cell for one in files for cell in one.columns[one.main].values]
     entities = sum(bool(_ENTITY.search(cell)) for cell in cells)
     # A few may be about HTML; more than one text in a hundred came from a web page.
@@ -200,7 +205,7 @@ def _yes(files: list[LabelledFile], name: str) -> int:
     return sum(count for value, count in cells if value.lower() in ("true", "1"))
 
 
-def _split(made: Draft, files: list[LabelledFile], main: str, title: str | None) -> None:
+def _split(made: Draft, files: list[LabelledFile], main: str, *, several_texts: bool) -> None:
     given = {one.role for one in files}
     split: dict[str, Any] = {}
     if "validation" not in given:
@@ -214,7 +219,7 @@ def _split(made: Draft, files: list[LabelledFile], main: str, title: str | None)
         split["group"] = group
         made.explain("split", f"rows of one {group!r} stay on one side: a split through them would leak")
     # Copies of an article under other headlines would stand on both sides: exact repeats are of title and text.
-    elif split and title is not None and _repeats(training) > 0.01:
+    elif split and several_texts and _repeats(training) > 0.01:
         split["group"] = main
         made.explain(
             "split", f"{_repeats(training):.0%} of the texts come again under another title and stay on one side"
@@ -242,12 +247,12 @@ def _joined(files: list[LabelledFile], name: str) -> ColumnLook:
 def _repeats(files: list[LabelledFile]) -> float:
     """The share of texts that stand in more than one row with different titles."""
     rows = {
-        (str(values.get(one.title or "", "")), str(values.get(one.main, "")))
+        (*(str(values.get(title, "")) for title in one.titles), str(values.get(one.main, "")))
         for one in files
         for record in one.look.records
         if (values := record.values) is not None
     }
-    texts = Counter(text for _, text in rows)
+    texts = Counter(row[-1] for row in rows)
     return sum(count - 1 for count in texts.values()) / max(1, len(rows))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.contract.errors import ClassifactError, InputError, nearest
-from trainer.drafting.columns import ColumnLook, label_columns, summarize, text_columns
+from trainer.drafting.columns import ColumnLook, label_columns, summarize, text_columns, unread_texts
 from trainer.drafting.dialect import FileLook, look
 
 DRAFTED_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".xlsx")
@@ -27,11 +27,14 @@ class LabelledFile:
     columns: dict[str, ColumnLook]
     main: str
     """The column of the text."""
-    title: str | None
-    """The column of the title, if there is one."""
+    titles: tuple[str, ...]
+    """Columns that are read before it, in their order."""
     labels: tuple[str, ...]
     """Its label columns, by their names in it."""
     candidates: tuple[str, ...] = ()
+    """Columns that could be the label too."""
+    unread: tuple[str, ...] = ()
+    """Columns of texts that are not read."""
     constant: str | None = None
     """A label for all of its rows, from its name, where no column has one."""
     role: str = "train"
@@ -86,7 +89,7 @@ def _is_table(path: Path) -> bool:
 def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Found:
     """Look at every file, and find its text and its labels; text, label: columns that the user named.
 
-    Raises InputError where no file has a text and labels.
+    Raises InputError where no file has a text and labels, or a column that was named.
     """
     looks, left_out = list[FileLook](), list[str]()
     for path in paths:
@@ -94,6 +97,7 @@ def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Fou
             looks.append(look(path))
         except ClassifactError as error:
             left_out.append(f"{path.name}: {error.what} ({error.details['found'] or error.details['do']})")
+    _refuse_misnamed(looks, (*text, label) if label is not None else text)
     # Only when all were looked at: the file that has the header may come last.
     looks = [_like_its_neighbours(one, looks) for one in looks]
     files, bare = list[LabelledFile](), list[LabelledFile]()
@@ -116,6 +120,20 @@ def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Fou
             do="name the columns with --text and --label",
         )
     return Found(files=_with_roles(files), left_out=left_out + repeats, undecided=undecided)
+
+
+def _refuse_misnamed(looks: list[FileLook], named: tuple[str, ...]) -> None:
+    """Raise InputError for a column that the user named and no file has."""
+    columns = list(dict.fromkeys(column for one in looks for column in one.columns))
+    for name in named:
+        if looks and name not in columns:
+            raise InputError(
+                "no file has this column",
+                where=", ".join(str(one.path) for one in looks[:3]),
+                found=name,
+                expected=f"one of {', '.join(map(repr, columns))}"[:300],
+                do=nearest(name, columns) or "check --text and --label",
+            )
 
 
 def _like_its_neighbours(one: FileLook, looks: list[FileLook]) -> FileLook:
@@ -165,9 +183,10 @@ def _columns_of(one: FileLook, text: tuple[str, ...], label: str | None) -> Labe
         columns=columns,
         # `text_columns` gives titles first and the text last.
         main=texts[-1],
-        title=texts[-2] if len(texts) > 1 else None,
+        titles=tuple(texts[:-1]),
         labels=labels,
         candidates=tuple(found.name for found in candidates if found.name not in labels),
+        unread=() if text else tuple(unread_texts(list(columns.values()), texts)),
     )
 
 

@@ -17,6 +17,7 @@ from trainer.data.splits import Splits, prepare
 from trainer.drafting.draft import Draft, draft, token_limit
 from trainer.drafting.files import find, sort_out
 from trainer.drafting.page import recipe_page
+from trainer.opening.names import PACKAGE, package_folder
 from trainer.recipes.file import load
 from trainer.recipes.recipe import Recipe
 
@@ -46,8 +47,8 @@ class InitJob:
 def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
     """Write the recipe, load it and read its rows; returns what was found, for JSON.
 
-    Raises InputError: no file with a text and labels, an output that exists, and what reading the rows raises (the
-    recipe is there then, to be mended).
+    Raises InputError: no file with a text and labels, an output that exists, a package that is not installed, and what
+    reading the rows raises (the recipe is there then, to be mended).
     """
     refuse_existing(job.out)
     found = sort_out(find(job.rows), job.text, job.label)
@@ -125,14 +126,7 @@ def _lengths(made: Draft, texts: list[str], model: str) -> None:
 
 
 def _tokenizer(model: str) -> Tokenizer | None:
-    folder = Path(model)
-    if model.startswith("pkg://"):
-        package, _, rest = model.removeprefix("pkg://").partition("/")
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
-            return None
-        folder = Path(os.path.dirname(spec.origin)) / rest  # noqa: PTH120 -- a module's origin is text
-    path = folder / "tokenizer.json"
+    path = (package_folder(model) if model.startswith(PACKAGE) else Path(model)) / "tokenizer.json"
     if not path.is_file():
         return None
     tokenizer = Tokenizer.from_file(str(path))

@@ -16,16 +16,18 @@ def canonical(files: list[LabelledFile], names: list[str], fallback: str) -> str
     return f"classifact_{fallback}"
 
 
-def text_names(files: list[LabelledFile]) -> tuple[str, str | None]:
-    """The names under which the recipe knows the text and, where a file has one, the title."""
+def text_names(files: list[LabelledFile]) -> tuple[str, list[str]]:
+    """The names under which the recipe knows the text, and the columns that some files have before it."""
     main = canonical(files, [one.main for one in files], "text")
-    titled = [one for one in files if one.title is not None]
-    if not titled:
-        return main, None
-    return main, canonical(titled, [str(one.title) for one in titled], "title")
+    titles: list[str] = []
+    for place in range(max(len(one.titles) for one in files)):
+        having = [one for one in files if len(one.titles) > place]
+        fallback = f"title_{place + 1}" if place else "title"
+        titles.append(canonical(having, [one.titles[place] for one in having], fallback))
+    return main, titles
 
 
-def source(one: LabelledFile, main: str, title: str | None, label: str | None) -> dict[str, Any]:
+def source(one: LabelledFile, main: str, titles: list[str], label: str | None) -> dict[str, Any]:
     """A file as the recipe names it, its columns under the recipe's names."""
     given = one.look.source
     plain: dict[str, Any] = {"files": list(given.files)}
@@ -37,9 +39,10 @@ def source(one: LabelledFile, main: str, title: str | None, label: str | None) -
         plain["quoting"] = given.quoting
     if given.encoding != "utf-8":
         plain["encoding"] = given.encoding
-    pairs = [(one.main, main), (one.title, title), (None if one.constant else one.labels[0], label)]
-    rename = {own: name for own, name in pairs if own is not None and name is not None and own != name}
-    constant = {title: ""} if title is not None and one.title is None else {}
+    pairs = [(one.main, main), *zip(one.titles, titles, strict=False)]
+    pairs += [(one.labels[0], label)] if label is not None and not one.constant else []
+    rename = {own: name for own, name in pairs if own != name}
+    constant = dict.fromkeys(titles[len(one.titles) :], "")
     if one.constant is not None and label is not None:
         constant[label] = one.constant
     return plain | ({"rename": rename} if rename else {}) | ({"constant": constant} if constant else {})

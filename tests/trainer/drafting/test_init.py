@@ -159,6 +159,53 @@ def test_the_users_columns_are_taken(tmp_path: Path) -> None:
     assert made.labels.names == ("0", "1", "2")
 
 
+def test_every_text_column_of_the_user_is_read(tmp_path: Path) -> None:
+    """Three columns are read in the order in which they were named, of a file that calls them so."""
+    lines = ["a,b,c,d"] + [f"one two {n},four five six {n},seven eight {n},{n % 2}" for n in range(60)]
+    made, report, text = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"), text=("c", "a", "b"), label="d")
+    assert made.input.text == ("c", "a", "b")
+    assert report["undecided"] == []
+    assert "'c', 'a', 'b' are joined to one text" in text
+
+
+def test_a_file_without_some_of_the_columns_is_read(tmp_path: Path) -> None:
+    """Where one of two files lacks a column, it is empty there."""
+    write(tmp_path, "a,b,d\n" + "".join(f"one two {n},four five six {n},{n % 2}\n" for n in range(60)), "x.csv")
+    write(tmp_path, "b,d\n" + "".join(f"seven eight nine {n},{n % 2}\n" for n in range(60)), "y.csv")
+    made, report, _ = drafted(tmp_path, tmp_path / "x.csv", tmp_path / "y.csv", text=("a", "b"), label="d")
+    assert made.input.text == ("a", "b")
+    assert sum(report["rows"].values()) == 120
+
+
+@pytest.mark.parametrize("options", [{"text": ("title", "bdoy")}, {"label": "lable"}], ids=str)
+def test_a_column_that_no_file_has_is_named(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A misspelt column is no reason to read less: the nearest name is told, and nothing is written."""
+    lines = ["title,body,label"] + [f"one two three {n},four five six seven {n},{n % 2}" for n in range(60)]
+    with pytest.raises(ClassifactError, match="no file has this column") as error:
+        drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"), **options)
+    assert error.value.details["do"] in ("did you mean 'body'?", "did you mean 'label'?")
+    assert not (tmp_path / "drafted.yaml").exists()
+
+
+def test_a_second_text_is_told_of(tmp_path: Path) -> None:
+    """Of a pair of texts one is read, and the recipe says how to read both."""
+    lines = ["premise,hypothesis,label"] + [f"the first text of {n},a second one {n},{n % 2}" for n in range(60)]
+    made, report, text = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"))
+    assert made.input.text == ("premise",)
+    (told,) = report["undecided"]
+    assert "input: {text: premise, pair: hypothesis}" in told
+    assert "Not decided: 'hypothesis' could be read too" in text
+
+
+def test_a_model_of_no_package_is_told(tmp_path: Path) -> None:
+    """A package that is not here, or cannot be one, ends it before a recipe is written."""
+    file = write(tmp_path, "text,label\n" + "".join(f"some words of row {n},{n % 2}\n" for n in range(60)))
+    for model in ("pkg:///model", "pkg://no.such/model", "pkg://no_such_package/model"):
+        with pytest.raises(ClassifactError, match="is not installed"):
+            drafted(tmp_path, file, model=model)
+    assert not (tmp_path / "drafted.yaml").exists()
+
+
 def test_a_local_encoder_is_named_from_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder given from where the user stands is found from the recipe, which lies elsewhere."""
     monkeypatch.chdir(tmp_path)
