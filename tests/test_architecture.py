@@ -194,6 +194,23 @@ def test_no_json_is_written_that_is_none(path: Path) -> None:
     assert bare_json(path.read_text(encoding="utf-8")) == []
 
 
+def undescribed(text: str) -> list[str]:
+    """Classes and functions without a docstring, those inside of others too; a name that begins with _ needs none."""
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+    return [node.name for node in found if not node.name.startswith("_") and ast.get_docstring(node) is None]
+
+
+def test_everything_with_a_name_is_described() -> None:
+    """ruff asks it of what a module shows; here a function inside of another says what it gives, too."""
+    assert undescribed("def _a():\n    def b(): ...\n    class C:\n        'Said.'\n        def d(self): ...") == [
+        "b",
+        "d",
+    ]
+    found = {module_name(path): undescribed(path.read_text(encoding="utf-8")) for path in FILES}
+    assert {name: missing for name, missing in found.items() if missing} == {}
+
+
 def test_the_rule_of_json_can_fail() -> None:
     """A plain call is found, one that refuses NaN is not."""
     assert bare_json("import json\njson.dumps([])\njson.dumps([], allow_nan=False)\njson.loads('')") == [2]

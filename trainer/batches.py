@@ -49,6 +49,7 @@ def micro_batches(
     by_length = batch[np.argsort(lengths[batch], kind="stable")]
 
     def cut(of: int) -> list[Ints]:
+        """The micro-batches of one process: rows of `lengths`."""
         return budget_batches(lengths, by_length[of::processes], tokens)
 
     own = [MicroBatch(rows=rows) for rows in cut(rank)]

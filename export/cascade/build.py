@@ -121,6 +121,7 @@ def build_cascade(job: CascadeJob) -> Cascade:
     write_student(job.folder / STUDENT_FILE, student)
 
     def compare(taught: Taught) -> _Compared:
+        """What both tiers say of some rows."""
         return _Compared(encoder=space.decode(taught.logits), student=space.decode(student.logits(taught.encoded)))
 
     labelled = compare(validation)

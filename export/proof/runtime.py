@@ -57,6 +57,7 @@ def run_batches(
     names = [given.name for given in session.get_inputs()]
 
     def score(batch: Batch) -> Logits:
+        """Logits of a batch, float32 [B, C]."""
         arrays = batch.named()
         result: Any = session.run(["logits"], {name: arrays[name] for name in names})[0]
         if tick:

@@ -37,6 +37,7 @@ def synthetic_golden(network: object, checkpoint: Checkpoint, progress: Progress
     with progress.step("golden rows of made-up words", FIRST + ROUNDS * EACH) as tick:
 
         def logits(rows: UnlabelledRows) -> Logits:
+            """torch's, float32 [N, C]."""
             return reference_logits(network, Sample.of(rows, encoder, at_most=len(rows)), tick)
 
         rows, found = search(words, space, logits, longest=_room(encoder), paired=paired)

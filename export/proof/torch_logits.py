@@ -25,6 +25,7 @@ def torch_logits(model: Any, batches: list[Batch], tick: Callable[[int], None]) 
     accepted = inspect.signature(model.forward).parameters
 
     def score(batch: Batch) -> NDArray[np.float32]:
+        """Logits of a batch, float32 [B, C]."""
         arrays = {name: torch.from_numpy(value) for name, value in batch.named().items() if name in accepted}
         with torch.inference_mode():
             logits: NDArray[np.float32] = model(**arrays).logits.float().numpy()

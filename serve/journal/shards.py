@@ -278,6 +278,7 @@ def _join_errors(errors: Path, shards: list[Path], job: dict[str, Any]) -> None:
     paths = [path.with_name(f"{path.name}.errors.jsonl") for path in shards]
 
     def place(line: bytes) -> tuple[int, int]:
+        """Where a rejected row lies: the number of its file, and its line."""
         row = json.loads(line)
         return order[row["file"]], row["line"]
 

@@ -72,6 +72,7 @@ class Store:
         """Delete an object. One that is gone already was taken away by another machine at the same job."""
 
         def gone(path: str) -> None:
+            """Delete an object, if it is there."""
             with contextlib.suppress(FileNotFoundError):
                 self._system.rm_file(path)
 
@@ -91,6 +92,7 @@ class Store:
         from tenacity.wait import wait_random_exponential
 
         def tell(state: RetryCallState) -> None:
+            """Say that a call failed, and when it is tried again."""
             error = state.outcome.exception() if state.outcome else None
             wait = state.next_action.sleep if state.next_action else 0.0
             _log.warning(

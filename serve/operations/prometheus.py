@@ -51,7 +51,10 @@ def served(port: int | None, state: Callable[[], JobState], host: str = "127.0.0
         return
 
     class Handler(BaseHTTPRequestHandler):
+        """Answers every request with the figures."""
+
         def do_GET(self) -> None:
+            """The figures, as Prometheus reads them."""
             content = text(state()).encode()
             self.send_response(200)
             self.send_header("Content-Type", "text/plain; version=0.0.4")

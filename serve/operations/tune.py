@@ -70,6 +70,7 @@ def tune(
     """
 
     def measure(candidate: Tuned) -> Tuned:
+        """A candidate with its rate, in tokens a second."""
         with Scorer(bundle, candidate.options(replace(given, workers=None, batch_tokens=None))) as scorer:
             return replace(candidate, tokens_per_second=_rate(scorer, texts, pairs))
 
@@ -149,8 +150,7 @@ def _candidates(first: Tuned, *, on_processor: bool) -> list[Callable[[Tuned], l
     """Kinds of settings in the order in which they are tried, each from the best so far."""
 
     def spread(best: Tuned) -> list[Tuned]:
-        # Workers with a thread each, or fewer workers whose products are split: which is faster depends on the size
-        # of the model and on the kernels.
+        """Workers with a thread each, or fewer whose products are split: the faster ones depend on the model."""
         total = max(1, first.workers)
         return [
             replace(best, workers=workers, threads=total // workers)
@@ -158,12 +158,13 @@ def _candidates(first: Tuned, *, on_processor: bool) -> list[Callable[[Tuned], l
         ]
 
     def budgets(best: Tuned) -> list[Tuned]:
-        # The bundle's budget is a processor's. A GPU may want one many times as large.
+        """Tokens of a batch. The bundle's budget is a processor's; a GPU may want one many times as large."""
         far = 4 if on_processor else _BUDGETS[-1]
         near = [budget for budget in _BUDGETS if best.batch_tokens / far <= budget <= best.batch_tokens * far]
         return [replace(best, batch_tokens=budget) for budget in near if budget != best.batch_tokens]
 
     def arena(best: Tuned) -> list[Tuned]:
+        """ONNX Runtime's memory arena the other way."""
         return [replace(best, arena=not best.arena)]
 
     return [spread, budgets, arena] if on_processor else [budgets]

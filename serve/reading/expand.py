@@ -64,6 +64,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     """What lies in a folder and below, files and links alike. Raises InputError where it cannot be looked into."""
 
     def refuse(error: OSError) -> None:
+        """Raise InputError for a folder that cannot be looked into."""
         raise InputError(
             "a folder of the input cannot be read",
             where=error.filename,

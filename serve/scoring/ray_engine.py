@@ -269,6 +269,7 @@ def _reading(inputs: Inputs, number: int, skip: int) -> Callable[[], Iterator[pa
     sources = [*inputs.sources[:number], there]
 
     def read() -> Iterator[pa.Table]:
+        """A block for each window; of an error, the error in its place."""
         start = InputPosition(number=number, records=skip)
         try:
             for window in read_windows(sources, inputs.columns, inputs.size, start):

@@ -114,9 +114,11 @@ def _score_columns(scorer: "Scorer", scored: Sequence["RowScore"], names: Any) -
     multi = scorer.labels.kind == "multi"
 
     def decision(row: "RowScore") -> Any:
+        """The row's label, or its list of labels; None where it has none."""
         return None if row.reason is not None else list(row.labels) if multi else row.labels[0]
 
     def confidence(row: "RowScore") -> Any:
+        """The probability of the decision, or a list of them; None for a row without scores."""
         if row.probabilities is None:
             return None
         if not multi:

@@ -95,6 +95,7 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        """The command, its errors shown."""
         try:
             _require_system()
             _require_finite(kwargs)

@@ -90,6 +90,7 @@ def gather_rows(
     columns = Columns()
 
     def taken(row: Row) -> None:
+        """Look at a row's columns, then hand it on."""
         columns.add(row)
         take(row)
 

@@ -91,6 +91,7 @@ def read_training_rows(
     wanted, found = set(drawn), dict[int, Row]()
 
     def taken(row: Row) -> None:
+        """Keep a row that was drawn."""
         if row.id in wanted:
             found[row.id] = row
 

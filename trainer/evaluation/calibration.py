@@ -48,6 +48,7 @@ class Binned:
         flat = (np.arange(rows)[:, None] * size + place).ravel()
 
         def summed(of: Floats | Bools) -> Floats:
+            """Sums of [R, N] by bin, [R, B]."""
             found = np.bincount(flat, weights=of.ravel().astype(np.float64), minlength=rows * size)
             return np.asarray(found.reshape(rows, size), dtype=np.float64)
 

@@ -85,6 +85,7 @@ def _swap(one: str, other: str) -> Change:
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
 
     def exchanged(match: re.Match[str]) -> str:
+        """The other word, in the case of the one found."""
         found = match[0]
         new = pairs.get(found.casefold(), found)
         if len(found) > 1 and found.isupper():

@@ -67,9 +67,11 @@ def _noted(layer: nn.Module) -> Iterator[list[tuple[nn.Module, list[torch.Tensor
     notes: list[tuple[nn.Module, list[torch.Tensor]]] = []
 
     def note(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+        """Hand a module states of its own, which are noted for it."""
         own: list[torch.Tensor] = []
 
         def alias(value: Any) -> Any:
+            """States [B, T, H] as a tensor of this module alone; anything else as it is."""
             if not _is_states(value):
                 return value
             # Of its own: the same states go into other submodules too, whose gradients must not count here.

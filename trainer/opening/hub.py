@@ -45,6 +45,7 @@ def _trouble(name: str) -> str | None:
     found: list[Exception | None] = []
 
     def ask() -> None:
+        """Note why the hub does not answer; None where it does."""
         try:
             huggingface_hub.HfApi().model_info(name, timeout=PATIENCE)
             found.append(None)

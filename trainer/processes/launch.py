@@ -93,6 +93,7 @@ def _sigterm_passed_on() -> Iterator[None]:
     """
 
     def hand_on(number: int, _frame: object) -> None:
+        """Send the signal to the launched processes."""
         for child in psutil.Process().children():
             child.send_signal(number)
 

@@ -187,6 +187,7 @@ def without_folders(recipe: Recipe) -> Recipe:
     """The recipe as it may leave the machine: files, data sets and models on its disk by their last name alone."""
 
     def last(name: str) -> str:
+        """A name without its folders."""
         return (Path(name).name or name) if Path(name).is_absolute() else name
 
     return _renamed(recipe, file=last, dataset=last, model=last)
@@ -196,14 +197,17 @@ def _with_absolute_files(recipe: Recipe, folder: Path) -> Recipe:
     """File names given relative to the recipe, as absolute ones: the copy in the run lies elsewhere."""
 
     def file(name: str) -> str:
+        """A file's name from the root."""
         # Only the folder is resolved: a linked file keeps the name whose suffix tells its format.
         return str((folder / name).parent.resolve() / Path(name).name)
 
     def dataset(name: str) -> str:
+        """A data set's folder from the root, or its name on the hub."""
         # A folder beside the recipe is meant before a hub name, as the library itself would take it.
         return file(name) if (folder / name).is_dir() else name
 
     def model(name: str) -> str:
+        """A model's folder from the root, or its name elsewhere."""
         # A bare name may be the hub's; one that is a folder beside the recipe means that, whatever the hub has.
         if name.startswith("pkg://"):
             return name
@@ -219,6 +223,7 @@ def _renamed(
     """The recipe with other names of its files, data sets and models, wherever in it they stand."""
 
     def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
+        """Labelled files and data sets by their other names."""
         return tuple(
             dataclasses.replace(
                 source,
@@ -229,6 +234,7 @@ def _renamed(
         )
 
     def part(data: DataPart) -> DataPart:
+        """The data part of a recipe or stage, likewise."""
         return dataclasses.replace(
             data,
             train=sources(data.train),
@@ -237,6 +243,7 @@ def _renamed(
         )
 
     def sweep(given: SweepPart | None) -> SweepPart | None:
+        """The search, whose models are named likewise."""
         # A search may choose among models.
         models = given.space.get("model.name") if given else None
         if given is None or models is None or models.choices is None:

@@ -39,6 +39,7 @@ def explain_examples(
     network, encoder = open_checkpoint(checkpoint.path).network, checkpoint.encoder()
 
     def logits(texts: Sequence[str], pairs: Sequence[str] | None) -> NDArray[np.float32]:
+        """The checkpoint's, float32 [N, C]."""
         return logits_in_fp32(network, encoder, texts, pairs)
 
     # A split's file holds each text as the model reads it, so the columns are joined and cleaned already.

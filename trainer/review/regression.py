@@ -38,6 +38,7 @@ class Regression:
         model = cls(kind=kind, mean=mean, deviation=deviation, weights=weights)
 
         def closure() -> torch.Tensor:
+            """The loss, a scalar, with its gradient in `weights`."""
             optimizer.zero_grad()
             penalty = STRENGTH / 2 * (weights[:-1] ** 2).sum()
             penalty.backward()  # type: ignore[no-untyped-call]

@@ -98,6 +98,7 @@ class Keeper:
         """The stage's checkpoints on disk, best first, of equals the earlier; or the last first."""
 
         def rank(checkpoint: Checkpoint) -> tuple[float, int]:
+            """What checkpoints are sorted by, the best first."""
             return (0.0, -checkpoint.step) if self.last else (-goodness(self.metric, checkpoint.value), checkpoint.step)
 
         folders = (self.run / "checkpoints").glob(f"stage{stage + 1}-step*")

@@ -159,6 +159,7 @@ def _value_at(content: Any, key: str) -> Any:
 
 def _grid(space: dict[str, BaseDistribution]) -> list[dict[str, Any]]:
     def values(distribution: BaseDistribution) -> list[Any]:
+        """All values of one setting."""
         if isinstance(distribution, CategoricalDistribution):
             return list(distribution.choices)
         content = json.loads(distribution_to_json(distribution))["attributes"]

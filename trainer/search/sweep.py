@@ -208,6 +208,7 @@ def _watch(work: Search, trial: optuna.Trial, stages: int) -> Callable[[dict[str
     known = work.study.get_trials(deepcopy=False)[trial.number].intermediate_values
 
     def watch(place: dict[str, int], metrics: dict[str, float]) -> None:
+        """Report an epoch's metric, and end the trial where it falls behind."""
         if place["stage"] != stages or place["batch"] != place["batches"]:
             return
         work.progress.say(f"trial {trial.number}: epoch {place['epoch']} {work.metric} {metrics[work.metric]:.4f}")

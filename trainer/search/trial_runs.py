@@ -63,6 +63,7 @@ def pinned(recipe: Recipe) -> Recipe:
     """
 
     def data(part: DataPart) -> DataPart:
+        """The part with its split's seed written out."""
         seed = recipe.seed if part.split.seed is None else part.split.seed
         return dataclasses.replace(part, split=dataclasses.replace(part.split, seed=seed))
 

@@ -137,6 +137,7 @@ def _divergence(first: Floats, second: Floats) -> Floats:
     middle = (first + second) / 2
 
     def from_middle(shares: Floats) -> Floats:
+        """The Kullback-Leibler divergence of shares [..., K] from the middle, in bits, [...]."""
         ratio = np.divide(shares, middle, out=np.ones_like(shares), where=shares > 0)
         return np.asarray((shares * np.log2(ratio)).sum(axis=-1))
 

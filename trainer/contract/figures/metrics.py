@@ -128,6 +128,7 @@ class Weighed:
         hits = np.where(given == named, named, size)
 
         def counted(of: NDArray[np.int64]) -> Floats:
+            """Weights of each class's rows, [W, C], of class numbers [N]."""
             return np.array([np.bincount(of, weights=row, minlength=size + 1)[:size] for row in self.weights])
 
         return counted(hits), counted(given), counted(named)

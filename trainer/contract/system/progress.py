@@ -62,6 +62,7 @@ class Progress:
         self.begin()
 
         def tick(count: int) -> None:
+            """So many rows more are done; called from any thread."""
             nonlocal done
             with self._lock:
                 done += count

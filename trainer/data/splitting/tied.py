@@ -17,6 +17,7 @@ def units(
     parent = list(range(rows))
 
     def root(row: int) -> int:
+        """The row that stands for all that are tied to this one."""
         while parent[row] != row:
             # Paths are halved as they are walked, so that a chain of a million rows stays quick.
             parent[row] = parent[parent[row]]

@@ -120,6 +120,7 @@ def _nodes(
 
     # Of two limits of one number the lower node's is the narrower one, so it takes the other's place.
     def walk(node: int, rules: dict[tuple[int, str], str]) -> Iterator[tuple[str, Bools]]:
+        """The rule and the rows, bool [N], of a node and of all below it."""
         if rules:
             rows = np.zeros(len(wrong), dtype=np.bool_)
             rows[paths.indices[paths.indptr[node] : paths.indptr[node + 1]]] = True
