@@ -47,10 +47,7 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
         figures = "  ".join(f"{name} {shown(value)}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
-        if not (result["constant"] or {}).get("beaten", True):
-            from trainer.contract.figures.constant import REMEDY
-
-            click.echo(f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}")
+        warn_of_nothing(result["constant"])
         click.echo(json_line({"run": str(out), **result}))
 
 
@@ -253,7 +250,8 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     result = sweep(SweepJob(recipe=load(recipe, settings), out=out, resume=resume, quiet=quiet))
     if result is not None:
         click.echo(trials_table(result))
-        shown = {name: result[name] for name in ("metric", "states", "best", "importances")}
+        warn_of_nothing(result["constant"])
+        shown = {name: result[name] for name in ("metric", "states", "best", "importances", "constant")}
         click.echo(json_line({"run": str(out), **shown}))
 
 
@@ -287,6 +285,14 @@ def report(quiet: bool, **options: Any) -> None:
     found = core(ReportJob(**options), Progress(quiet=quiet))
     click.echo(f"{found['verdict']}: {found['why']}\nreport: {found['report']}")
     click.echo(json_line(found))
+
+
+def warn_of_nothing(constant: dict[str, Any] | None) -> None:
+    """Say where the best checkpoint is no better than `constant`, what one answer for all rows is worth."""
+    if constant is not None and not constant["beaten"]:
+        from trainer.contract.figures.constant import REMEDY
+
+        click.echo(f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}")
 
 
 def is_main_process() -> bool:

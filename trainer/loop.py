@@ -76,12 +76,13 @@ def fit(job: Fit, position: Position) -> Position:
     batches = math.ceil(len(lengths) / stage.batch.rows)
     # Steps of earlier stages: the learning rate is a function of the step within this stage.
     before = position.step - position.epoch * batches - position.batch
-    job.run.track.start(stage.epochs * batches, position.step - before)
+    steps = stage.epochs * batches
+    job.run.track.start(steps, position.step - before)
     losses: list[float] = []
     while position.epoch < stage.epochs and not position.stage_done:
         plan = plan_epoch(lengths, stage.batch.rows, (job.run.recipe.seed, position.stage, position.epoch))
         for number in range(position.batch, batches):
-            rate = learning_rate(stage.optimizer, position.step - before, stage.epochs * batches)
+            rate = learning_rate(stage.optimizer, position.step - before, steps)
             set_learning_rate(job.trained.optimizer, rate)
             tokens, result = step(job, plan[number], position)
             # In the position, so that a resume does not run out of memory first.

@@ -1,6 +1,7 @@
 """AdamW's parameter groups, and the learning rate as a pure function of the step."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -30,12 +31,27 @@ def build_optimizer(model: PreTrainedModel, part: OptimizerPart) -> torch.optim.
     )
 
 
+def warmup_steps(part: OptimizerPart, steps: int) -> int:
+    """How many of a stage's steps the rate rises; more than there are where the recipe asks for more."""
+    return round(part.warmup * steps) if part.warmup < 1 else int(part.warmup)
+
+
+def told_warmup(part: OptimizerPart, steps: int) -> Iterator[str]:
+    """A warning where the rate is still rising when a stage of so many steps ends."""
+    if (warmup := warmup_steps(part, steps)) > steps:
+        last = learning_rate(part, steps - 1, steps)
+        yield (
+            f"warning: the warm-up of {warmup:,} steps is longer than the stage ({steps:,}): the learning rate ends at "
+            f"{last:.2g}; give optimizer.warmup a share of the steps, as 0.1"
+        )
+
+
 def learning_rate(part: OptimizerPart, step: int, steps: int) -> float:
     """The rate of optimizer step `step` (from 0) of `steps`: linear warm-up, then linear or cosine to 0, or constant.
 
     No scheduler object holds it, so nothing can advance it twice.
     """
-    warmup = round(part.warmup * steps) if part.warmup < 1 else int(part.warmup)
+    warmup = warmup_steps(part, steps)
     if step < warmup:
         # From one share up, not from 0: a step at rate 0 would be a step lost.
         return part.learning_rate * (step + 1) / (warmup + 1)

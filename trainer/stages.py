@@ -1,5 +1,6 @@
 """A whole run: prepare the folder, then one stage after another, each from the best checkpoint of the one before."""
 
+import math
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +26,7 @@ from trainer.network.layers import frozen_modules, last_layer
 from trainer.network.load import load_weights, start_biases
 from trainer.network.lora import detach
 from trainer.network.shape import shape
-from trainer.optim import build_optimizer
+from trainer.optim import build_optimizer, told_warmup
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.fsdp import is_sharded, split_copy
 from trainer.processes.start import facts, start_accelerator
@@ -136,6 +137,8 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
         train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {train.cut(run.encoder.policy)}")
+    for line in told_warmup(stage.optimizer, stage.epochs * math.ceil(len(splits.train) / stage.batch.rows)):
+        run.track.say(line)
     # The saved weights come first: frozen layers run with them, and nothing wraps the network yet.
     training = run.keeper.load_resume(network) if resumed else None
     learner, (train, validation) = without_prefix(_prefix(run, stage), [train, validation])

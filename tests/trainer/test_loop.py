@@ -139,6 +139,18 @@ def test_a_resume_tells_what_changed(
     assert "changed since the run began: stages.0.batch.tokens: now 48, then 64" in capsys.readouterr().err
 
 
+def test_a_warm_up_longer_than_the_stage_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rate that never gets where the recipe says is told before the first step, with the one it ends at."""
+    stages = [{"epochs": 1, "batch": {"rows": 8}, "optimizer": {"learning_rate": 1e-2, "warmup": 99}}]
+    recipe = runs.write_recipe(tmp_path, rows=40, stages=stages)
+    train(TrainJob(recipe=load(recipe), out=tmp_path / "long"))
+    said = capsys.readouterr().err
+    told = "warning: the warm-up of 99 steps is longer than the stage (3): the learning rate ends at 0.0003"
+    assert 0 < said.index(told) < said.index("step 1 ")
+    train(TrainJob(recipe=load(recipe, ("stages.0.optimizer.warmup=3",)), out=tmp_path / "short"))
+    assert "longer than the stage" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("stop_at", [1, 8, 13])
 def test_a_signal_saves_and_resume_ends_with_the_same_weights(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int

@@ -147,6 +147,8 @@ def told_splits(splits: Splits, labels: LabelsPart) -> Iterator[str]:
         yield f"warning: {hint}"
     if held < HELD:
         yield f"warning: {held} validation rows; an export is proved with at least {HELD}"
+    if len(np.unique(splits.validation.labels, axis=0)) == 1:
+        yield "warning: all validation rows have the same labels: a model that looks at no text may be right on each"
     for name, count in splits.summary.get("train_rows_in", {}).items():
         if count:
             yield f"warning: {count} {name} rows also stand in the training rows: figures say what was memorised"

@@ -118,6 +118,8 @@ def _robustness(found: dict[str, Any]) -> str:
     if not kinds:
         return "robustness:      no text could be changed"
     one = max(kinds, key=lambda kind: (kind["share"]["value"], kind["rows"]))
+    if not one["flips"]:
+        return f"robustness:      no decision flips; {len(kinds)} changes tried on up to {one['rows']} rows each"
     share = one["share"]
     # The name of a swap is the recipe's.
     kind = repr(one["kind"]) if one["swap"] else one["kind"]

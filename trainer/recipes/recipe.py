@@ -116,11 +116,12 @@ class BatchPart:
 class OptimizerPart:
     """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
 
-    learning_rate: float = bounded(2.0e-5, above=0)
+    learning_rate: float = bounded(2.0e-5, above=0, most=1)
     """The highest, which the warm-up ends at."""
     weight_decay: float = bounded(0.01, least=0)
     betas: tuple[float, ...] = bounded((0.9, 0.999), least=0, below=1)
-    epsilon: float = bounded(1.0e-8, above=0)
+    epsilon: float = bounded(1.0e-8, least=1e-30)
+    """At 0, which smaller numbers are in fp32, a weight without a gradient would be divided by 0."""
     warmup: float = bounded(0.1, least=0)
     """A share of the stage's steps below 1, else steps."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -141,13 +142,13 @@ class OptimizerPart:
 class LossPart:
     """Cross-entropy for single labels, binary cross-entropy for multi-label."""
 
-    weights: Literal["balanced"] | dict[str, float] | None = bounded(None, above=0)
+    weights: Literal["balanced"] | dict[str, float] | None = bounded(None, least=1e-6, most=1e6)
     """Either "balanced" (inverse label frequency; for multi-label the positives of each label), or one number a label
     by name, 1 for a label that is not named.
     """
     label_smoothing: float = bounded(0.0, least=0, below=1)
     """Share of the target spread over all labels (Szegedy et al. 2016, arXiv 1512.00567)."""
-    focal: float = bounded(0.0, least=0)
+    focal: float = bounded(0.0, least=0, most=100)
     """Gamma of the focal loss, which plays down rows that are right already (Lin et al. 2017, arXiv 1708.02002)."""
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.explaining.explain import Asked, ExplainOptions, Explanation, explain
 from trainer.network.load import open_checkpoint
-from trainer.opening.golden import logits_in_fp32
+from trainer.opening.golden import check_golden, logits_in_fp32
 from trainer.report.rows import SeenRow
 
 # Perturbed texts of a row: a page needs the order of a few words, not two digits of each.
@@ -33,10 +33,14 @@ class Example:
 def explain_examples(
     split: Path, checkpoint: Checkpoint, rows: Sequence[SeenRow], tick: Callable[[int], None]
 ) -> list[Example]:
-    """Explain rows of a split's file, each for the labels that it is given and for those that it has."""
+    """Explain rows of a split's file, each for the labels that it is given and for those that it has.
+
+    Raises ArtifactError where the checkpoint is another function here than where it was trained.
+    """
     if not rows:
         return []
     network, encoder = open_checkpoint(checkpoint.path).network, checkpoint.encoder()
+    check_golden(checkpoint, network)
 
     def logits(texts: Sequence[str], pairs: Sequence[str] | None) -> NDArray[np.float32]:
         """The checkpoint's, float32 [N, C]."""

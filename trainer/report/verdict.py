@@ -3,7 +3,7 @@
 A rule that is broken and `grave` forbids use; any other that is broken, or whose figure nobody made, asks for care.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -139,11 +139,17 @@ def _gates(evidence: Evidence) -> Rule:
     if evidence.manifest is None:
         return Rule(**rule, found="no bundle was given to this page", holds=None)
     parts = [
-        f"{name}: {percent(graph['parity']['label_agreement'], 2).shown} of {graph['parity']['rows']:,} rows"
+        f"{name}: {percent(graph['parity']['label_agreement'], 2).shown} of {compared_rows(graph['parity'])}"
         for name, graph in evidence.manifest["graphs"].items()
     ]
     # A bundle whose file failed a gate is never given its name, so that it is there says that all passed.
     return Rule(**rule, found="; ".join(parts), holds=True)
+
+
+def compared_rows(parity: Mapping[str, Any]) -> str:
+    """The rows that a file's decisions were compared on, in words."""
+    told = f"{parity['rows']:,} validation rows"
+    return f"{told} and {more:,} rows without labels" if (more := parity.get("unlabelled_rows")) else told
 
 
 def _calibrated(evidence: Evidence) -> Rule:

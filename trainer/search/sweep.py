@@ -25,7 +25,7 @@ from trainer.decide import refuse_early, settle
 from trainer.recipes.file import changed, is_free, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
-from trainer.run_folder.folder import locked
+from trainer.run_folder.folder import BEST_FIGURES, locked
 from trainer.run_folder.keeper import Interrupted
 from trainer.search import study as search
 from trainer.search.refit import RESULT, foresee_refit, refit
@@ -274,6 +274,7 @@ def _finish(work: Search) -> dict[str, Any]:
     result = study_summary(
         work.study, work.part, work.metric, lambda number: trial_folder(out, number).relative_to(out)
     )
+    result["constant"] = read_json(run / BEST_FIGURES)["constant"]
     result["best"] |= {"run": run.relative_to(out).as_posix(), "weights": weights(Checkpoint.best(run))}
     written = read_json(out / RESULT) if (out / RESULT).exists() else {}
     # Where a resume found nothing new the run stays: adopting it again would take away what was measured of it.

@@ -151,12 +151,23 @@ def test_too_few_validation_rows_are_said_before_training(tmp_path: Path) -> Non
     assert "few_validation_rows" not in found({**data, "split": {"validation": 0.2}})
 
 
+@pytest.mark.parametrize("labels", ["label", {**MULTI, "names": ["ham", "spam"]}])
+def test_validation_rows_of_one_label_are_said_before_training(tmp_path: Path, labels: Any) -> None:
+    """Figures of rows that all have the same labels show nothing: one answer is right on each."""
+    held = write(tmp_path, "text,label\n" + "".join(f"held {n},ham\n" for n in range(40)), "held.csv")
+    data = {"train": {"files": write(tmp_path, balanced(60))}, "validation": {"files": held}}
+    splits = made(tmp_path, data, labels)
+    lines_of = list(told_splits(splits, recipe(data, labels).labels))
+    assert any("all validation rows have the same labels" in line for line in lines_of)
+
+
 def test_training_says_the_same_before_its_first_step(tmp_path: Path) -> None:
     """The lines before training tell few validation rows, a separator that nobody named, and whose F1 is printed."""
     few = made(tmp_path / "1", {"train": {"files": write(tmp_path, balanced(240))}})
     lines_of = list(told_splits(few, recipe({"train": {"files": "x"}}).labels))
     assert "precision, recall, f1 are of the label 'spam'" in lines_of
     assert "warning: 24 validation rows; an export is proved with at least 32" in lines_of
+    assert not any("the same labels" in line for line in lines_of)
     text = "text,label\n" + "".join(f"text {n},{['joy|fear', 'joy|joy'][n % 2]}\n" for n in range(400))
     cells = made(tmp_path / "2", {"train": {"files": write(tmp_path, text)}}, MULTI)
     lines_of = list(told_splits(cells, recipe({"train": {"files": "x"}}, MULTI).labels))

@@ -284,6 +284,18 @@ def test_a_model_of_which_every_rule_holds_is_for_use(fresh: Path, bundle: Path)
         assert rule[0].upper() + rule[1:] in text
 
 
+def test_rows_without_labels_are_counted_where_files_were_compared_on_them(fresh: Path, bundle: Path) -> None:
+    """Agreement that was measured on more than validation rows says so beside it, in the rule and in the section."""
+    manifest = read_json(bundle / "manifest.json")
+    assert "rows without labels" not in page_of(fresh, bundle=bundle)[1]
+    manifest["graphs"]["fp32"]["parity"]["unlabelled_rows"] = 20_000
+    write_json(bundle / "manifest.json", manifest)
+    told = "60 validation rows and 20,000 rows without labels"
+    text = page_of(fresh, bundle=bundle)[1]
+    assert f"fp32: 100.00 % of {told}" in text
+    assert f"compared with torch in fp32 on {told}; metric: f1, of the validation rows." in text
+
+
 BEATEN, BEHIND, UNSURE = baseline(0.1, 0.2, "encoder"), baseline(-0.3, -0.1, "baseline"), baseline(-0.01, 0.1, None)
 SURE = {"value": 0.01, "low": 0.0, "high": 0.02}
 NOTHING = {"metric": "f1", "value": 0.95, "labels": ["spam"], "loss": 0.1, "beaten": False}

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.trainer import runs
+from trainer.cli import main
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, ClassifactError, InputError, RecipeError
 from trainer.contract.figures.stamped import read_figures
@@ -165,6 +167,15 @@ def test_several_seeds_are_compared_by_their_mean(tmp_path: Path) -> None:
     assert load(tmp_path / "out" / "recipe.yaml").seed == int(seed)
     kept = [path.parent for path in (tmp_path / "out" / "trials").rglob("best.json")]
     assert kept == [tmp_path / "out" / best["run"]]
+
+
+def test_a_search_that_learns_nothing_says_so(tmp_path: Path) -> None:
+    """The best of trials that all give one answer is told with what to try, as a training run's end is."""
+    recipe = write(tmp_path, {RATE: {"choices": [1e-12]}}, trials=1)
+    found = CliRunner().invoke(main, ["sweep", str(recipe), "--out", str(tmp_path / "out"), "--quiet"])
+    assert found.exit_code == 0, found.stderr
+    assert "warning:         the run has learnt nothing" in found.stdout
+    assert json.loads(found.stdout.splitlines()[-1])["constant"]["beaten"] is False
 
 
 def test_a_refit_learns_most_validation_rows_and_is_measured_on_the_others(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from trainer.report.blocks import (
 )
 from trainer.report.gather import Evidence
 from trainer.report.sections.summary import bundle_command
+from trainer.report.verdict import compared_rows
 
 
 def precisions(evidence: Evidence) -> Section:
@@ -40,9 +41,10 @@ def precisions(evidence: Evidence) -> Section:
         "times as fast",
     ]
     some = next(iter(found["graphs"].values()))
+    of = ", of the validation rows" if some["parity"].get("unlabelled_rows") else ""
     told = (
-        f"Bundle {found['name']}. Each file was compared with torch in fp32 on {some['parity']['rows']:,} validation "
-        f"rows; metric: {some['parity']['metric']}. "
+        f"Bundle {found['name']}. Each file was compared with torch in fp32 on {compared_rows(some['parity'])}; "
+        f"metric: {some['parity']['metric']}{of}. "
         "Speed was measured at export on a processor with "
         f"{', '.join(sorted({graph['instruction_set'] for graph in found['graphs'].values()}))}."
     )
