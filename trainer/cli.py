@@ -43,11 +43,12 @@ def launched(config: Path, out: Path, settings: tuple[str, ...], resume: bool, c
 
     result = train(TrainJob(recipe=load(config, settings), out=out, resume=resume, quiet=quiet, cache=cache))
     if is_main_process():
+        from trainer.contract.figures.constant import told_warning
         from trainer.contract.figures.metrics import shown
 
         figures = "  ".join(f"{name} {shown(value)}" for name, value in result["validation"].items())
         click.echo(f"best checkpoint: {out / 'checkpoints' / result['checkpoint']}\nvalidation:      {figures}")
-        warn_of_nothing(result["constant"])
+        click.echo(told_warning(result["constant"]), nl=False)
         click.echo(json_line({"run": str(out), **result}))
 
 
@@ -243,6 +244,7 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     Several GPUs work through trials side by side under
     accelerate launch --config_file launch_configs/multi_gpu.yaml --module trainer sweep RECIPE --out DIR
     """
+    from trainer.contract.figures.constant import told_warning
     from trainer.recipes.file import load
     from trainer.search.result import trials_table
     from trainer.search.sweep import SweepJob, sweep
@@ -250,7 +252,7 @@ def sweep(recipe: Path, out: Path, settings: tuple[str, ...], resume: bool, quie
     result = sweep(SweepJob(recipe=load(recipe, settings), out=out, resume=resume, quiet=quiet))
     if result is not None:
         click.echo(trials_table(result))
-        warn_of_nothing(result["constant"])
+        click.echo(told_warning(result["constant"]), nl=False)
         shown = {name: result[name] for name in ("metric", "states", "best", "importances", "constant")}
         click.echo(json_line({"run": str(out), **shown}))
 
@@ -285,14 +287,6 @@ def report(quiet: bool, **options: Any) -> None:
     found = core(ReportJob(**options), Progress(quiet=quiet))
     click.echo(f"{found['verdict']}: {found['why']}\nreport: {found['report']}")
     click.echo(json_line(found))
-
-
-def warn_of_nothing(constant: dict[str, Any] | None) -> None:
-    """Say where the best checkpoint is no better than `constant`, what one answer for all rows is worth."""
-    if constant is not None and not constant["beaten"]:
-        from trainer.contract.figures.constant import REMEDY
-
-        click.echo(f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}")
 
 
 def is_main_process() -> bool:

@@ -47,7 +47,7 @@ def running(command: F) -> F:
             default="auto",
             show_default=True,
             type=click.Choice(["auto", "fp32", "int8", "fp16"]),
-            help="Which file of the bundle; auto takes int8 on a processor where the bundle has it.",
+            help="Which file of the bundle; auto takes int8 on a processor where the bundle has it, fp32 to explain.",
         ),
     ):
         command = option(command)
@@ -111,13 +111,10 @@ def predict(**options: Any) -> None:
     Every label with its probability, most likely first; a star marks the labels that are given. Where the model reads
     several columns, or pairs, give each text as JSON: --text '{"title": "...", "body": "..."}'.
     """
-    from export.bundle import Bundle
-    from serve.operations.predict import predict as run_predict
-    from serve.scorer import Scorer
+    from serve.operations.predict import predict_texts
 
-    with Scorer(Bundle.open(options["bundle"]), scorer_options_of(options)) as scorer:
-        found = run_predict(scorer, options["texts"], options["top_k"], explained=options["explained"])
-        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds, "no_abstain": not scorer.abstain}
+    told = {name: options[name] for name in ("bundle", "texts", "top_k", "explained")}
+    found, ran = predict_texts(**told, how=scorer_options_of(options))
     for each in () if options["as_json"] else found:
         print("\n".join(each.lines()))
     print_result({"predictions": [each.values() for each in found], **ran})
@@ -140,6 +137,7 @@ def predict(**options: Any) -> None:
 @click.option("--html", type=click.Path(path_type=Path), help="Also write one HTML page, for a browser.")
 @click.option("--json", "as_json", is_flag=True, help="Only the JSON line, which has every word.")
 @THRESHOLD
+@NO_ABSTAIN
 @running
 @reading
 @show_errors

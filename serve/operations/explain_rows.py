@@ -1,12 +1,12 @@
 """The rows that a user names, each explained, and the page of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from export.bundle import Bundle
-from serve.operations.explain import explain_row
+from serve.operations.explain import explain_row, steady
 from serve.operations.explain_page import Explained, page, values
 from serve.operations.predict import record_of
 from serve.options import reading_of, scorer_options
@@ -59,7 +59,7 @@ def explain_rows(job: ExplainJob) -> tuple[list[Explained], dict[str, Any]]:
     spec = bundle.contract.input
     # Read before a session opens: what is wrong with a file is said at once.
     records = list(_named_rows(job, spec) if job.source is not None else _typed(job, spec))
-    with Scorer(bundle, _steady(bundle, job.scorer)) as scorer:
+    with Scorer(bundle, steady(bundle, job.scorer)) as scorer:
         found = [
             Explained(name=name, explanation=_explained(scorer, name, values, job.how)) for name, values in records
         ]
@@ -70,13 +70,6 @@ def explain_rows(job: ExplainJob) -> tuple[list[Explained], dict[str, Any]]:
             file.write(page(title, found, job.how.by, job.top).encode("utf-8", "replace"))
         ran["html"] = str(job.html)
     return found, ran
-
-
-def _steady(bundle: Bundle, given: ScorerOptions) -> ScorerOptions:
-    """fp32 unless another file was asked for: batch mates move int8 logits by as much as some words do."""
-    if given.session.precision != "auto" or "fp32" not in bundle.manifest.graphs:
-        return given
-    return replace(given, session=replace(given.session, precision="fp32"))
 
 
 def explained_summary(found: Sequence[Explained], ran: Mapping[str, Any]) -> dict[str, Any]:

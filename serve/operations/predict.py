@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from serve.operations.explain import explain_row
+from export.bundle import Bundle
+from serve.operations.explain import explain_row, steady
 from serve.operations.explain_page import Explained, label_lines
 from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer
 from serve.scoring.decided import ABSTAINED, decided_names, most_likely
+from serve.scoring.settings import ScorerOptions
 from trainer.contract.errors import InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
 from trainer.contract.system.files import json_line
@@ -65,6 +68,18 @@ class Prediction:
         if self.explanation is not None:
             found["explanation"] = explanation_values(Explained(name="", explanation=self.explanation))
         return found
+
+
+def predict_texts(
+    bundle: Path, texts: Sequence[str], top_k: int | None, how: ScorerOptions, *, explained: bool
+) -> tuple[list[Prediction], dict[str, object]]:
+    """Open a bundle and score a few texts; gives the answers and what ran. See `predict`."""
+    opened = Bundle.open(bundle)
+    # One file for both: the words explain the number that is shown.
+    with Scorer(opened, steady(opened, how) if explained else how) as scorer:
+        found = predict(scorer, texts, top_k, explained=explained)
+        ran = {"precision": scorer.session.precision, "thresholds": scorer.thresholds, "no_abstain": not scorer.abstain}
+    return found, ran
 
 
 def predict(

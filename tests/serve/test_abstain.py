@@ -208,6 +208,24 @@ def test_predict_says_that_a_text_is_not_answered(bundle: Path) -> None:
     assert "* " not in result.stdout
 
 
+def test_a_text_that_is_not_answered_is_explained_without_a_given_label(bundle: Path) -> None:
+    """The labels it would have are explained, and none is called given, unless all rows are to be answered."""
+    labels, scores = expected(bundle)
+    row = int(np.flatnonzero(~scores.answered)[0])
+
+    def explained(*options: str) -> list[tuple[str, bool]]:
+        arguments = ["explain", str(bundle), "--text", TEXTS[row], "--samples", "50", *options]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        assert ("* " in result.stdout) == ("--no-abstain" in options)
+        (found,) = json.loads(result.stdout.splitlines()[-1])["explanations"]
+        return [(each["label"], each["given"]) for each in found["labels"]]
+
+    would = names(labels, scores.decisions[row])
+    assert explained() == [(name, False) for name in would]
+    assert explained("--no-abstain") == [(name, True) for name in would]
+
+
 def test_the_canary_notices_other_decisions(bundle: Path, tmp_path: Path) -> None:
     """Golden rows that another machine leaves unanswered count as decided otherwise, and the canary passes here."""
     with Scorer.open(bundle, precision="fp32", canary=True) as scorer:

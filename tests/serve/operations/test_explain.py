@@ -400,7 +400,11 @@ def test_predict_explains(single: Path) -> None:
     assert f"words for {label['label']}:" in result.stdout
     shown = result.stdout.splitlines()[6:11]
     assert [line.split()[0] for line in shown] == [word["word"] for word in label["words"][:5]]
-    assert "explanation" not in _last(_run("predict", single, "--text", "win"))["predictions"][0]
+    plain = _last(_run("predict", single, "--text", "win"))
+    assert "explanation" not in plain["predictions"][0]
+    # int8 logits move with the texts of a batch, by as much as some words do.
+    precise = _last(_run("predict", single, "--text", "win", "--explain"))
+    assert (plain["precision"], precise["precision"]) == ("int8", "fp32")
 
 
 def test_a_probability_is_spelled_alike_everywhere(single: Path) -> None:

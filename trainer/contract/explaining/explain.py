@@ -50,7 +50,7 @@ class ExplainOptions:
     """How to explain."""
 
     labels: tuple[str, ...] = ()
-    """Which to explain; none: those that the row is given, else the likeliest."""
+    """Which to explain; none: those that the row is given, or would be if it were answered, else the likeliest."""
     samples: int = 1000
     """Perturbed texts that LIME's local model is fitted on."""
     seed: int = 0
@@ -113,7 +113,7 @@ class LabelExplanation:
     probability: float
     """Of the whole text."""
     given: bool
-    """Whether the row is given this label."""
+    """Whether the row is given this label; a row that is not answered is given none."""
     words: list[Weight]
     """The largest weight first, whatever its sign."""
     fit: float | None
@@ -149,8 +149,10 @@ def explain(model: Asked, record: Mapping[str, object], options: ExplainOptions)
     logits = _logits(model, row, keeps)
     scores = model.labels.decode(logits[:1])
     decided = scores.decisions[0]
-    given = np.flatnonzero(decided).tolist() if model.labels.kind == "multi" else [int(decided)]
-    asked = asked or given or [int(scores.probabilities[0].argmax())]
+    likely = np.flatnonzero(decided).tolist() if model.labels.kind == "multi" else [int(decided)]
+    # A row that is not answered is given no label, and explained by those it would have.
+    given = likely if scores.answered[0] else []
+    asked = asked or likely or [int(scores.probabilities[0].argmax())]
     explained = []
     for label in asked:
         odds = log_odds(model.labels, logits, label)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,3 +88,12 @@ def _answers(shares: NDArray[np.float64], space: LabelSpace) -> list[NDArray[np.
 
 
 REMEDY = "try a lower learning rate, more warm-up (optimizer.warmup), more epochs, or loss.weights: balanced"
+
+
+def told_warning(constant: Mapping[str, Any] | None) -> str:
+    """The line at a run's end where its best checkpoint has learnt nothing, else nothing. constant: what metrics.json
+    says of it.
+    """
+    if constant is None or constant["beaten"]:
+        return ""
+    return f"warning:         the run has learnt nothing: one answer for all rows is as good; {REMEDY}\n"

@@ -117,7 +117,8 @@ def merged_drift(parts: Sequence[dict[str, Any] | None]) -> dict[str, Any] | Non
 def _sentence(found: dict[str, Figure], names: Sequence[str], rows: int, reference_rows: int) -> str:
     validation = f"the {reference_rows:,} validation rows"
     if rows < LEAST_DRIFT_ROWS:
-        return f"drift is not judged: {rows:,} rows are fewer than {LEAST_DRIFT_ROWS}"
+        told = "1 row is" if rows == 1 else f"{rows:,} rows are"
+        return f"drift is not judged: {told} fewer than {LEAST_DRIFT_ROWS}"
     if not found:
         return f"no drift: the rows are like {validation} in {_joined(names)}"
     moved = "; ".join(f"{name} ({figure.moved(rows)})" for name, figure in found.items())
