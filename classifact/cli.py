@@ -41,7 +41,11 @@ _MATTERS = (
     "torch",
     "transformers",
     "accelerate",
+    "datasets",
+    "huggingface-hub",
+    "peft",
     "onnx",
+    "onnxscript",
     "optimum",
     "optimum-onnx",
 )

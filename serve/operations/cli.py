@@ -240,8 +240,8 @@ def tune(**options: Any) -> None:
 def doctor() -> None:
     """Say what is wrong with this installation.
 
-    Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets, and whether
-    something else on this machine stands in for one of Classifact's packages.
+    Which ONNX Runtime is installed, whether two collide and how to repair it, what a session really gets, whether
+    libraries fit each other, and whether something else on this machine stands in for one of Classifact's packages.
     """
     from dataclasses import asdict
 

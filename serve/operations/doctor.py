@@ -1,4 +1,4 @@
-"""Which ONNX Runtime is installed, whether two collide, how to repair it, and which provider a session really gets."""
+"""What is wrong with an installation, and how to repair it: above all, which ONNX Runtime a session really gets."""
 
 import contextlib
 import importlib.metadata
@@ -7,6 +7,7 @@ from typing import Any
 
 from classifact import own_packages
 from export.bundle import instruction_set
+from serve.operations.fitting import misfits
 from trainer.contract.system.machine import cpu_count, memory_limit
 
 # Distributions that all install the one package `onnxruntime`, each over the other's files.
@@ -51,7 +52,7 @@ def diagnose() -> Diagnosis:
     """Look at the installation and open a session on each provider that it names."""
     installed = _installed()
     problems, repair = _collision(installed)
-    misnamed, renaming = (own + lanes for own, lanes in zip(own_packages.problems(), _lanes(), strict=True))
+    misnamed, renaming = (own + others for own, others in zip(own_packages.problems(), misfits(), strict=True))
     try:
         import onnxruntime as ort
 
@@ -108,21 +109,6 @@ def _collision(installed: dict[str, str]) -> tuple[list[str], list[str]]:
     keep = "onnxruntime-gpu" if "onnxruntime-gpu" in installed else names[-1]
     problem = f"{' and '.join(names)} are both installed and overwrite each other's files"
     return [problem], _reinstall(names, f"{keep}=={installed[keep]}")
-
-
-def _lanes() -> tuple[list[str], list[str]]:
-    """optimum-onnx 0.1 beside transformers 5: it cannot be imported, and export falls back to another exporter."""
-    versions = {}
-    for name in ("transformers", "optimum-onnx"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    if len(versions) < 2 or int(versions["transformers"].split(".")[0]) < 5:
-        return [], []
-    found = " and ".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        [f"{found} do not work together: optimum-onnx does not import on transformers 5"],
-        ["pip uninstall -y optimum-onnx optimum  (or: pip install 'classifact[train,export]' -c constraints.txt)"],
-    )
 
 
 def _reinstall(names: list[str], wanted: str) -> list[str]:

@@ -96,6 +96,26 @@ def test_versions_are_printed_without_importing_what_they_are_of() -> None:
     assert {"python", "onnxruntime", "torch", "transformers", "tokenizers"} <= set(found)
 
 
+@pytest.mark.parametrize(
+    ("words", "library", "extra"),
+    [
+        (["train", "recipe.yaml", "--out", "run"], "torch", "train"),
+        (["lint", "recipe.yaml"], "yaml", "train"),
+        (["export", "run", "--out", "bundle"], "onnx", "export"),
+        (["predict", "bundle", "--text", "x"], "onnxruntime", "serve"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_library_that_is_not_installed_is_named(words: list[str], library: str, extra: str) -> None:
+    """On a machine that only scores, `train` says what brings its libraries; no command ends in a traceback."""
+    code = f"import sys; sys.modules[{library!r}] = None; from classifact.cli import main; main()"
+    result = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: a library that this command needs cannot be used"), result.stderr
+    assert f"classifact[{extra}]" in result.stderr
+    assert library in result.stderr
+
+
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command whose library is not installed says which extra brings it."""
     monkeypatch.setitem(COMMANDS, "lint", ("no_such_library:main", "Say what is wrong with the rows of RECIPE."))

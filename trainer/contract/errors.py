@@ -22,6 +22,8 @@ from typing import ParamSpec, TypeVar
 from trainer.contract.redact import redacted
 from trainer.contract.system.machine import fit_thread_pools, unsupported
 
+# Our packages, and the extra that brings what the commands of each need.
+_EXTRAS = {"trainer": "train", "export": "export", "serve": "serve", "classifact": "serve"}
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -87,7 +89,8 @@ def nearest(name: object, names: Iterable[str]) -> str:
 
 
 def show_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: print our own errors (and the disk's) without a traceback, exit with their code.
+    """Decorate a command: print our own errors, the disk's and a missing library's without a traceback, exit with their
+    code.
 
     Every command passes here before it imports what it works with: a system that we do not run on is refused, so is an
     option that is NaN or infinite, and thread pools are told how many processors there are.
@@ -117,6 +120,13 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             print(f"error: {os_error(error)}", file=sys.stderr)
             sys.exit(1)
+        except ImportError as error:
+            package = command.__module__.partition(".")[0]
+            if (error.name or "").partition(".")[0] in _EXTRAS:
+                # A module of ours: no library is at fault.
+                raise
+            print(f"error: {_library_error(error, _EXTRAS.get(package, package))}", file=sys.stderr)
+            sys.exit(1)
         except KeyboardInterrupt as error:
             # Whoever was interrupted notes what is kept, and how to go on.
             print("\n".join(["interrupted", *getattr(error, "__notes__", [])]), file=sys.stderr)
@@ -124,6 +134,15 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         return result
 
     return wrapped
+
+
+def _library_error(error: ImportError, extra: str) -> ClassifactError:
+    """A library that is not installed, or that does not fit another one, in our form."""
+    return ClassifactError(
+        "a library that this command needs cannot be used",
+        found=" ".join(str(error).split())[:300],
+        do=f"pip install 'classifact[{extra}]' -c constraints.txt; if that changes nothing, `classifact doctor`",
+    )
 
 
 def _require_system() -> None:

@@ -1,4 +1,4 @@
-"""The doctor finds what is wrong with ONNX Runtime and says the lines that mend it."""
+"""The doctor finds what is wrong with an installation and says the lines that mend it."""
 
 import importlib.metadata
 import os
@@ -10,8 +10,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from serve.operations import doctor
 from serve.operations.doctor import diagnose, tiny_model
+from serve.operations.fitting import misfits
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
@@ -85,14 +85,60 @@ def test_tiny_model_runs() -> None:
     assert session.run(None, {"x": np.array([2.5], np.float32)})[0].tolist() == [2.5]
 
 
-@pytest.mark.parametrize(("transformers", "told"), [("4.57.6", False), ("5.24.0", True)])
-def test_two_lanes_in_one_environment_are_told(monkeypatch: pytest.MonkeyPatch, transformers: str, told: bool) -> None:
-    """optimum-onnx beside transformers 5 cannot be imported: the problem is named, with the commands that repair it."""
-    versions = {"transformers": transformers, "optimum-onnx": "0.1.0"}
-    monkeypatch.setattr("importlib.metadata.version", lambda name: versions[name])
-    problems, repair = doctor._lanes()
-    assert bool(problems) is told
-    assert ("pip uninstall -y optimum-onnx" in " ".join(repair)) is told
+LANE_4 = {"transformers": "4.57.6", "huggingface-hub": "0.36.2", "optimum-onnx": "0.1.0", "optimum": "2.1.0"}
+LANE_5 = {"transformers": "5.24.0", "huggingface-hub": "2.1.0"}
+ASKS = {
+    "4.57.6": ["huggingface-hub<1.0,>=0.34.0", "torch>=2.2; extra == 'torch'"],
+    "5.24.0": ["huggingface-hub<3.0,>=2.0"],
+    "0.1.0": ["transformers<4.58.0,>=4.36", "optimum~=2.1"],
+    "2.1.0": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("installed", "problem", "repair"),
+    [
+        (LANE_4, None, []),
+        (LANE_5, None, []),
+        (
+            {**LANE_4, **LANE_5},
+            "optimum-onnx 0.1.0 needs transformers<4.58.0,>=4.36, and transformers 5.24.0 is installed",
+            ["pip uninstall -y optimum-onnx optimum"],
+        ),
+        (
+            {**LANE_4, "huggingface-hub": "2.1.0"},
+            "transformers 4.57.6 needs huggingface-hub<1.0,>=0.34.0, and huggingface-hub 2.1.0 is installed",
+            ["pip install -c constraints.txt transformers huggingface-hub"],
+        ),
+        (
+            {**LANE_5, "huggingface-hub": "0.36.2"},
+            "transformers 5.24.0 needs huggingface-hub<3.0,>=2.0, and huggingface-hub 0.36.2 is installed",
+            ["pip install -c constraints-5.txt transformers huggingface-hub"],
+        ),
+        (
+            {name: version for name, version in LANE_4.items() if name != "optimum"},
+            "optimum-onnx 0.1.0 needs optimum~=2.1, and optimum (none) is installed",
+            ["pip install -c constraints.txt optimum-onnx optimum"],
+        ),
+        (
+            {**LANE_4, "transformers": "5.24.0"},
+            "transformers 5.24.0 needs huggingface-hub<3.0,>=2.0, and huggingface-hub 0.36.2 is installed",
+            ["pip uninstall -y optimum-onnx optimum", "pip install -c constraints-5.txt huggingface-hub"],
+        ),
+    ],
+    ids=["lane 4", "lane 5", "both", "hub in 4", "hub in 5", "half of optimum", "transformers alone"],
+)
+def test_libraries_that_do_not_fit_are_told(
+    monkeypatch: pytest.MonkeyPatch, installed: dict[str, str], problem: str | None, repair: list[str]
+) -> None:
+    """What one lane has and the other asks for is named with both versions, and each line of the repair is a command
+    that can be typed.
+    """
+    _install(monkeypatch, **{name.replace("-", "_"): version for name, version in installed.items()})
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ASKS.get(installed[name]))
+    problems, lines = misfits()
+    assert (problem in problems) if problem else problems == []
+    assert lines == repair
 
 
 def test_the_command_repairs_a_mixed_environment(tmp_path: Path) -> None:
@@ -100,7 +146,9 @@ def test_the_command_repairs_a_mixed_environment(tmp_path: Path) -> None:
     for name, version in (("transformers", "5.24.0"), ("optimum_onnx", "0.1.0")):
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
-        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        asks = "Requires-Dist: transformers<4.58\n" if name == "optimum_onnx" else ""
+        head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{asks}"
+        (folder / "METADATA").write_text(head, encoding="utf-8")
     result = subprocess.run(
         [sys.executable, "-m", "serve", "doctor"],
         cwd=Path(__file__).parents[3],
@@ -110,5 +158,7 @@ def test_the_command_repairs_a_mixed_environment(tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 1, result.stderr
-    assert "problem:    transformers 5.24.0 and optimum-onnx 0.1.0 do not work together" in result.stdout
+    assert (
+        "problem:    optimum-onnx 0.1.0 needs transformers<4.58, and transformers 5.24.0 is installed" in result.stdout
+    )
     assert "repair:     pip uninstall -y optimum-onnx" in result.stdout
