@@ -59,8 +59,9 @@ def decide(checkpoint: Checkpoint) -> None:
     encoded = encoder.encode(words)
     batches = [encoder.pad(encoded, rows) for rows in np.split(np.arange(200), 20)]
     logits = torch.from_numpy(np.concatenate(torch_logits(model, batches, lambda _rows: None)))
-    head = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
-    assert head.out_features == len(checkpoint.contract.labels)
+    # Not simply the last: XLM-R of transformers 5 has its classifier before its encoder.
+    wide = len(checkpoint.contract.labels)
+    (*_, head) = (each for each in model.modules() if isinstance(each, torch.nn.Linear) and each.out_features == wide)
     scale = 2 / logits.std(dim=0)
     with torch.no_grad():
         head.weight.mul_(scale[:, None])
