@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import importlib.metadata
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,25 @@ def test_an_overwritten_file_is_found(tmp_path: Path, monkeypatch: pytest.Monkey
 def record_hash(content: bytes) -> str:
     """A hash as a wheel's RECORD spells it."""
     return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+
+
+def test_a_launched_training_takes_the_standard_library_for_what_it_is(tmp_path: Path) -> None:
+    """Where Classifact is installed, the folder above `trainer/run.py` holds everybody's packages: one of a standard
+    module's name (backports have them) is not imported in its stead, nor is a user's trainer.py on PYTHONPATH.
+    """
+    for name in ("trainer", "classifact"):
+        shutil.copytree(ROOT / name, tmp_path / "site" / name)
+    (tmp_path / "desk").mkdir()
+    for path in ("site/platform.py", "site/difflib.py", "desk/trainer.py"):
+        (tmp_path / path).write_text("raise SystemExit('a stranger was run')\n", encoding="utf-8")
+    for flags in ((), ("-P",)):
+        result = subprocess.run(
+            [sys.executable, *flags, tmp_path / "site" / "trainer" / "run.py", "-h"],
+            cwd=tmp_path / "desk",
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "desk")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr + result.stdout
+        assert result.stdout.startswith("Usage: run.py")
