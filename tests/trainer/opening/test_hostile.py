@@ -19,8 +19,11 @@ from trainer.checks.lint import lint
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError, ClassifactError
 from trainer.contract.system.files import read_json
+from trainer.decide import DecideJob, decide
 from trainer.evaluate import MeasureJob, measure
+from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
+from trainer.review.suspects import SuspectsJob, find_suspects
 from trainer.search.sweep import SweepJob, sweep
 from trainer.stages import train
 from trainer.training import TrainJob
@@ -115,6 +118,33 @@ def test_a_checkpoint_that_asks_for_code_is_refused(kind: str, road: str, traine
         LATER[road](tmp_path / "run")
     assert not (tmp_path / "canary.jinja").exists()
     assert not (tmp_path / "bundle").exists()
+
+
+# What else looks at a finished run: one opens its checkpoint, the other its model.
+BESIDE: dict[str, Callable[[Path], object]] = {
+    "decide": lambda run: decide(DecideJob(run=run, asked=DecisionsPart(temperature=False))),
+    "suspects": lambda run: find_suspects(SuspectsJob(run=run, quiet=True)),
+}
+
+
+@pytest.mark.parametrize("road", BESIDE)
+@pytest.mark.parametrize("kind", ["lightglue", "auto_map"])
+def test_what_looks_at_a_run_runs_nothing_of_it(kind: str, road: str, trained: Path, tmp_path: Path) -> None:
+    """Checkpoint and model hostile alike: `decide` refuses the one, `suspects` the other, and nothing ran."""
+    make, key = hostile.REFUSED[kind]
+    for name in ("run", "encoder"):
+        shutil.copytree(trained / name, tmp_path / name)
+    shutil.copyfile(trained / "rows.csv", tmp_path / "rows.csv")
+    for path in (tmp_path / "run" / "recipe.yaml", *(tmp_path / "run").rglob("*.json")):
+        path.write_text(path.read_text(encoding="utf-8").replace(str(trained), str(tmp_path)), encoding="utf-8")
+    checkpoint = Checkpoint.best(tmp_path / "run")
+    make(checkpoint.path, tmp_path / "canary.jinja")
+    shutil.rmtree(checkpoint.path.parent / "evil", ignore_errors=True)
+    make(tmp_path / "encoder", tmp_path / "canary.jinja")
+    checkpoint.save()
+    with pytest.raises(ClassifactError, match=key):
+        BESIDE[road](tmp_path / "run")
+    assert not (tmp_path / "canary.jinja").exists()
 
 
 @pytest.mark.parametrize("road", ROADS)
