@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from export.bundle import ExportManifest, GraphFile
-from export.card_figures import as_code, limits, metadata, tested, texts
+from export.card_figures import limits, metadata, tested, texts
 from export.cascade.telling import card_section
 from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.inputs import InputSpec
+from trainer.contract.visible import as_code, visible
 
 _TEMPLATE = """---
 {metadata}
@@ -79,11 +80,11 @@ def write_card(path: Path, manifest: ExportManifest) -> None:
         metadata=metadata(manifest),
         limits=limits(manifest),
         texts=texts(manifest),
-        name=manifest.name,
+        name=visible(manifest.name),
         model_type=manifest.model_type,
         kind="single-label" if space.kind == "single" else "multi-label",
         count=len(space),
-        labels=", ".join(f"`{name}`" for name in space.names),
+        labels=", ".join(map(as_code, space.names)),
         input=_input(manifest),
         rows=measured_rows(parity),
         unlabelled=_UNLABELLED if parity.unlabelled_rows else "",
@@ -136,8 +137,8 @@ def _decided(manifest: ExportManifest) -> str:
 def _input(manifest: ExportManifest) -> str:
     spec: InputSpec = manifest.contract.input
     policy = manifest.contract.encoding
-    columns = " and ".join(f"`{column}`" for column in spec.text)
-    pair = "" if spec.pair is None else f", with `{spec.pair}` as its pair"
+    columns = " and ".join(map(as_code, spec.text))
+    pair = "" if spec.pair is None else f", with {as_code(spec.pair)} as its pair"
     joined = f" (joined with {spec.join!r})" if len(spec.text) > 1 else ""
     return (
         f"The text of {columns}{joined}{pair}, at most {policy.max_tokens} tokens; "

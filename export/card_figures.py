@@ -7,13 +7,13 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from export.bundle import SYNTHETIC, ExportManifest
-from trainer.contract.visible import cut, visible
+from trainer.contract.visible import as_code
 
 # As hubs name them.
 _TYPES = {"mcc": "matthews_correlation", "brier": "brier_score"}
 _BASELINES = {"majority": "commonest label", "bag_of_words": "bag of words"}
-# Limits of one kind that are listed, and characters of a name.
-_LISTED, _NAME = 10, 80
+# Limits of one kind that are listed.
+_LISTED = 10
 # A flip or a calibration error of this share is worth a line.
 _NOTABLE = 0.05
 
@@ -139,11 +139,6 @@ def without_texts(figures: dict[str, Any] | None) -> dict[str, Any] | None:
     kept = slices and {**slices, "found": [part for part in slices["found"] if not part["column"]]}
     # The tree's rules may quote a cell too.
     return {**figures, "slices": kept, "worst_slices": None}
-
-
-def as_code(text: str) -> str:
-    """A stranger's text in a line of Markdown: as code, without what would end that."""
-    return f"`{cut(visible(str(text)), _NAME).replace('`', chr(39))}`"
 
 
 def _shown(value: float | None) -> str:

@@ -11,6 +11,7 @@ from export.bundle import Bundle
 from export.inspect import describe, manifest_differences, manifest_summary, markdown, precisions_table
 from trainer.contract.errors import nearest, show_errors
 from trainer.contract.system.files import json_line
+from trainer.contract.visible import visible
 
 # Written out, as help and usage errors import neither torch nor onnx; tests hold these to the tables that they copy.
 PRECISIONS = ("fp32", "int8", "fp16")
@@ -157,7 +158,7 @@ def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
         return
     found = manifest_differences(first, Bundle.open(other).manifest)
     for key, (left, right) in found.items():
-        click.echo(f"{key}: {left} -> {right}")
+        click.echo(visible(f"{key}: {left} -> {right}"))
     click.echo(json_line({"bundle": str(bundle), "other": str(other), "different": list(found)}))
 
 

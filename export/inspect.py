@@ -8,6 +8,7 @@ from export.cascade.telling import cascade_lines
 from export.proof.parity import measured_rows, shown_drop
 from trainer.contract.figures.tables import table as aligned
 from trainer.contract.system.files import json_line
+from trainer.contract.visible import visible
 
 
 def precisions_table(manifest: ExportManifest) -> str:
@@ -112,7 +113,8 @@ def manifest_summary(manifest: ExportManifest) -> dict[str, object]:
 def describe(manifest: ExportManifest) -> str:
     """All that a manifest says."""
     contract, policy = manifest.contract, manifest.contract.encoding
-    columns = " + ".join([*contract.input.text, *([] if contract.input.pair is None else [contract.input.pair])])
+    # A bundle may be anybody's: its names move no terminal's cursor.
+    columns, names = " + ".join(map(visible, contract.input.columns)), ", ".join(map(visible, contract.labels.names))
     decided = f", thresholds {list(contract.labels.thresholds)}" if contract.labels.thresholds else ""
     if contract.labels.costs:
         decided = ", decided by costs"
@@ -121,8 +123,8 @@ def describe(manifest: ExportManifest) -> str:
         decided += f", not answered below a confidence of {contract.labels.abstain.below:.4f}"
         decided += f": {promise['said']}" if "said" in promise else ""
     lines = [
-        f"{manifest.name}: {manifest.model_type}, {contract.labels.kind}-label",
-        f"labels: {', '.join(contract.labels.names)} (temperature {contract.labels.temperature:g}{decided})",
+        f"{visible(manifest.name)}: {visible(manifest.model_type)}, {contract.labels.kind}-label",
+        f"labels: {names} (temperature {contract.labels.temperature:g}{decided})",
         f"input: {columns}, at most {policy.max_tokens} tokens ({policy.truncation})",
         "",
         precisions_table(manifest),

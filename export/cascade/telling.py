@@ -1,6 +1,7 @@
 """A certificate in words: what an export prints, what `inspect` prints, and the model card's section."""
 
 from export.cascade.certificate import Cascade, ClassBound, Target, answer_name
+from trainer.contract.visible import as_code, visible
 
 # Classes of too few rows that are named one by one; of the others the number is told.
 _NAMED = 5
@@ -21,8 +22,8 @@ def cascade_lines(cascade: Cascade) -> list[str]:
         )
         loose = _loose(target)
         found += [
-            f"  {answer_name(each.label, each.answer)}: {each.rows:,} rows prove no better than {each.bound:.2%}; "
-            "give more with --unlabelled"
+            f"  {answer_name(visible(each.label), each.answer)}: {each.rows:,} rows prove no better than "
+            f"{each.bound:.2%}; give more with --unlabelled"
             for each in loose[:_NAMED]
         ]
         if len(loose) > _NAMED:
@@ -42,7 +43,8 @@ def _loose(target: Target) -> list[ClassBound]:
 def _bounds(target: Target) -> str:
     """The bounds of the answers in one cell: those of too few rows by name, then what holds for the others."""
     loose = _loose(target)
-    parts = [f"{answer_name(each.label, each.answer)} {each.bound:.2%}" for each in loose[:_NAMED]]
+    names = [answer_name(as_code(each.label), each.answer) for each in loose[:_NAMED]]
+    parts = [f"{name} {each.bound:.2%}" for name, each in zip(names, loose, strict=False)]
     if len(loose) > _NAMED:
         parts.append(f"{len(loose) - _NAMED} more up to {loose[_NAMED].bound:.2%}")
     if len(loose) < len(target.classes):

@@ -4,14 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from huggingface_hub import ModelCard
 
-from export.card_figures import as_code, limits, without_texts
+from export.card_figures import limits, without_texts
+from export.cli import inspect_command
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, make_run
 from tests.trainer.report.made import Made, figures
-from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.checkpoint import Checkpoint, Contract
+from trainer.contract.encoding import EncodingPolicy
 from trainer.contract.figures.stamped import write_figures
+from trainer.contract.inputs import InputSpec
+from trainer.contract.labels import LabelSpace
+from trainer.contract.visible import as_code
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +63,24 @@ def test_the_card_tells_what_is_shipped(card: tuple[str, str]) -> None:
 
 def test_a_name_cannot_leave_its_line_of_markdown() -> None:
     """A label that looks like markup, or that would end the code it stands in, is shown as it is."""
-    assert as_code("<b>`x`</b>\n# y") == "`<b>'x'</b>\\n# y`"
+    assert as_code("<b>`x`</b>\n# y|z") == "`<b>'x'</b>\\n# y\\|z`"
+
+
+def test_names_of_a_hostile_run_stay_in_their_place(tmp_path: Path) -> None:
+    """Labels, columns and a folder that look like markup, or move a terminal's cursor, are shown as they are by the
+    card and by `inspect`.
+    """
+    odd = "x`\n# owned\x1b[2J|"
+    space = LabelSpace(names=(f"a{odd}", f"b{odd}"))
+    spec = InputSpec(text=(f"t{odd}",))
+    run = make_run(tmp_path / f"r{odd}", Contract(labels=space, input=spec, encoding=EncodingPolicy(max_tokens=64)))
+    export(ExportJob(run=run, out=tmp_path / "made", precisions=("fp32",), timing=False, quiet=True))
+    card = (tmp_path / "made" / "README.md").read_text("utf-8")
+    told = CliRunner().invoke(inspect_command, [str(tmp_path / "made")]).stdout
+    for text in (card.split("---\n")[2], told):
+        assert "a" + "x" in text
+        assert not [line for line in text.splitlines() if line.startswith("# owned")]
+        assert "\x1b" not in text
 
 
 def test_limits_are_those_of_the_figures() -> None:

@@ -18,6 +18,11 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def as_code(text: str, most: int = 80) -> str:
+    """A text of a stranger in a line of Markdown: as code, without what would end that, or the cell of a table."""
+    return f"`{cut(visible(text), most).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
 def probability(value: float) -> str:
     """A probability as every command and page writes it: the same number is the same text, 99.94 %."""
     return f"{100 * value:.2f} %"

@@ -34,7 +34,7 @@ def test_a_class_of_too_few_rows_is_told_by_number() -> None:
         "  class c1: 101 rows prove no better than 2.61%; give more with --unlabelled"
     ]
     assert found[-1] == "0.998     not proven: too few"
-    assert "| class c1 2.61%, each other 0.50% |" in card_section(cascade(0.005, 0.0261))
+    assert "| class `c1` 2.61%, each other 0.50% |" in card_section(cascade(0.005, 0.0261))
     assert "| each 0.50% |" in card_section(cascade(0.005, 0.005))
 
 
