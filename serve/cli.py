@@ -135,7 +135,7 @@ def score(**options: Any) -> None:
 
     beside = options.pop("drift_report")
     if beside is not None:
-        drift.require_possible(beside, options["bundle"], resume=options["resume"])
+        drift.require_possible(beside, options["out"], options["bundle"], resume=options["resume"])
 
     # Of the same options as the job, so that what it says is of this very job.
     if options["dry_run"]:
@@ -176,7 +176,7 @@ def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
     from serve.scoring.audit import require_kept, told_cascade
 
     if drift_report is not None:
-        drift.require_possible(drift_report, None, resume=False)
+        drift.require_possible(drift_report, out, None, resume=False)
     report = run_merge(out, bound_of(max_errors))
     print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
     print("\n".join([*told_cascade(report), drift.drift_sentence(report)]))

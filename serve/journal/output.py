@@ -91,8 +91,8 @@ def open_output(wanted: Destination) -> Output:
         raise InputError("standard output cannot be resumed", do="name a file with --out")
     if stream and (wanted.shard or wanted.part_rows is not None):
         raise InputError("standard output takes neither --shard nor --part-rows", do="name a file with --out")
-    if not stream and not Path(wanted.out).name:
-        raise InputError("the output has no name", found=repr(str(wanted.out)), do="name a file with --out")
+    if not stream:
+        _require_name(wanted.out)
     if not remote and wanted.shard and wanted.part_rows is not None:
         raise InputError(
             "--shard and --part-rows exclude each other for a file",
@@ -210,11 +210,17 @@ class _Url:
         return self._folder.windows(windows, state)
 
 
+def _require_name(out: Path | str) -> None:
+    if not Path(out).name:
+        raise InputError("the output has no name", found=repr(str(out)), do="name a file")
+
+
 def merge(out: Path | str, max_errors: ErrorBound | None = None) -> dict[str, Any]:
     """Join the shares of an output, or check that they are one set at a URL; returns the report.
 
     max_errors: of all rows. None: each share had its own bound, and only a set without a scored row is refused.
     """
+    _require_name(out)
     # Each share was held to a bound when it was scored.
     bound = max_errors or ErrorBound(rows=sys.maxsize)
     return merge_parts(str(out), bound) if "://" in str(out) else merge_files(Path(out), bound)

@@ -5,17 +5,24 @@ from pathlib import Path
 from typing import Any
 
 from export.bundle import REFERENCE
-from trainer.contract.errors import InputError
-from trainer.contract.system.files import refuse_existing, write_json
+from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.system.files import read_json, refuse_existing, write_json
 
 NO_REFERENCE = f"drift is not judged: the bundle has no {REFERENCE}; export again"
 # What of a job's report says which rows drift is told of.
 _ABOUT = ("version", "started", "ended", "bundle", "out", "rows_read", "rows_scored", "rows_rejected", "rows_cut")
+# What a job puts beside its output.
+_OWN = (".report.json", ".errors.jsonl", ".shard-")
 
 
-def require_possible(path: Path, bundle: Path | None, *, resume: bool) -> None:
-    """Raise InputError where a file of drift could not be written: before a job, not after hours of it."""
-    if not resume:
+def require_possible(path: Path, out: object, bundle: Path | None, *, resume: bool) -> None:
+    """Raise InputError where a file of drift could not be written: before a job, not after hours of it.
+
+    out: what the job writes. resume: whether a file of drift, which an earlier end of this job wrote, may be replaced.
+    """
+    if _is_of_job(path.absolute(), Path(str(out)).absolute()):
+        raise InputError("--drift-report is a file of the job's own", where=path, do="choose another name")
+    if not (resume and _is_drift(path)):
         refuse_existing(path)
     folder = path.absolute().parent
     if not folder.is_dir():
@@ -24,6 +31,20 @@ def require_possible(path: Path, bundle: Path | None, *, resume: bool) -> None:
         raise InputError("the folder of --drift-report cannot be written", where=path, do="mend its permissions")
     if bundle is not None and not (bundle / REFERENCE).is_file():
         raise InputError("there is nothing to compare with", where=bundle / REFERENCE, do="export the bundle again")
+
+
+def _is_of_job(path: Path, out: Path) -> bool:
+    """Whether a job with this output writes that file, or a share of it does."""
+    beside = path.parent == out.parent and path.name.startswith(tuple(f"{out.name}{end}" for end in _OWN))
+    return path == out or path.is_relative_to(out) or beside
+
+
+def _is_drift(path: Path) -> bool:
+    try:
+        return {*read_json(path)} == {*_ABOUT, "drift"}
+    # Not there, or anything else than what `write_drift` writes.
+    except (ArtifactError, OSError, TypeError):
+        return False
 
 
 def write_drift(path: Path, report: dict[str, Any]) -> None:

@@ -104,7 +104,7 @@ def _row_numbers(text: str) -> tuple[int, ...]:
 
 def _typed(job: ExplainJob, spec: InputSpec) -> Iterator[tuple[str, Mapping[str, object]]]:
     for place, text in enumerate(job.texts, 1):
-        yield "" if len(job.texts) == 1 else f"text {place}", record_of(text, spec.columns)
+        yield "" if len(job.texts) == 1 else f"text {place}", record_of(text, spec, place)
 
 
 def _explained(scorer: Scorer, name: str, values: Mapping[str, object], how: ExplainOptions) -> Any:

@@ -12,8 +12,9 @@ from serve.operations.explain_page import values as explanation_values
 from serve.scorer import Scorer
 from serve.scoring.decided import ABSTAINED, decided_names, most_likely
 from serve.scoring.settings import ScorerOptions
-from trainer.contract.errors import InputError
+from trainer.contract.errors import BadRow, InputError
 from trainer.contract.explaining.explain import ExplainOptions, Explanation
+from trainer.contract.inputs import InputSpec
 from trainer.contract.system.files import json_line
 from trainer.contract.visible import probability, visible
 
@@ -90,8 +91,8 @@ def predict(
     Where the model reads several columns, or a pair, each text is a JSON object with a value for each. Raises
     InputError where it is none, or a text cannot be scored.
     """
-    columns = scorer.bundle.contract.input.columns
-    rows = [record_of(text, columns) for text in texts]
+    spec = scorer.bundle.contract.input
+    rows = [record_of(text, spec, place) for place, text in enumerate(texts, 1)]
     scores = scorer.scores(rows)
     order = most_likely(scores.probabilities, top_k).tolist()
     names = scorer.labels.names
@@ -127,10 +128,20 @@ def _said(scorer: Scorer, confidence: float) -> str:
     return f"not answered: {probability(confidence)} sure, and {needed} is needed"
 
 
-def record_of(text: str, columns: Sequence[str]) -> dict[str, object]:
-    """A typed text as a record; one of several columns is JSON. Raises InputError with an example."""
-    if len(columns) == 1:
-        return {columns[0]: text}
+def record_of(text: str, spec: InputSpec, place: int) -> dict[str, object]:
+    """A typed text, the place-th from 1 on, as a record that can be read; one of several columns is JSON.
+
+    Raises InputError, with an example where it is not of that form.
+    """
+    row: dict[str, object] = {spec.columns[0]: text} if len(spec.columns) == 1 else _parsed(text, spec.columns)
+    try:
+        spec.read(row)
+    except BadRow as error:
+        raise InputError("a text cannot be scored", where=f"text {place}", found=f"{error.reason}: {error}") from None
+    return row
+
+
+def _parsed(text: str, columns: Sequence[str]) -> dict[str, object]:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError):

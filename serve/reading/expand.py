@@ -21,6 +21,9 @@ def expand(given: str) -> tuple[list[str], list[str]]:
     """
     if given == STDIN:
         return [given], []
+    if not given:
+        # Taken as a path it would be the folder at hand, with all that lies in it.
+        raise InputError("an input has no name", found="''", do="name a file; a variable of the shell may be empty")
     if "://" in given:
         return expand_url(given)
     # A file that is there is meant, though its name holds a star.

@@ -10,7 +10,7 @@ from typing import BinaryIO, Literal
 
 from serve.reading.expand import STDIN, expand, told_names
 from serve.reading.urls import file_name, open_url, url_state
-from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.errors import ClassifactError, InputError, UsageError
 from trainer.contract.text_files.formats import split_suffixes
 from trainer.contract.text_files.opened import DAMAGE, unpacked
 from trainer.contract.text_files.records import Dialect, read_records
@@ -211,7 +211,7 @@ def _dialect(kind: str, reading: Reading) -> Dialect | None:
             encoding=reading.encoding,
         )
     except ValueError as error:
-        raise InputError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
+        raise UsageError("the input's dialect cannot be used", found=str(error), do="see `score -h`") from None
 
 
 def _first_rows(sources: list[InputSource], limit: int) -> list[InputSource]:

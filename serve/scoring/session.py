@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from export.bundle import PACKED_FILE, Bundle
 from trainer.contract.encoding import Batch, Ints
-from trainer.contract.errors import ArtifactError, ClassifactError, InputError, nearest
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError, UsageError, nearest
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # "auto" takes the first of these that the bundle holds.
@@ -185,7 +185,7 @@ def _providers(device: str) -> list[Provider]:
             expected=CUDA,
             do="pip uninstall -y onnxruntime onnxruntime-gpu, then pip install onnxruntime-gpu; or use --device cpu",
         )
-    raise InputError(
+    raise UsageError(
         "unknown device",
         found=repr(device),
         expected="auto, cpu, cuda, cuda:N or cuda:N,M",

@@ -1,6 +1,7 @@
 """Bad rows become error rows with line and reason; bad files, bundles and outputs are refused and lose nothing."""
 
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from serve.cli import main
 from serve.journal.state import JobState
 from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
@@ -63,6 +66,31 @@ def test_bad_parquet_rows(single: Path, tmp_path: Path) -> None:
     score(single, tmp_path / "in.parquet", out=out)
     assert _errors(out) == [(2, "null_text"), (3, "invalid_encoding")]
     assert pq.read_table(out).column("n").to_pylist() == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["score", "BUNDLE", "", "--out", "out.csv"], 1, "an input has no name"),
+        (["score", "BUNDLE", "in.csv", "--out", ""], 1, "the output has no name"),
+        (["score", "BUNDLE", "in.csv", "--out", os.devnull], 1, "a device"),
+        (["score", "BUNDLE", "in.csv", "--out", "out.csv", "--encoding", "nope"], 2, "unknown encoding"),
+        (["score", "BUNDLE", "in.csv", "--out", "out.csv", "--device", "cpu:0"], 2, "unknown device"),
+        (["merge", ""], 1, "the output has no name"),
+        (["merge", "/"], 1, "the output has no name"),
+        (["predict", "BUNDLE", "--text", "fine", "--text", " "], 1, "text 2"),
+        (["explain", "BUNDLE", "--text", "fine", "--text", " "], 1, "text 2"),
+    ],
+)
+def test_empty_names_and_odd_options_are_told(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, said: str
+) -> None:
+    """A variable of the shell that is empty, a device, an option that cannot be: one error, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "in.csv", ["fine"])
+    result = CliRunner().invoke(main, [str(single) if word == "BUNDLE" else word for word in words])
+    assert (result.exit_code, said in result.stderr) == (code, True), result.output
+    assert os.listdir(tmp_path) == ["in.csv"]
 
 
 def test_too_many_errors_end_the_job(single: Path, tmp_path: Path) -> None:

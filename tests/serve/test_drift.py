@@ -91,6 +91,29 @@ def test_rows_alike_are_no_drift_and_others_are(bundle: Path, alike: Path, tmp_p
     assert json.loads(result.stdout.splitlines()[-1])["drift"] == {"found": found["found"], "sentence": line}
 
 
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.report.json", "out.csv.errors.jsonl", "out.csv.shard-1-of-2"])
+@pytest.mark.parametrize("command", ["score", "merge"])
+def test_a_file_of_drift_takes_no_name_of_the_job(bundle: Path, tmp_path: Path, command: str, name: str) -> None:
+    """The job's own output would be lost under it; refused before a row is scored."""
+    given = [str(bundle), str(write_csv(tmp_path / "in.csv", ["a"])), "--out"] if command == "score" else []
+    words = [command, *given, str(tmp_path / "out.csv"), "--drift-report", str(tmp_path / name)]
+    result = CliRunner().invoke(main, words)
+    assert (result.exit_code, "of the job's own" in result.stderr) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == (["in.csv"] if given else [])
+
+
+def test_a_resumed_job_replaces_its_file_of_drift_and_no_other(bundle: Path, alike: Path, tmp_path: Path) -> None:
+    """--resume writes drift.json again; whatever else has that name stays."""
+    beside = tmp_path / "drift.json"
+    words = ["score", str(bundle), str(alike), "--out", str(tmp_path / "out.csv"), "--resume", "--quiet"]
+    first, again = (CliRunner().invoke(main, [*words, "--drift-report", str(beside)]) for _ in range(2))
+    assert (first.exit_code, again.exit_code) == (0, 0), again.output
+    for content in (b"[1]", b'{"mine": 1}', b"text"):
+        beside.write_bytes(content)
+        result = CliRunner().invoke(main, [*words, "--drift-report", str(beside)])
+        assert (result.exit_code, beside.read_bytes()) == (1, content)
+
+
 def test_few_rows_are_not_judged(bundle: Path, tmp_path: Path) -> None:
     """50 rows that are quite other are called nothing."""
     report = score(bundle, unlike(tmp_path / "in.csv", 50), out=tmp_path / "out.csv")

@@ -2,10 +2,10 @@
 
 ClassifactError          exit code 1
 ├── InputError           a file, column, label or setting that the user gave is wrong
-│   └── RecipeError      a recipe: every problem of it at once
+│   ├── RecipeError      a recipe: every problem of it at once
+│   └── UsageError       exit code 2: an option cannot be what was given
 ├── BadRow               one row cannot be read; the reader knows the file and the line
 ├── ArtifactError        a run, checkpoint or bundle is missing, damaged or of another schema
-├── UsageError           exit code 2: an option cannot be what was given
 └── GateError            exit code 3: a measured figure is outside its bound
 """
 
@@ -69,7 +69,7 @@ class ArtifactError(ClassifactError):
     """A run, checkpoint or bundle is missing, damaged or of another schema."""
 
 
-class UsageError(ClassifactError):
+class UsageError(InputError):
     """An option of a command cannot be what was given, whatever the files hold."""
 
     exit_code = 2

@@ -61,6 +61,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def refuse_existing(path: Path) -> None:
     """Raise InputError where `path` exists, unless it is an empty folder: nothing a user made is overwritten."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError("the output is no file but a device or a pipe", where=path, do="name a file that is not there")
     if path.is_symlink() or (path.exists() and not (path.is_dir() and not any(path.iterdir()))):
         raise InputError(
             "the output exists already", where=path, do="choose another name, or remove it yourself if it is not needed"
