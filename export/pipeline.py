@@ -201,7 +201,7 @@ def _unlabelled(rows: UnlabelledRows, source: TrainedRun, network: Any, progress
 
 
 def _write_config(source: TrainedRun, folder: Path) -> None:
-    """config.json with our label names, and the tokenizer's files as they are, so that other tools agree with us.
+    """config.json with our label names, and the tokenizer's files as both lanes read them: other tools agree with us.
 
     A chat template is left out: its name would become a file's name where another tool saves the tokenizer.
     """
@@ -216,7 +216,7 @@ def _write_config(source: TrainedRun, folder: Path) -> None:
         shutil.copyfile(source.checkpoint.path / name, folder / name)
     for name, clean in ((SETTINGS, clean_settings(folder)), (SPECIAL, clean_special(folder))):
         # Else the file stays byte for byte what training wrote.
-        if "chat_template" in read_json(folder / name):
+        if clean != read_json(folder / name):
             write_json(folder / name, clean)
 
 

@@ -71,7 +71,8 @@ def open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:
 
 
 def clean_settings(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json without templates and without names of files; empty where there is no such file.
+    """tokenizer_config.json without templates and names of files, in words that both lanes read; empty where there is
+    none.
 
     Raises InputError for a key that asks for code.
     """
@@ -90,6 +91,9 @@ def clean_settings(folder: Path) -> dict[str, Any]:
     if isinstance(settings.get("extra_special_tokens"), list):
         # transformers 5 writes the list under this name, and reads it under the old one too; 4 has a dictionary here.
         settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        # The same class by the name that it has in 4, and still answers to in 5.
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
     return settings
 
 
