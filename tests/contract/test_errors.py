@@ -157,6 +157,26 @@ def test_a_full_disk_under_standard_output_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
+    ("closed", "body", "code"),
+    [
+        (">&-", "print('x')", 1),
+        ("<&-", "sys.stdin.read()", 1),
+        ("2>&-", "print('told', file=sys.stderr)", 0),
+        # What is opened afterwards has none of their numbers.
+        (">&- 2>&- <&-", "sys.exit(open(sys.argv[1], 'w').fileno() > 2)", 1),
+    ],
+)
+def test_a_closed_stream_is_told(closed: str, body: str, code: int, tmp_path: Path) -> None:
+    """Output that goes nowhere and input that cannot be are errors; nobody need listen to progress."""
+    words = [sys.executable, "-c", _PROGRAM.format(body=f"import sys; {body}"), str(tmp_path / "file")]
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words], capture_output=True, cwd=ROOT, check=False)
+    told = b"error: standard input or standard output is closed" in done.stderr
+    assert (done.returncode, told) == (code, code == 1 and "2" not in closed), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("name", "names", "expected"),
     [
         ("lable", ["text", "label"], "did you mean 'label'?"),

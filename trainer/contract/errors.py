@@ -21,6 +21,7 @@ from typing import ParamSpec, TypeVar
 
 from trainer.contract.redact import redacted
 from trainer.contract.system.machine import fit_thread_pools, unsupported
+from trainer.contract.system.streams import hold_standard_streams
 
 # Our packages, and the extra that brings what the commands of each need.
 _EXTRAS = {"trainer": "train", "export": "export", "serve": "serve", "classifact": "serve"}
@@ -99,6 +100,7 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         """The command, its errors shown."""
+        hold_standard_streams()
         try:
             _require_system()
             _require_finite(kwargs)
@@ -113,12 +115,13 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
         except BrokenPipeError:
-            # The reader of our output has closed it (`| head`), so there is nothing to report, and what is still
-            # buffered must not be written at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            # The reader of our output has closed it (`| head`), so there is nothing to report.
+            _drop_output()
             sys.exit(1)
         except OSError as error:
             print(f"error: {os_error(error)}", file=sys.stderr)
+            if error.errno == errno.EBADF:
+                _drop_output()
             sys.exit(1)
         except ImportError as error:
             package = command.__module__.partition(".")[0]
@@ -134,6 +137,11 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         return result
 
     return wrapped
+
+
+def _drop_output() -> None:
+    """What is still buffered must not be written at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _library_error(error: ImportError, extra: str) -> ClassifactError:
@@ -170,5 +178,9 @@ def os_error(error: OSError) -> ClassifactError:
             where=where,
             found=str(error),
             do="free some space and run the same command again; what was finished before is untouched",
+        )
+    if error.errno == errno.EBADF and not where:
+        return ClassifactError(
+            "standard input or standard output is closed", do="give it a file or a pipe, or /dev/null"
         )
     return ClassifactError(error.strerror or str(error), where=where, do="check the path and its permissions")
