@@ -7,9 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests import tiny
 from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
+from trainer.contract.labels import LabelSpace
+from trainer.network.load import load_classifier, start_biases
 from trainer.recipes.file import load
+from trainer.recipes.recipe import ModelPart
 from trainer.stages import train
 from trainer.training import TrainJob
 
@@ -37,3 +41,16 @@ def test_a_stage_with_other_weights_moves_them(tmp_path: Path) -> None:
     """A second stage whose loss is balanced takes the shares of the first out again."""
     found = biases(tmp_path, [STILL, {**STILL, "loss": {"weights": "balanced"}}])
     assert found.softmax(0).tolist() == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_what_a_bias_has_learnt_stays_where_shares_move_it(tmp_path: Path) -> None:
+    """A later stage adds the difference of the shares: it does not put the biases back to them."""
+    model = ModelPart(name=str(tiny.encoder(tmp_path / "encoder")))
+    classifier = load_classifier(model, LabelSpace(names=("ham", "spam")), 0)
+    bias = classifier.network.get_submodule(classifier.head).bias
+    assert isinstance(bias, torch.Tensor)
+    start_biases(classifier, torch.tensor([0.5, -0.5]), None)
+    with torch.no_grad():
+        bias += torch.tensor([2.0, 0.0])
+    start_biases(classifier, torch.tensor([0.0, 1.0]), torch.tensor([0.5, -0.5]))
+    assert bias.tolist() == [2.0, 1.0]

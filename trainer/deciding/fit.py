@@ -11,7 +11,7 @@ from trainer.contract.labels import LabelSpace, Scores
 from trainer.deciding.parts import FITTED, Rows
 from trainer.deciding.promises import promise_error, promise_precision, promise_recall, require_rows, short_percent
 from trainer.deciding.temperature import fit_temperature, require_temperature_rows
-from trainer.deciding.thresholds import USUAL, Threshold, best_f1, is_label, least_cost
+from trainer.deciding.thresholds import USUAL, Threshold, best_f1, cost_matrix, is_label, least_cost
 from trainer.recipes.decisions_part import DecisionsPart
 
 
@@ -34,9 +34,11 @@ class Fitted:
 
 
 def check_asked(asked: DecisionsPart, space: LabelSpace) -> None:
-    """Raise InputError for labels that there are not, and for more thresholds than single labels have."""
+    """Raise InputError for labels and mistakes that there are not, and for more thresholds than single labels have."""
     for name in asked.promised:
         space.id(name)
+    if asked.costs:
+        cost_matrix(asked.costs, space)
     if space.kind == "single" and len(asked.promised) > 1:
         raise InputError(
             "of single labels precision or recall can be promised of one",

@@ -95,7 +95,26 @@ def least_cost(
     for it: calibrated probabilities say what is likely, costs what is worth it. counts: rows of each label.
 
     Two single labels, and each of several, get a threshold; more single labels are decided by the whole matrix. Raises
-    InputError for a label or a mistake that there is not, and for mistakes that cost nothing on both sides.
+    InputError as `cost_matrix` does.
+    """
+    matrix = cost_matrix(asked, space)
+    if space.kind == "single" and len(space) > 2:
+        return replace(space, costs=tuple(map(tuple, matrix.tolist()))), []
+    # Where a label is likelier than this, leaving it out costs more than giving it.
+    pairs = matrix if space.kind == "multi" else np.array([matrix[[0, 1], [1, 0]], matrix[[1, 0], [0, 1]]])
+    sums = pairs.sum(axis=1)
+    limits = (pairs[:, 1] / sums).tolist()
+    return replace(space, thresholds=tuple(limits)), [
+        Threshold(label=name, threshold=limit, rule="costs", rows=count)
+        for name, limit, count in zip(space.names, limits, counts, strict=True)
+    ]
+
+
+def cost_matrix(asked: dict[str, dict[str, float]], space: LabelSpace) -> Floats:
+    """What each mistake costs, 1 where nothing is said: [C, C] of a true and a decided label, or for several labels
+    [C, 2] of a missed and a falsely given one.
+
+    Raises InputError for a label or a mistake that there is not, and for one that costs nothing.
     """
     matrix = np.ones((len(space), 2)) if space.kind == "multi" else 1 - np.eye(len(space))
     kinds = ("missed", "false") if space.kind == "multi" else space.names
@@ -104,21 +123,12 @@ def least_cost(
             if other not in kinds:
                 do = nearest(other, kinds) or f"one of {', '.join(kinds)}"
                 raise InputError(f"costs: there is no {other!r} to decide for {name!r}", do=do)
+            if space.kind == "single" and other == name:
+                raise InputError(f"costs: to decide {name!r} for {name!r} is no mistake", do="name two labels")
+            if cost <= 0:
+                raise InputError("costs: a mistake that costs nothing is no mistake", found=asked, expected="above 0")
             matrix[space.id(name), kinds.index(other)] = cost
-    if space.kind == "single" and len(space) > 2:
-        return replace(space, costs=tuple(map(tuple, matrix.tolist()))), []
-    # Where a label is likelier than this, leaving it out costs more than giving it.
-    pairs = matrix if space.kind == "multi" else np.array([matrix[[0, 1], [1, 0]], matrix[[1, 0], [0, 1]]])
-    sums = pairs.sum(axis=1)
-    if (pairs <= 0).any():
-        raise InputError(
-            "costs: a mistake that costs nothing is no mistake", found=asked, expected="numbers above 0 on both sides"
-        )
-    limits = (pairs[:, 1] / sums).tolist()
-    return replace(space, thresholds=tuple(limits)), [
-        Threshold(label=name, threshold=limit, rule="costs", rows=count)
-        for name, limit, count in zip(space.names, limits, counts, strict=True)
-    ]
+    return matrix
 
 
 def cuts(scores: Floats) -> tuple[NDArray[np.int64], Floats]:

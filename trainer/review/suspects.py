@@ -56,7 +56,7 @@ def find_suspects(job: SuspectsJob) -> dict[str, Any]:
     with locked(job.run / RUN_LOCK, wait=False):
         try:
             rows = TrainingRows.of(prepare_splits(recipe, job.run, progress=progress))
-            _require_enough(rows, best.contract.labels, job.run)
+            _require_enough(rows, best.contract.labels, job.run, count)
             fold = rows.folds(count, recipe.seed)
             work.mkdir(parents=True, exist_ok=True)
             if job.folds is None:
@@ -99,7 +99,10 @@ def told_suspects(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _require_enough(rows: TrainingRows, space: LabelSpace, run: Path) -> None:
+def _require_enough(rows: TrainingRows, space: LabelSpace, run: Path, folds: int) -> None:
+    # Equal texts lie in one fold, and one without a row would be trained for nothing.
+    if folds > (texts := len(np.unique(rows.keys))):
+        raise InputError("there are more folds than texts", found=f"{folds} folds, {texts} texts", do="lower --folds")
     carried = _carried(rows.labels, space)
     if sum(number >= LEAST_JUDGED_ROWS for number in carried.values()) < (2 if space.kind == "single" else 1):
         raise InputError(

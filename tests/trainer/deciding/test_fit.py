@@ -17,7 +17,7 @@ from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import Abstain, LabelSpace, Scores
 from trainer.deciding.asked import parse
 from trainer.deciding.chosen import planned
-from trainer.deciding.fit import cross_fitted, decide_on
+from trainer.deciding.fit import cross_fitted, decide_on, shared_out
 from trainer.deciding.gains import gains
 from trainer.deciding.parts import Rows
 from trainer.deciding.temperature import fit_temperature
@@ -99,12 +99,26 @@ def test_rows_without_an_error_fit_no_temperature() -> None:
         (DecisionsPart(precision={"spam": 0.9}, thresholds="f1"), 600, "one threshold decides"),
         (DecisionsPart(costs={"spam": {"egg": 2.0}}), 600, "there is no 'egg'"),
         (DecisionsPart(costs={"spam": {"ham": 0.0}}), 600, "costs nothing"),
+        (DecisionsPart(costs={"Spam": {"ham": 2.0}}), 600, "did you mean 'spam'"),
+        (DecisionsPart(costs={"spam": {"spam": 2.0}}), 600, "to decide 'spam' for 'spam' is no mistake"),
     ],
 )
 def test_what_rows_cannot_show_is_refused_by_number(asked: DecisionsPart, rows: int, match: str) -> None:
-    """Too few rows, labels and combinations that cannot be: an error that says how many, or which."""
+    """Too few rows, labels and combinations that cannot be: an error that says how many, or which, before there are
+    logits.
+    """
+    sample = PAIR.sample(rows, seed=3)
     with pytest.raises(InputError, match=match):
-        decide_on(asked, PAIR.sample(rows, seed=3), PAIR.space)
+        shared_out(asked, replace(sample, logits=np.empty((len(sample), 0), dtype=np.float32)), PAIR.space)
+    with pytest.raises(InputError, match=match):
+        decide_on(asked, sample, PAIR.space)
+
+
+@pytest.mark.parametrize("costs", [{"a": {"b": 0.0}}, {"a": {"a": 3.0}}])
+def test_costs_of_many_single_labels_are_of_mistakes(costs: dict[str, dict[str, float]]) -> None:
+    """With more than two labels too, a right answer and a mistake that costs nothing are refused."""
+    with pytest.raises(InputError, match="is no mistake"):
+        decide_on(DecisionsPart(costs=costs), THREE.sample(600, seed=3), THREE.space)
 
 
 def test_more_checkpoints_need_more_rows() -> None:

@@ -12,10 +12,14 @@ from tests.trainer import runs
 from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.errors import ArtifactError
 from trainer.contract.golden import Golden
+from trainer.decide import DecideJob, decide
 from trainer.evaluate import MeasureJob, measure
 from trainer.network.load import open_checkpoint
 from trainer.opening.golden import UNKNOWN, check_golden
+from trainer.recipes.decisions_part import DecisionsPart
 from trainer.recipes.file import load
+from trainer.report.examples import explain_examples
+from trainer.report.rows import SeenRow
 from trainer.stages import train
 from trainer.training import TrainJob
 
@@ -54,9 +58,15 @@ def test_every_checkpoint_agrees_with_the_network_that_was_trained(kind: str, tm
         assert "golden rows: logits within" in check_golden(checkpoint, open_checkpoint(checkpoint.path).network)
 
 
+def a_row(number: int) -> SeenRow:
+    """A row of a split as a page sees it."""
+    told = {"place": "x", "text": "x", "characters": 1, "labels": ("ham",), "predicted": ("ham",)}
+    return SeenRow(id=number, loss=0.0, margin=0.0, probability=1.0, **told)  # type: ignore[arg-type]
+
+
 def test_other_logits_stop_evaluate_and_export(trained: Path, tmp_path: Path) -> None:
     """Where the weights are read as another function, neither measures or writes anything, and the test split stays
-    closed.
+    closed; nothing is decided and no row explained.
     """
     checkpoint = Checkpoint.best(trained)
     weights = load_file(checkpoint.path / "model.safetensors")
@@ -72,6 +82,10 @@ def test_other_logits_stop_evaluate_and_export(trained: Path, tmp_path: Path) ->
         with pytest.raises(ArtifactError, match="another function here"):
             export(ExportJob(run=trained, out=tmp_path / "bundle", quiet=True))
         assert list(tmp_path.iterdir()) == []
+        with pytest.raises(ArtifactError, match="another function here"):
+            decide(DecideJob(run=trained, asked=DecisionsPart(temperature=False)))
+        with pytest.raises(ArtifactError, match="another function here"):
+            explain_examples(trained / "splits" / "validation.jsonl", checkpoint, [a_row(0)], lambda _: None)
     finally:
         save_file(as_trained, checkpoint.path / "model.safetensors")
         checkpoint.save()

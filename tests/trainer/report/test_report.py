@@ -368,9 +368,14 @@ def test_of_a_refit_no_rows_chose_the_checkpoint(fresh: Path) -> None:
     assert "which chose this checkpoint" in page_of(fresh)[1]
     write_json(fresh / "splits" / "splits.json", {**splits, "refit": {"joined": 40, "held": 20, "trials": 3}})
     text = page_of(fresh)[1]
-    for told in ("which chose its settings", "it is the last one", "nothing: the last weights of a refit"):
+    for told in (
+        "which chose its settings",
+        "it is the last one",
+        "nothing: the last weights of a refit",
+        "3 trials of a search",
+    ):
         assert told in text
-    for told in ("chose this checkpoint", "it has the best", "chose the checkpoint"):
+    for told in ("no search chose", "chose this checkpoint", "it has the best", "chose the checkpoint"):
         assert told not in text
 
 

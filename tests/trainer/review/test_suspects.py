@@ -183,6 +183,8 @@ def test_changed_rows_and_a_busy_run_are_refused(noisy: tuple[Path, set[int]]) -
     run, _ = noisy
     with locked(run / RUN_LOCK), pytest.raises(InputError, match="another process"):
         find_suspects(SuspectsJob(run=run))
+    with pytest.raises(InputError, match="more folds than texts"):
+        find_suspects(SuspectsJob(run=run, folds=5_000))
     source = run.parent / "rows.csv"
     content = source.read_text()
     try:

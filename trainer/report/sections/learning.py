@@ -118,6 +118,9 @@ def _told(value: float | None) -> str:
 
 def _search(evidence: Evidence) -> list[Block]:
     found = evidence.search
+    if found is None and evidence.is_refit:
+        told = f"{plural(evidence.splits['refit'].get('trials', 0), 'trial')} of a search chose the settings"
+        return [Paragraph(f"{told}; its table is on the page of the search, in the folder above this run's.")]
     if found is None:
         return [Paragraph("The settings are the recipe's own: no search chose them.")]
     trials = sorted(found["trials"], key=lambda trial: (trial["value"] is None, trial["value"] or 0), reverse=False)

@@ -44,7 +44,7 @@ def origin(evidence: Evidence) -> Section:
             terms={
                 "fingerprint": "A hash of the rows and of how they were divided: the same fingerprint, the same rows.",
                 "SHA-256": "A number made of every byte of a file. Two files with one hash are the same file.",
-                "validation rows": "Rows that did not train the model, but chose which of its checkpoints is kept.",
+                "validation rows": "Rows that did not train the model, but chose its checkpoint or its settings.",
             }
         )
     )
