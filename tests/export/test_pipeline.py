@@ -24,6 +24,7 @@ from export.int8.choose import Int8Search
 from export.passes import PASSES
 from export.passes import choose as optimize
 from export.pipeline import ExportJob, export
+from export.proof.parity import shown_drop
 from export.trained_run import TrainedRun
 from tests.export.runs import contract, make_run
 from trainer.contract.figures.reference import Reference
@@ -217,7 +218,16 @@ def test_what_the_command_prints(timed: tuple[Result, Path]) -> None:
     assert lines[5].startswith("same, of 32:")
     assert "first_token" in lines[6]
     assert "exporting the graph" in result.stderr
-    assert Bundle.open(out).manifest.name == "tiny"
+    manifest = Bundle.open(out).manifest
+    assert manifest.name == "tiny"
+    # What the rows show of each file's drop stands in the table, on the card and in the JSON.
+    card = (out / "README.md").read_text("utf-8")
+    for line, (name, graph) in zip(lines[2:5], manifest.graphs.items(), strict=True):
+        told = shown_drop(graph.parity, 0.1)
+        assert line.endswith(told)
+        assert f"`{graph.file}`" in card
+        assert f", {told} |" in next(row for row in card.splitlines() if row.startswith(f"| `{graph.file}`"))
+        assert summary["graphs"][name]["proven"] == (graph.parity.drop_high <= 0.1)
 
 
 def test_fp16_in_a_bundle(timed: tuple[Result, Path]) -> None:
