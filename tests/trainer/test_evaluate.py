@@ -74,6 +74,14 @@ def test_figures_are_those_of_the_predictions(run: Path) -> None:
     assert all(row["place"].rpartition(":")[2].isdigit() for row in predictions)
 
 
+def test_the_bag_of_words_learns_all_training_rows_and_says_the_same_twice(run: Path) -> None:
+    """Of few rows it takes every one, and between two looks at a split its figures do not move."""
+    first, second = (measure(MeasureJob(run=run, split="validation"))["baselines"]["bag_of_words"] for _ in range(2))
+    train_rows = len(lines(run / "splits" / "train.jsonl"))
+    assert first["fit"]["rows"] == first["fit"]["train_rows"] == train_rows > 0
+    assert first["metrics"] == second["metrics"]
+
+
 def test_validation_measured_again_agrees_with_the_run(run: Path) -> None:
     """`evaluate --split validation` finds the value that made the checkpoint the best (both in fp32 here)."""
     found = measure(MeasureJob(run=run, split="validation"))["metrics"]

@@ -46,7 +46,7 @@ def refit(run: Path, asked: Recipe, folder: Path, *, quiet: bool) -> dict[str, A
     """Train `folder`/refit, which goes on where it was killed; gives what sweep.json says of it.
 
     Each stage runs for the epochs after which the best trial's run (`run`) was at its best, and its last weights are
-    kept: the few validation rows that are held back measure them, and choose nothing. A refit of an earlier best trial
+    kept: the few validation rows that are held back measure them, and choose none. A refit of an earlier best trial
     is moved aside. asked: the search's recipe, whose decisions its trials leave out.
     """
     recipe = load(run / RUN_RECIPE)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from trainer.contract.figures.metrics import METRICS, allowed, compute, compute_all, confusion, per_class
+from trainer.contract.figures.metrics import METRICS, allowed, compute, compute_all, confusion, per_class, shown
 from trainer.contract.labels import LabelSpace, Scores
 
 Labels = np.ndarray[Any, Any]
@@ -155,3 +155,9 @@ def test_per_class_and_confusion_are_scikit_learns(case: tuple[Scores, Labels, L
         )
     elif len(space) > 1:
         assert np.array_equal(confusion(scores, truth, space), sk.multilabel_confusion_matrix(truth, scores.decisions))
+
+
+def test_a_figure_for_a_person_has_no_negative_zero() -> None:
+    """What rounds to nothing is 0.0000, on whichever side of it the figure lies; NaN is undefined."""
+    assert [shown(value) for value in (-1e-9, 1e-9, -0.0, -0.12345)] == ["0.0000", "0.0000", "0.0000", "-0.1235"]
+    assert shown(float("nan")) == shown(None) == "undefined"

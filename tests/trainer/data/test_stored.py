@@ -18,7 +18,7 @@ from trainer.contract.inputs import row_key
 from trainer.contract.system.progress import QUIET
 from trainer.contract.text_files.records import Record
 from trainer.data.files import readers
-from trainer.data.joined import join_validation
+from trainer.data.joined import hold_back, join_validation
 from trainer.data.splits import drop_stored, prepare
 from trainer.data.splitting.similar import clusters
 from trainer.data.tokens import tokenized
@@ -199,6 +199,20 @@ def test_what_stays_together_in_splits_stays_together_in_a_refit(split: dict[str
         near = np.array(clusters([*splits.validation.texts]))
         kept = np.isin(ids, sorted(held))
         assert set(near[kept].tolist()).isdisjoint(near[~kept].tolist())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_refit_holds_back_and_learns_rows_of_a_rare_label(tmp_path: Path, seed: int) -> None:
+    """Of 5 rare rows among 60 that validate, some are learnt and some are held back, whatever the seed: without one the
+    refit's figures of that label would be undefined.
+    """
+    train = write(tmp_path, balanced(60))
+    held = "text,label\n" + "".join(f"held {n},{'spam' if n % 12 == 0 else 'ham'}\n" for n in range(60))
+    data = {"train": {"files": train}, "validation": {"files": write(tmp_path, held, "held.csv")}}
+    kept, moved = hold_back(made(tmp_path, {**data, "split": {"seed": seed}}))
+    spam = [int((part.labels == 1).sum()) for part in (kept, moved)]
+    assert (len(kept), len(moved), sum(spam)) == (30, 30, 5)
+    assert min(spam) == 2
 
 
 def test_texts_are_read_by_place_and_in_turn(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def test_intervals_of_groups_are_wider_where_groups_err_together() -> None:
         return found.high - found.low
 
     assert width(groups) > 3 * width(None)
+    # What `evaluate` writes of groups is of these, and not of rows.
+    told = Groups(column="author", of=groups).figures(case)
+    assert told is not None
+    accuracy = told["intervals"]["accuracy"]
+    assert accuracy["high"] - accuracy["low"] == pytest.approx(width(groups))
     assert width(np.arange(600)) == pytest.approx(width(None))
 
 

@@ -56,7 +56,7 @@ def compute(name: str, scores: Scores, labels: Labels, space: LabelSpace) -> flo
 
 def shown(value: float | None) -> str:
     """A figure for a person: four digits, or that there is none."""
-    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "undefined" if value is None or math.isnan(value) else f"{value:z.4f}"
 
 
 def compute_all(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, float]:
