@@ -64,6 +64,9 @@ def find(names: Iterable[str]) -> list[Path]:
     found: list[Path] = []
     for name in names:
         path = Path(name)
+        if not name:
+            # Taken as a path it would be the folder at hand, with all that lies in it.
+            raise InputError("a file has no name", found="''", do="name it; a variable of the shell may be empty")
         if path.is_dir():
             found += sorted(one for one in path.iterdir() if one.is_file() and _is_table(one))
         elif path.exists():
@@ -82,6 +85,11 @@ def find(names: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
+def is_text(name: str) -> bool:
+    """Whether a file's name can stand in a file of text; the bytes of some cannot."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _is_table(path: Path) -> bool:
     return any(suffix.lower() in DRAFTED_SUFFIXES for suffix in path.suffixes[-2:])
 
@@ -93,6 +101,9 @@ def sort_out(paths: list[Path], text: tuple[str, ...], label: str | None) -> Fou
     """
     looks, left_out = list[FileLook](), list[str]()
     for path in paths:
+        if not is_text(path.name):
+            left_out.append(f"{path.name}: its name is no UTF-8, which a recipe cannot hold (rename it)")
+            continue
         try:
             looks.append(look(path))
         except ClassifactError as error:

@@ -83,7 +83,7 @@ def init(job: InitJob, say: Callable[[str], None]) -> dict[str, Any]:
 def _save(made: Draft, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(out) as file:
-        file.write(recipe_page(made, out).encode())
+        file.write(recipe_page(made, out).encode("utf-8", "backslashreplace"))
 
 
 def _read(made: Draft, out: Path) -> Splits:

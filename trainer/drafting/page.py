@@ -1,13 +1,16 @@
 """A draft as YAML that a person reads: each part under the reasons for it."""
 
 import os
+import shlex
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from trainer.contract.errors import InputError
 from trainer.drafting.draft import Draft
+from trainer.drafting.files import is_text
 
 _WIDTH = 120
 
@@ -17,7 +20,7 @@ def recipe_page(made: Draft, path: Path) -> str:
     parts, why = made.parts, made.why
     small = parts["model"]["name"].startswith("pkg://")
     lines = [
-        f"# classifact train {path.name} --out runs/{path.stem}",
+        *_comment(f"classifact train {shlex.quote(path.name)} --out {shlex.quote(f'runs/{path.stem}')}"),
         "#",
         "# Drafted by `classifact init` from the files; every guess has its reason above it.",
     ]
@@ -64,6 +67,12 @@ def _relative(files: list[str], folder: Path) -> str | list[str]:
     home = folder.resolve()
     apart = Path(os.path.commonpath([home, *paths])) == Path(home.anchor)
     names = [str(path) if apart else os.path.relpath(path, home) for path in paths]
+    if not all(map(is_text, names)):
+        raise InputError(
+            "a folder's name is no UTF-8, which a recipe cannot hold",
+            where=next(name for name in names if not is_text(name)),
+            do="write the recipe below that folder: --out",
+        )
     return names[0] if len(names) == 1 else names
 
 

@@ -96,7 +96,7 @@ def _read_yaml(path: Path) -> tuple[Any, list[str]]:
         raise InputError("this is a file of rows, not a recipe", where=path, do=do)
     try:
         return _parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         do = "check the path; `classifact init ROWS` writes one"
         raise InputError("there is no such recipe", where=path, do=do) from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """A first recipe from labelled files alone: it loads, trains, and reads what a person's own recipe reads."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from tests import tiny
 from tests.trainer import runs
 from tests.trainer.sources import SHARED, write
-from trainer.contract.errors import ClassifactError
+from trainer.contract.errors import ClassifactError, InputError
 from trainer.data.gather import gather_rows
 from trainer.data.splitting.refusals import HELD
 from trainer.deciding.temperature import LEAST_TEMPERATURE_ROWS
@@ -239,6 +240,33 @@ def test_a_cell_cannot_end_a_comment(tmp_path: Path) -> None:
     made, _, _ = drafted(tmp_path, write(tmp_path, "\n".join(lines) + "\n"))
     assert made.seed == 42
     assert set(made.labels.names or ()) == {"plain", "x\nseed: 7"}
+
+
+def test_a_files_name_cannot_end_a_comment_either(tmp_path: Path) -> None:
+    """Names with line breaks, of rows and of the recipe: what loads is what was meant."""
+    rows = "text,label\n" + "".join(f"some words of row {n},{'ab'[n % 2]}\n" for n in range(60))
+    (tmp_path / "x\nseed: 7.csv").write_text(rows, encoding="utf-8")
+    out = tmp_path / "y\nseed: 8.yaml"
+    init(InitJob(rows=(str(tmp_path / "x\nseed: 7.csv"),), out=out, model="none"), lambda _: None)
+    assert load(out).seed == 42
+    assert out.read_text(encoding="utf-8").startswith("# classifact train")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system has no such names")
+def test_a_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
+    """A recipe is text: a file whose name is none is named, with what to do; beside others it is left out."""
+    rows = "text,label\n" + "".join(f"some words of row {n},{'ab'[n % 2]}\n" for n in range(60))
+    odd = tmp_path / os.fsdecode(b"odd\xff.csv")
+    odd.write_text(rows, encoding="utf-8")
+    with pytest.raises(InputError, match="no file has both") as error:
+        drafted(tmp_path, odd)
+    assert "rename it" in str(error.value)
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    found = init(InitJob(rows=(str(tmp_path),), out=tmp_path / "drafted.yaml", model="none"), lambda _: None)
+    assert [Path(name).name for name in found["files"]] == ["rows.csv"]
+    assert "rename it" in found["left_out"][0]
+    with pytest.raises(InputError, match="a file has no name"):
+        init(InitJob(rows=("",), out=tmp_path / "none.yaml"), lambda _: None)
 
 
 @pytest.mark.slow
