@@ -23,6 +23,7 @@ from export.cascade.certify import DELTA, certify_all
 from export.cascade.rows import CascadeRows, Texts
 from export.cascade.student import STUDENT_FILE, Student, write_student
 from export.cascade.training import Taught, train_student
+from export.cascade.windows import WINDOWS, windows
 from export.proof.runtime import open_session, run_batches
 from export.trained_run import BATCH_TOKENS, TrainedRun
 from trainer.contract.encoding import Encoded, budget_batches
@@ -75,17 +76,20 @@ class _Teacher:
         graph = job.graphs[self.precision]
         self._session = open_session(job.folder / graph.file, graph.disabled_optimizers)
         self._encoder, self._progress = job.source.checkpoint.encoder(), job.progress
-        self.vocabulary = self._encoder.vocabulary
+        self.vocabulary, self.special = self._encoder.vocabulary, self._encoder.special_ids
 
     def teach(self, rows: Texts, what: str) -> Taught:
-        """Score rows. Raises GateError where the file gives no numbers."""
-        encoded = self._encoder.encode(rows.texts, rows.pairs)
+        """Read and score rows; see `score`."""
+        return self.score(self._encoder.encode(rows.texts, rows.pairs), what)
+
+    def score(self, encoded: Encoded, what: str) -> Taught:
+        """Score N rows. Raises GateError where the file gives no numbers."""
         # Dynamic int8 depends on batch mates, so the teacher is asked in batches like those of scoring.
         order = np.argsort(-encoded.lengths, kind="stable")
         batches = budget_batches(encoded.lengths, order, BATCH_TOKENS)
-        with self._progress.step(f"{self.precision} on {len(rows):,} {what}", len(rows)) as tick:
+        with self._progress.step(f"{self.precision} on {len(encoded):,} {what}", len(encoded)) as tick:
             found = run_batches(self._session, [self._encoder.pad(encoded, batch) for batch in batches], tick)
-        logits = np.empty((len(rows), found[0].shape[1]), dtype=np.float32)
+        logits = np.empty((len(encoded), found[0].shape[1]), dtype=np.float32)
         logits[np.concatenate(batches)] = np.concatenate(found)
         if not np.isfinite(logits).all():
             raise GateError("the encoder gives logits that are not numbers", do="export another --precision")
@@ -116,8 +120,10 @@ def build_cascade(job: CascadeJob) -> Cascade:
     validation = teacher.teach(Texts(texts=list(source.validation.texts), pairs=_pairs(source)), "validation rows")
     train = teacher.teach(rows.train, "rows that teach the student")
     held = _held(rows.unseen)
-    with job.progress.step(f"training the student on {int((~held).sum()):,} rows"):
-        student = train_student(_some(train, ~held), _some(train, held), space, teacher.vocabulary)
+    taught = _some(train, ~held)
+    taught = taught.join(teacher.score(windows(taught.encoded, teacher.special, WINDOWS), "windows of them"))
+    with job.progress.step(f"training the student on {len(taught.encoded):,} rows and windows"):
+        student = train_student(taught, _some(train, held), space, teacher.vocabulary)
     write_student(job.folder / STUDENT_FILE, student)
 
     def compare(taught: Taught) -> _Compared:

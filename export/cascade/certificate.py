@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace, Scores
 
-VERSION = 1
+VERSION = 2
 # Agreements that an export fits, where its rows can prove them.
 AGREEMENTS = (0.98, 0.99, 0.995, 0.998)
 Bools = NDArray[np.bool_]

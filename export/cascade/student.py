@@ -1,7 +1,9 @@
 """The student: token ids to logits in numpy, and the file that it is read from. No torch, and no second tokenization.
 
 A row is the bag of its word pieces and of its neighbouring pairs of them (hashed), as the encoder reads it, after
-truncation: the mean of their vectors, one ReLU, one product (fastText of Joulin et al. 2017, arXiv 1607.01759).
+truncation: the mean of their vectors, one ReLU, one product (fastText of Joulin et al. 2017, arXiv 1607.01759). The
+mean is a weighted one, and each feature has learnt its weight (feed-forward attention of Raffel and Ellis 2015, arXiv
+1512.08756).
 """
 
 import json
@@ -34,9 +36,9 @@ class Student:
     """Weights for V word pieces, K buckets of pairs, H hidden units and C labels."""
 
     pieces: Floats
-    """[V, H]"""
+    """[V, H + 1]: a vector times its weight and, last, that weight, above zero."""
     pairs: Floats
-    """[K, H]"""
+    """[K, H + 1], in the same way."""
     bias: Floats
     """[H]"""
     output: Floats
@@ -68,7 +70,8 @@ class Student:
         ids = encoded.ids[encoded.offsets[start] : encoded.offsets[stop]]
         buckets, pairs = pair_buckets(ids, lengths, len(self.pairs))
         sums = _sums(self.pieces[ids], lengths) + _sums(self.pairs[buckets], pairs)
-        hidden = sums / np.maximum(lengths + pairs, 1)[:, None].astype(np.float32) + self.bias
+        # A row without tokens has no weight: its mean is zero.
+        hidden = sums[:, :-1] / np.maximum(sums[:, -1:], np.finfo(np.float32).tiny) + self.bias
         np.maximum(hidden, 0, out=hidden)
         logits: Floats = np.einsum("nh,hc->nc", hidden, self.output, optimize=False) + self.output_bias
         return logits
@@ -82,7 +85,8 @@ class Student:
     def open(cls, path: Path, *, vocabulary: int, labels: int) -> "Student":
         """Read a file. vocabulary: the largest number of a word piece, and one. labels: C.
 
-        Raises ArtifactError for tensors that are missing, not numbers, or of a shape that the bundle does not fit.
+        Raises ArtifactError for tensors that are missing, not numbers, weights that are not above zero, or a shape that
+        the bundle does not fit.
         """
         tensors = read_tensors(path)
         found = {name: tensors.get(name) for name in _NAMES}
@@ -92,8 +96,8 @@ class Student:
         hidden = arrays["bias"].size
         buckets = len(arrays["pairs"]) if arrays["pairs"].ndim else 0
         shapes = {
-            "pieces": (vocabulary, hidden),
-            "pairs": (max(1, buckets), hidden),
+            "pieces": (vocabulary, hidden + 1),
+            "pairs": (max(1, buckets), hidden + 1),
             "bias": (max(1, hidden),),
             "output": (hidden, labels),
             "output_bias": (labels,),
@@ -103,6 +107,9 @@ class Student:
                 raise _unfit(path, f"{name} {list(array.shape)}", f"{name} {list(shapes[name])}")
             if not np.isfinite(array).all():
                 raise _unfit(path, f"{name} with values that are no numbers", "numbers")
+        for name in ("pieces", "pairs"):
+            if (arrays[name][:, -1] <= 0).any():
+                raise _unfit(path, f"{name} with weights of zero or less", "weights above zero")
         return cls(**arrays)
 
 

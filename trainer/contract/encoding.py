@@ -177,6 +177,11 @@ class TextEncoder:
         return f"{self._tokenizer.to_str()}\n{self.policy}"
 
     @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """The special tokens that stand around the texts of a row."""
+        return frozenset(part.id for part in (*self._single, *self._pair) if part.body is None)
+
+    @cached_property
     def vocabulary(self) -> int:
         """One more than the largest token id that a text may become."""
         return 1 + max(map(int, self._tokenizer.get_vocab().values()))

@@ -22,13 +22,16 @@ def student(vocabulary: int = 50, labels: int = 3, seed: int = 0) -> Student:
     """Random weights, as a file gives them back."""
     draw = np.random.default_rng(seed)
     shapes = {
-        "pieces": (vocabulary, 8),
-        "pairs": (64, 8),
+        "pieces": (vocabulary, 9),
+        "pairs": (64, 9),
         "bias": (8,),
         "output": (8, labels),
         "output_bias": (labels,),
     }
     made = {name: draw.normal(size=shape).astype(np.float16).astype(np.float32) for name, shape in shapes.items()}
+    for name in ("pieces", "pairs"):
+        # The last number of a feature is its weight.
+        made[name][:, -1] = np.maximum(np.abs(made[name][:, -1]), np.float32(0.5))
     return Student(**made)
 
 

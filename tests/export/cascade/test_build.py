@@ -3,12 +3,16 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from export.bundle import Bundle
+from export.cascade import build
 from export.cascade.rows import FURTHER_SHARE, SMALL_STUDENT_SHARE, STUDENT_SHARE, CascadeRows, cascade_rows
+from export.cascade.student import Student
+from export.cascade.training import Taught
 from export.inspect import describe
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, labelled, make_run, texts
@@ -118,10 +122,18 @@ def test_what_no_student_can_be_made_of_is_told_before_anything_is_made(
     assert not said
 
 
-def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path) -> None:
-    """Export writes the student, hashed, and tells coverage, bounds, further rows and the metric's difference; twice
-    the same bytes.
+def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export writes the student, hashed, and tells coverage, bounds, further rows and the metric's difference; windows
+    of the rows teach it too; twice the same bytes.
     """
+    taught, train = set[int](), build.train_student
+
+    def watched(rows: Taught, held: Taught, *given: Any) -> Student:
+        taught.add(len(rows.logits) + len(held.logits))
+        return train(rows, held, *given)
+
+    monkeypatch.setattr(build, "WINDOWS", 2000)
+    monkeypatch.setattr(build, "train_student", watched)
     run = make_run(tmp_path / "run", rows=200)
     # Words that the random classifier weighs most, alone: a student can learn that.
     given = [text[:40] for text in texts(4000, longest=6, seed=5)]
@@ -143,6 +155,7 @@ def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path) -> 
         assert cascade is not None
         digests.append(bundle.manifest.files[cascade.file])
     assert digests[0] == digests[1]
+    assert taught == {cascade.student_rows + 2000}
     assert bundle.manifest.cascade == cascade
     target = cascade.targets[0]
     assert cascade.precision == "fp32"

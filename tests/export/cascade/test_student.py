@@ -38,11 +38,12 @@ def test_logits_are_a_function_of_the_row() -> None:
 
 
 def test_logits_are_those_of_the_formula() -> None:
-    """Mean of the vectors of pieces and pairs, bias, ReLU, product: as written down row by row."""
+    """Weighted mean of the vectors of pieces and pairs, bias, ReLU, product: as written down row by row."""
     made, (row,) = student(), [[3, 7, 7, 1]]
     buckets, count = pair_buckets(np.array(row, dtype=np.int32), np.array([4]), len(made.pairs))
     assert count.tolist() == [3]
-    mean = (made.pieces[row].sum(0) + made.pairs[buckets].sum(0)) / 7
+    features = np.concatenate([made.pieces[row], made.pairs[buckets]])
+    mean = np.average(features[:, :-1] / features[:, -1:], axis=0, weights=features[:, -1])
     expected = np.maximum(mean + made.bias, 0) @ made.output + made.output_bias
     np.testing.assert_allclose(made.logits(encoded([row]))[0], expected, rtol=1e-5)
 
@@ -82,6 +83,12 @@ def _header(change: Callable[[dict[str, dict[str, object]]], object]) -> Callabl
     return changed
 
 
+def _weightless(data: bytes) -> bytes:
+    size = 8 + int.from_bytes(data[:8], "little")
+    # The last number of the first piece.
+    return data[: size + 16] + bytes(2) + data[size + 18 :]
+
+
 def _nan(data: bytes) -> bytes:
     return data[:-4] + np.array([np.nan], dtype="<f4").tobytes()
 
@@ -96,20 +103,21 @@ def _nan(data: bytes) -> bytes:
         lambda data: (2**63).to_bytes(8, "little") + data[8:],
         lambda data: data[:8] + b"[" * 100 + data[108:],
         _nan,
+        _weightless,
         _header(lambda header: header.pop("pairs")),
         _header(lambda header: header.update(extra=header["bias"])),
         _header(lambda header: header["bias"].update(dtype="I8")),
         _header(lambda header: header["bias"].update(shape=[-8])),
         _header(lambda header: header["bias"].update(shape=[2, 4])),
         _header(lambda header: header["bias"].update(shape=[True] * 3)),
-        _header(lambda header: header["pieces"].update(shape=[25, 16])),
+        _header(lambda header: header["pieces"].update(shape=[25, 18])),
         _header(lambda header: header["pieces"].update(data_offsets=[0, 2**50])),
         _header(lambda header: header["output"].update(data_offsets=[0, 96])),
         _header(lambda header: header.update(bias=7)),
     ],
 )
 def test_a_hostile_file_is_refused(tmp_path: Path, change: Callable[[bytes], bytes]) -> None:
-    """Cut, padded, lying headers, other kinds, other shapes and NaN: an ArtifactError that names the file."""
+    """Cut, padded, lying headers, other kinds and shapes, NaN, weights of zero: an ArtifactError names the file."""
     path = tmp_path / "student.safetensors"
     write_student(path, student())
     path.write_bytes(change(path.read_bytes()))
