@@ -1,14 +1,14 @@
 """Other students of the same rows: what each answers, by the export's own road.
 
-    python benchmarks/students.py RUN BUNDLE --unlabelled rows.csv [--student words ...] [--guards 3000 ...]
+    python benchmarks/students.py RUN BUNDLE --unlabelled rows.csv [--student rows ...] [--seed 1 ...] [--guards 3000]
 
 BUNDLE is one that `classifact export RUN` made; its int8 file teaches. For each student the certificate is printed, as
 `classifact inspect` would:
 
-* pieces: what the export makes
-* words: whole words and pairs of them, hashed into 2^17 numbers
-* both: pieces and, after them, whole words
-* table: pieces whose vectors begin as those of the encoder's own embedding table, reduced by its main directions
+* both: what the export makes
+* rows: taught by the rows alone, without windows of them
+* even: every piece and pair weighs the same
+* neither: rows alone, which all weigh the same
 
 --guards: how many rows set guards. Twenty times so many are drawn of all that did not teach, and what is then answered
 of the others is told, with the standard deviation over the draws. More than there are are drawn with replacement, and
@@ -16,11 +16,9 @@ what is answered is then told of all.
 """
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -28,96 +26,52 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from export.bundle import Bundle
 from export.cascade import build, training
 from export.cascade.certificate import differing
 from export.cascade.certify import certify
-from export.cascade.rows import Texts, cascade_rows
+from export.cascade.rows import cascade_rows
 from export.cascade.student import STUDENT_FILE, Student
 from export.cascade.telling import cascade_lines
-from export.cascade.training import Taught
+from export.cascade.training import Taught, train_student
+from export.cascade.windows import WINDOWS
 from export.trained_run import TrainedRun
-from trainer.contract.encoding import Encoded, Ints
+from trainer.contract.encoding import Encoded
+from trainer.contract.labels import LabelSpace
 from trainer.contract.system.progress import Progress
 
-WORDS = 2**17
-STUDENTS = ("pieces", "words", "both", "table")
+STUDENTS = ("both", "rows", "even", "neither")
 
 
 class Teacher(build._Teacher):
-    """Scores rows once for all students, and hands each the features it reads."""
+    """Scores rows once for all students."""
 
-    kind = "pieces"
     known: ClassVar[dict[str, Taught]] = {}
-    later: NDArray[np.bool_]
-    """Which pieces go on with a word, [V]."""
 
-    def __init__(self, job: build.CascadeJob) -> None:
-        super().__init__(job)
-        self.pieces = self.vocabulary
-        self.vocabulary = {"words": WORDS, "both": self.pieces + WORDS}.get(self.kind, self.pieces)
-
-    def teach(self, rows: Texts, what: str) -> Taught:
-        """The rows with their logits and this student's features."""
+    def score(self, encoded: Encoded, what: str) -> Taught:
+        """The rows with their logits."""
         if what not in self.known:
-            self.known[what] = super().teach(rows, what)
-        found = self.known[what]
-        if self.kind == "words":
-            return replace(found, encoded=words_of(found.encoded, self.later))
-        return replace(found, encoded=self._both(found.encoded)) if self.kind == "both" else found
-
-    def _both(self, encoded: Encoded) -> Encoded:
-        words = words_of(encoded, self.later)
-        order = np.argsort(np.concatenate([_rows(encoded), _rows(words)]), kind="stable")
-        ids = np.concatenate([encoded.ids, words.ids + self.pieces])[order].astype(np.int32)
-        return replace(
-            encoded, ids=ids, types=np.zeros(len(ids), dtype=np.int8), offsets=encoded.offsets + words.offsets
-        )
+            self.known[what] = super().score(encoded, what)
+        return self.known[what]
 
 
-def _rows(encoded: Encoded) -> Ints:
-    return np.repeat(np.arange(len(encoded)), encoded.lengths)
+def without_windows(rows: Taught, held: Taught, space: LabelSpace, vocabulary: int) -> Student:
+    """A student of the rows alone: windows come last."""
+    whole = np.arange(len(rows.logits)) < len(rows.logits) - WINDOWS
+    return train_student(build._some(rows, whole), held, space, vocabulary)
 
 
-def words_of(encoded: Encoded, later: NDArray[np.bool_]) -> Encoded:
-    """Each word as one number: a hash of its pieces and their places in it."""
-    begins = ~later[encoded.ids]
-    begins[encoded.offsets[:-1][encoded.lengths > 0]] = True
-    starts = np.flatnonzero(begins)
-    place = np.arange(len(begins)) - starts[np.cumsum(begins) - 1]
-    odd, more = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
-    mixed = encoded.ids.astype(np.uint64) * odd
-    mixed = (mixed ^ (mixed >> np.uint64(31))) * (np.uint64(2) * place.astype(np.uint64) + np.uint64(1)) * more
-    summed = np.add.reduceat(mixed, starts)
-    summed = (summed ^ (summed >> np.uint64(29))) * odd
-    ids = ((summed ^ (summed >> np.uint64(32))) % np.uint64(WORDS)).astype(np.int32)
-    counts = np.bincount(_rows(encoded)[starts], minlength=len(encoded))
-    return replace(
-        encoded,
-        ids=ids,
-        types=np.zeros(len(ids), dtype=np.int8),
-        offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)]),
-    )
-
-
-def reduced(source: TrainedRun) -> NDArray[np.float32]:
-    """The encoder's embedding table in its main directions, [V, HIDDEN], as wide as vectors begin otherwise."""
-    weights = load_file(source.checkpoint.path / "model.safetensors")
-    table = next(array for name, array in weights.items() if "word_embeddings" in name).astype(np.float32)
-    table = table - table.mean(axis=0)
-    main = np.linalg.eigh(table.T @ table)[1][:, ::-1][:, : training.HIDDEN]
-    found = table @ main
-    return np.asarray(0.1 * found / found.std(), dtype=np.float32)
+def even(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors that all weigh one."""
+    return torch.cat([vectors[:, :-1], torch.ones_like(vectors[:, -1:])], dim=1)
 
 
 def by_guards(bundle: Bundle, path: Path, vocabulary: int, guards: list[int]) -> None:
     """What a student answers of rows that set no guard, by how many do."""
     space = bundle.contract.labels
     student = Student.open(path, vocabulary=vocabulary, labels=len(space))
-    apart = [Teacher.known[what] for what in Teacher.known if "teach" not in what]
+    apart = [taught for what, taught in Teacher.known.items() if "teach" not in what and "windows" not in what]
     said = space.decode(np.concatenate([student.logits(taught.encoded) for taught in apart]))
     truth = space.decode(np.concatenate([taught.logits for taught in apart]))
     for size, agreement in [(size, agreement) for size in guards for agreement in (0.99, 0.995)]:
@@ -141,22 +95,17 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--unlabelled", type=Path, action="append", default=[])
     parser.add_argument("--student", choices=STUDENTS, action="append")
+    parser.add_argument("--seed", type=int, nargs="+", default=[training._SEED])
     parser.add_argument("--guards", type=int, nargs="+", default=[])
     options = parser.parse_args()
     source, bundle = TrainedRun.open(options.run), Bundle.open(options.bundle)
     rows = cascade_rows(options.run, options.unlabelled, source.validation, source.checkpoint.contract.input)
-    vocabulary = json.loads((source.checkpoint.path / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
-    Teacher.later = np.zeros(1 + max(vocabulary.values()), dtype=np.bool_)
-    Teacher.later[[number for piece, number in vocabulary.items() if piece.startswith("##")]] = True
-    build._Teacher, begin, table = Teacher, training._first_vectors, reduced(source)  # type: ignore[misc]
-
-    def from_table(features: Ints, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG001 -- as the other
-        ours = (features < len(table))[:, None]
-        return torch.from_numpy(np.where(ours, table[np.minimum(features, len(table) - 1)], np.float32(0)))
-
-    for kind in options.student or STUDENTS:
-        Teacher.kind = kind
-        training._first_vectors = from_table if kind == "table" else begin  # type: ignore[assignment] # a stand-in
+    build._Teacher, weighed = Teacher, training._weighed  # type: ignore[misc]
+    vocabulary = source.checkpoint.encoder().vocabulary
+    for kind, seed in [(kind, seed) for kind in options.student or STUDENTS for seed in options.seed]:
+        build.train_student = without_windows if kind in ("rows", "neither") else train_student
+        training._weighed = even if kind in ("even", "neither") else weighed
+        training._SEED = seed
         with tempfile.TemporaryDirectory() as folder:
             shutil.copytree(bundle.path, folder, dirs_exist_ok=True)
             job = build.CascadeJob(
@@ -167,9 +116,8 @@ def main() -> None:
                 progress=Progress(quiet=True),
                 timing=False,
             )
-            print(kind, *cascade_lines(build.build_cascade(job)), sep="\n", flush=True)
-            if kind in ("pieces", "table"):
-                by_guards(bundle, Path(folder) / STUDENT_FILE, len(table), options.guards)
+            print(kind, seed, *cascade_lines(build.build_cascade(job)), sep="\n", flush=True)
+            by_guards(bundle, Path(folder) / STUDENT_FILE, vocabulary, options.guards)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from trainer.contract.pieces import ragged
 # Chosen on AG News and the SMS example by coverage at 0.995 (export/README.md has what else was tried).
 HIDDEN, BUCKETS = 64, 2**16
 EPOCHS, LEAST_STEPS, BATCH_ROWS, RATE = 6, 800, 128, 0.01
-# Logarithms of weights, at most and at least: beyond, half precision would run out.
+# Logarithms of weights are kept between minus this and this, so that half precision holds them.
 _MOST_WEIGHT = 4.0
 _SEED = 0
 # Scales of the logits that are tried; a student that learnt its rows by heart is surer than it should be.
