@@ -103,7 +103,8 @@ def main() -> None:
     build._Teacher, weighed = Teacher, training._weighed  # type: ignore[misc]
     vocabulary = source.checkpoint.encoder().vocabulary
     for kind, seed in [(kind, seed) for kind in options.student or STUDENTS for seed in options.seed]:
-        build.train_student = without_windows if kind in ("rows", "neither") else train_student
+        made = without_windows if kind in ("rows", "neither") else train_student
+        build.train_student = made  # type: ignore[attr-defined]  # a stand-in
         training._weighed = even if kind in ("even", "neither") else weighed
         training._SEED = seed
         with tempfile.TemporaryDirectory() as folder:
