@@ -57,6 +57,7 @@ class _Places:
 
     @classmethod
     def of(cls, chosen: NDArray[np.bool_], encoded: Encoded) -> "_Places":
+        """Of the tokens that are chosen, bool, one a token."""
         before = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(chosen)])[encoded.offsets]
         return cls(places=np.flatnonzero(chosen), starts=before[:-1], counts=np.diff(before))
 
