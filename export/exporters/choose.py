@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import transformers
 from transformers.utils import logging as transformers_logging
 
 from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.lanes import other_lane
 from trainer.opening.checkpoint import open_network
 
 # In the order in which `auto` tries them. Each file offers `graph_of(model, scratch)`, and fails to import where
@@ -24,10 +26,11 @@ EXPORTERS = {
     "torch": "export.exporters.with_torch",
 }
 AUTO = "auto"
+# What brings one, and the lane that it is of: in the other lane's environment the line would break what is there.
 _REMEDIES = {
-    "optimum": "pip install -c constraints.txt optimum-onnx (it needs transformers below 4.58)",
-    "transformers": "pip install -c constraints-5.txt transformers onnxscript (from transformers 5.13 on)",
-    "torch": "pip install -c constraints.txt torch",
+    "optimum": ("pip install -c constraints.txt optimum-onnx", "4"),
+    "transformers": ("pip install -c constraints-5.txt transformers onnxscript", "5"),
+    "torch": ("pip install torch", ""),
 }
 
 
@@ -42,11 +45,11 @@ def choose_exporter(asked: str = AUTO) -> str:
         except ImportError as error:
             if asked != AUTO:
                 raise ClassifactError(
-                    f"the exporter {name!r} cannot be used here", found=str(error)[:300], do=_REMEDIES[name]
+                    f"the exporter {name!r} cannot be used here", found=str(error)[:300], do=_remedy(name)
                 ) from error
             continue
         return name
-    raise ClassifactError("no exporter can be imported", do=_REMEDIES["torch"])
+    raise ClassifactError("no exporter can be imported", do=_remedy("torch"))
 
 
 def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.ModelProto:
@@ -72,6 +75,11 @@ def export_graph(checkpoint: Path, scratch: Path, exporter: str = AUTO) -> onnx.
                 found=str(error).strip()[:300],
                 do=f"choose another --exporter: {', '.join(EXPORTERS)}",
             ) from error
+
+
+def _remedy(name: str) -> str:
+    line, lane = _REMEDIES[name]
+    return other_lane(transformers.__version__, written_by=lane) or line
 
 
 def _without_notes(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -106,7 +106,7 @@ def test_exporters_say_nothing(
 
 def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where optimum and transformers' exporter cannot be imported, auto is torch, and asking for one is an error that
-    says how to have it.
+    says how to have it: by a line for pip in its own lane, in the other by an environment of its own.
     """
     real = importlib.import_module
 
@@ -117,9 +117,13 @@ def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(choose, "import_module", without)
     assert choose_exporter() == "torch"
-    with pytest.raises(ClassifactError, match="cannot be used here") as caught:
-        choose_exporter("optimum")
-    assert "transformers below 4.58" in str(caught.value)
+    for version in ("4.57.6", "5.24.0"):
+        monkeypatch.setattr(transformers, "__version__", version)
+        for name, lane in (("optimum", "4"), ("transformers", "5")):
+            with pytest.raises(ClassifactError, match="cannot be used here") as caught:
+                choose_exporter(name)
+            said = "pip install -c constraints" if version.startswith(lane) else f"use lane {lane}:"
+            assert caught.value.details["do"].startswith(said)
 
 
 def test_a_network_that_an_exporter_cannot_write_is_an_error_of_ours(
