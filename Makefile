@@ -85,11 +85,10 @@ node-modules:
 	    playwright-core@1.65.1 axe-core@4.14.1; fi
 
 # Training, contract, export and the whole road with the versions of lane 5. Left out: what meets no library whose version differs between the lanes
-# (figures, files, recipes, decisions, pages), what meets one through trainer/contract/encoding.py alone (lint, drafts, review), and scoring, which
+# (figures, files, recipes, decisions, pages), what meets one through trainer/contract/encoding.py alone (lint, drafts), and scoring, which
 # tests/test_versions.py runs with the newest versions.
 TESTS_5 := tests/contract tests/trainer tests/export tests/test_end_to_end.py
-NOT_5 := contract/figures contract/system contract/text_files trainer/checks trainer/deciding trainer/drafting trainer/recipes \
-    trainer/report trainer/review
+NOT_5 := contract/figures contract/system contract/text_files trainer/checks trainer/deciding trainer/drafting trainer/recipes trainer/report
 
 test-5:
 	$(MAKE) LANE=5 setup

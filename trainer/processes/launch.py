@@ -52,8 +52,8 @@ def launch(job: LaunchJob) -> None:
     # They tell how many threads they take and which process failed; the run's own lines say all of that.
     for name in ("accelerate.commands.launch", "torch.distributed.elastic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    _check_config(path)
     try:
-        load_config_from_file(str(path))
         with _sigterm_passed_on():
             launch_command(launch_command_parser().parse_args(["--config_file", str(path), script, *job.words]))
     except subprocess.CalledProcessError as error:
@@ -63,14 +63,26 @@ def launch(job: LaunchJob) -> None:
     except SignalException:
         # Its processes have saved by now, and said so.
         sys.exit(Interrupted.exit_code)
+    except ValueError as error:
+        # Values that cannot be together, such as several processes on one GPU.
+        raise _unusable(path, error) from error
+
+
+def _check_config(path: Path) -> None:
+    try:
+        load_config_from_file(str(path))
     except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        # What Accelerate raises for a file of another kind, keys that it does not know and values that cannot be.
-        raise InputError(
-            "Accelerate cannot use this launch config",
-            where=path,
-            found=" ".join(str(error).split())[:300],
-            do="correct it, or take one of launch_configs/ by its name",
-        ) from error
+        # What Accelerate raises for a file of another kind, and for keys that it does not know.
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: Exception) -> InputError:
+    return InputError(
+        "Accelerate cannot use this launch config",
+        where=path,
+        found=" ".join(str(error).split())[:300],
+        do="correct it, or take one of launch_configs/ by its name",
+    )
 
 
 def _end(code: int) -> None:
