@@ -105,8 +105,11 @@ def _sigterm_passed_on() -> Iterator[None]:
     """
 
     def hand_on(number: int, _frame: object) -> None:
-        """Send the signal to the launched processes."""
-        for child in psutil.Process().children():
+        """Send the signal to the launched process; where there is none yet, end here."""
+        children = psutil.Process().children()
+        if not children:
+            sys.exit(128 + number)
+        for child in children:
             child.send_signal(number)
 
     former = signal.signal(signal.SIGTERM, hand_on)
