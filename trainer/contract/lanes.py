@@ -9,6 +9,9 @@ ONLY = {
     4: frozenset({"ernie_m", "led", "mega", "nezha", "open-llama", "qdqbert", "transfo-xl"}),
     5: frozenset(
         {
+            "axk1",
+            "axk2",
+            "cohere_compass_text",
             "eurobert",
             "gte",
             "jina_embeddings_v3",

@@ -27,6 +27,7 @@ from trainer.contract.system.files import read_json
 _NOT_TEXT = {
     "canine",
     "esm",
+    "esmc",
     "layoutlm",
     "layoutlmv2",
     "layoutlmv3",
