@@ -27,6 +27,7 @@ from serve.operations.cli import (
     tune,
 )
 from trainer.contract.errors import GateError, show_errors
+from trainer.contract.visible import visible
 
 
 @click.group(context_settings=HELP)
@@ -147,7 +148,7 @@ def score(**options: Any) -> None:
     with contextlib.redirect_stdout(sys.stderr if str(options["out"]) == "-" else sys.stdout):
         rate = f"{report['rows_per_second']:,} rows/s, {report['precision']} on {report['provider']}"
         left = f", {report['rows_abstained']:,} of them not answered" if report["abstain"] else ""
-        print(f"{report['rows_scored']:,} rows scored into {report['out']}{left}{rejected}, {rate}")
+        print(f"{report['rows_scored']:,} rows scored into {visible(report['out'])}{left}{rejected}, {rate}")
         print("\n".join([*told_cascade(report), drift.drift_sentence(report)]))
         print_result(drift.short(report))
     if beside is not None:
@@ -178,7 +179,7 @@ def merge(out: str, drift_report: Path | None, max_errors: str | None) -> None:
     if drift_report is not None:
         drift.require_possible(drift_report, out, None, resume=False)
     report = run_merge(out, bound_of(max_errors))
-    print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {out}")
+    print(f"{report['rows_scored']:,} rows of {report['shards']} shards joined into {visible(out)}")
     print("\n".join([*told_cascade(report), drift.drift_sentence(report)]))
     print_result(drift.short(report))
     if drift_report is not None:

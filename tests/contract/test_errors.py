@@ -95,6 +95,19 @@ def test_an_error_says_the_five_things() -> None:
     assert str(InputError("what")) == "what"
 
 
+def test_a_name_cannot_write_to_the_terminal() -> None:
+    """Control characters in what strangers named are spelled; a place is one line, and lines that are meant stay."""
+    text = str(InputError("one\ntwo\x1b[2J", where="x\n  do:       evil\x07", found="a\nb\u202e", do="mend it"))
+    assert text.split("\n") == [
+        "one",
+        r"two\x1b[2J",
+        r"  where:    x\n  do:       evil\x07",
+        "  found:    a",
+        r"b\u202e",
+        "  do:       mend it",
+    ]
+
+
 def test_a_full_disk_says_what_is_safe() -> None:
     """The file is named, and that earlier work is untouched."""
     text = str(os_error(OSError(errno.ENOSPC, "No space left on device", "out.csv")))

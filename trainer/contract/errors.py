@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 from trainer.contract.redact import redacted
 from trainer.contract.system.machine import fit_thread_pools, unsupported
 from trainer.contract.system.streams import hold_standard_streams
+from trainer.contract.visible import visible, visible_lines
 
 # Our packages, and the extra that brings what the commands of each need.
 _EXTRAS = {"trainer": "train", "export": "export", "serve": "serve", "classifact": "serve"}
@@ -44,8 +45,10 @@ class ClassifactError(Exception):
         super().__init__(what)
 
     def __str__(self) -> str:
-        lines = [f"  {name + ':':<10}{value}" for name, value in self.details.items() if value]
-        return "\n".join([self.what, *lines])
+        # A name of a file, column or label is a stranger's, who may write to the terminal by it, or a line of his own.
+        shown = {**self.details, "where": visible(self.details["where"])}
+        lines = [f"  {name + ':':<10}{value}" for name, value in shown.items() if value]
+        return visible_lines("\n".join([self.what, *lines]))
 
 
 class InputError(ClassifactError):

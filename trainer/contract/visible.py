@@ -13,6 +13,11 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def visible_lines(text: str) -> str:
+    """The same of a text whose line breaks are meant."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
 def cut(text: str, most: int) -> str:
     """A text of at most so many characters, its end marked where one was cut off."""
     return text if len(text) <= most else text[: most - 3] + "..."

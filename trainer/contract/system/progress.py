@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from trainer.contract.visible import visible_lines
+
 # How often the line on a terminal is drawn, and how often one is printed elsewhere.
 _TERMINAL_SECONDS, _PLAIN_SECONDS = 0.2, 10.0
 _BAR = 20
@@ -34,7 +36,7 @@ class Progress:
         if self._quiet:
             return
         with self._lock:
-            print(f"{self._cleared()}{line}", file=sys.stderr, flush=True)
+            print(f"{self._cleared()}{visible_lines(line)}", file=sys.stderr, flush=True)
 
     def show(self, line: Callable[[], str], share: float | None = None) -> None:
         """Tell how far the work is, where that was not told just now. line: is called only then. share: of the work."""
