@@ -1,5 +1,6 @@
 """What an operator needs: a forecast, progress, a report, and an end that can be resumed from."""
 
+import errno
 import json
 import signal
 import socket
@@ -75,6 +76,24 @@ def test_dry_run(single: Path, tmp_path: Path) -> None:
     assert found["seconds"] == pytest.approx(found["rows"] / found["rows_per_second"], rel=0.05)
     assert found["cost"] == pytest.approx(found["seconds"] / 1800, abs=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_bench_without_room_names_the_temporary_folder(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full under bench is no job to go on with: the folder is named, and what moves it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    rows = write_csv(tmp_path / "in.csv", bundles.texts(10))
+    for place in ("append", "Journal.append"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"serve.journal.work_folder.{place}", full)
+            result = CliRunner().invoke(main, ["bench", str(single), str(rows), "--quiet"])
+        assert result.exit_code == 1
+        assert "TMPDIR" in result.stderr
+        assert "--resume" not in result.stderr
 
 
 def test_progress_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
