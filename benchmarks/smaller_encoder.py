@@ -1,13 +1,14 @@
 """What an encoder of fewer layers would give: the run's own first layers, taught by the whole encoder's logits.
 
-    python benchmarks/smaller_encoder.py teach RUN OUT --layers 3 --unlabelled rows.csv [--epochs 4] [--device cuda]
+    python benchmarks/smaller_encoder.py teach RUN OUT --layers 3 --unlabelled rows.csv [--device cuda] [--rows N]
     classifact export OUT --out small --no-timing --min-agreement 0.5 --max-drop 0.5
     python benchmarks/smaller_encoder.py compare BUNDLE small RUN --unlabelled rows.csv [--rounds 5]
 
 `teach` fits the layers on the training rows and on the unlabelled rows but for the last share, which measures; the
 loss is the squared difference of logits (Ba and Caruana 2014, arXiv 1312.6184). It writes OUT, a copy of the run with
 the smaller checkpoint, OUT/agreement.json, and OUT/logits.npz with both models' logits of the rows that measure.
-`compare` scores those rows with both bundles' int8 files, interleaved: agreement, and the ratio of rows/s.
+`compare` scores those rows with both bundles' int8 files, interleaved: agreement, and the ratio of rows/s. --rows: so
+many rows teach; with --epochs 0 few are enough, where speed alone is asked for.
 """
 
 import argparse
@@ -83,6 +84,8 @@ def teach(options: argparse.Namespace) -> None:
     """Fit the first layers and write what came of it."""
     torch.manual_seed(0)
     source, teaching, measuring = parts(options.run, options.unlabelled)
+    pairs = None if teaching.pairs is None else teaching.pairs[: options.rows]
+    teaching = replace(teaching, texts=teaching.texts[: options.rows], pairs=pairs)
     encoder, space = source.checkpoint.encoder(), source.checkpoint.contract.labels
     teacher = opened(source, None, options.device).eval()
     encoded = encoder.encode(teaching.texts, teaching.pairs)
@@ -179,6 +182,7 @@ def main() -> None:
     first.add_argument("--layers", type=int, default=3)
     first.add_argument("--epochs", type=int, default=4)
     first.add_argument("--device", default="cpu")
+    first.add_argument("--rows", type=int)
     first.set_defaults(do=teach)
     second = commands.add_parser("compare")
     second.add_argument("bundle", type=Path)
