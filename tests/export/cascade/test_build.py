@@ -16,6 +16,7 @@ from export.cascade.training import Taught
 from export.inspect import describe
 from export.pipeline import ExportJob, export
 from tests.export.runs import contract, labelled, make_run, texts
+from trainer.contract.encoding import Encoded
 from trainer.contract.errors import GateError
 from trainer.contract.inputs import row_key
 from trainer.contract.train_rows import TRAIN_ROWS_FILE, save_train_rows
@@ -124,15 +125,22 @@ def test_what_no_student_can_be_made_of_is_told_before_anything_is_made(
 
 def test_the_bundle_holds_a_student_and_says_what_was_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Export writes the student, hashed, and tells coverage, bounds, further rows and the metric's difference; windows
-    of the rows teach it too; twice the same bytes.
+    of the rows teach it too, but of none that its scale is fitted on; twice the same bytes.
     """
-    taught, train = set[int](), build.train_student
+    taught, cut = set[int](), set[int]()
+    train, windows = build.train_student, build.windows
 
     def watched(rows: Taught, held: Taught, *given: Any) -> Student:
         taught.add(len(rows.logits) + len(held.logits))
+        assert cut == {len(rows.logits) - 2000}
         return train(rows, held, *given)
 
+    def watched_windows(encoded: Encoded, *given: Any) -> Encoded:
+        cut.add(len(encoded))
+        return windows(encoded, *given)
+
     monkeypatch.setattr(build, "WINDOWS", 2000)
+    monkeypatch.setattr(build, "windows", watched_windows)
     monkeypatch.setattr(build, "train_student", watched)
     run = make_run(tmp_path / "run", rows=200)
     # Words that the random classifier weighs most, alone: a student can learn that.

@@ -154,8 +154,8 @@ def test_a_file_of_another_bundle_is_refused(tmp_path: Path, vocabulary: int, la
 def test_training_gives_the_same_bytes_twice_and_learns(
     tmp_path: Path, space: LabelSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A label that one word makes is learnt, pairs tell word order, and a second training writes the same file; one
-    thread trains, and torch has its own number again afterwards.
+    """A label that one word makes is learnt, and that word weighs more than others; a second training writes the same
+    file; one thread trains, and torch has its own number again afterwards.
     """
     draw = np.random.default_rng(0)
     given = [[*draw.integers(10, 50, 3).tolist(), int(draw.integers(0, 3))] for _ in range(400)]
@@ -180,6 +180,7 @@ def test_training_gives_the_same_bytes_twice_and_learns(
     assert (threads, torch.get_num_threads()) == ({1}, before)
     said = space.decode(made.logits(held.encoded))
     assert said.agreement(space.decode(held.logits)) > 0.9
+    assert made.pieces[:3, -1].min() > 1.2 * made.pieces[10:, -1].mean()
 
 
 @pytest.mark.parametrize("space", [FOUR, SEVERAL], ids=["single", "multi"])
