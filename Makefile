@@ -1,7 +1,7 @@
 # make demo    everything from nothing to scored rows, on the shipped example
 # make test    lint, types, the whole suite, and lane 5's tests        make test-all   the same with the long tests
 # LANE=5       before any of demo, setup and test-5: transformers 5 without optimum, in .venv-5
-# make bench   Classifact beside other tools on this machine (DATA=../shared/data: AG News and more; QUICK=1: minutes)
+# make bench   Classifact beside other tools on this machine (DATA=../shared/data: AG News and more; GPU=1: a GPU too; QUICK=1: minutes)
 # make setup   only install                   make lock       requirements.lock from constraints.txt
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -54,9 +54,12 @@ $(RUN)/metrics.json: | $(SETUP)
 $(RUN)/test_metrics.json: | $(RUN)/metrics.json
 	$(BIN)/classifact evaluate $(RUN)
 
-$(BUNDLE)/manifest.json: | $(RUN)/test_metrics.json
-	$(BIN)/classifact export $(RUN) --out $(BUNDLE) --precision fp32,int8
-	$(BIN)/classifact check $(BUNDLE)
+# On a GPU fp16 is scored.
+$(BUNDLE)/manifest.json: PRECISION := fp32,int8
+$(BUNDLE)_fp16/manifest.json: PRECISION := fp32,int8,fp16
+$(BUNDLE)/manifest.json $(BUNDLE)_fp16/manifest.json: | $(RUN)/test_metrics.json
+	$(BIN)/classifact export $(RUN) --out $(@D) --precision $(PRECISION)
+	$(BIN)/classifact check $(@D)
 
 $(SCORES): | $(BUNDLE)/manifest.json
 	mkdir -p scores
@@ -99,12 +102,14 @@ lock: $(SETUP)
 	$(BIN)/python .ci/lock.py
 
 # Without DATA the demo's classifier is scored. Every tool that needs other packages gets an environment of its own.
-bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BUNDLE)/manifest.json)
-	$(BIN)/python -m benchmarks.peers scoring $(if $(QUICK),--quick) \
-	    $(if $(DATA),--data $(DATA),--run $(RUN) --bundle $(BUNDLE))
+BENCHED := $(BUNDLE)$(if $(GPU),_fp16)
+bench: $(if $(DATA),$(SETUP),$(RUN)/test_metrics.json $(BENCHED)/manifest.json)
+	for gpu in '' $(if $(GPU),--gpu); do $(BIN)/python -m benchmarks.peers scoring $$gpu $(if $(QUICK),--quick) \
+	    $(if $(DATA),--data $(DATA),--run $(RUN) --bundle $(BENCHED)) || exit; done
 	$(BIN)/python -m benchmarks.peers growth $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.peers quality $(if $(QUICK),--quick) $(if $(DATA),,--set sms_spam)
-	$(BIN)/python -m benchmarks.peers training $(if $(QUICK),--quick --rows 64 --rounds 2) $(if $(DATA),,--set sms_spam)
+	for gpu in '' $(if $(GPU),--gpu); do $(BIN)/python -m benchmarks.peers training $$gpu \
+	    $(if $(QUICK),--quick --rows 64 --rounds 2) $(if $(DATA),,--set sms_spam) || exit; done
 	$(BIN)/python -m benchmarks.peers tables --picture benchmarks/results/quality.svg
 
 clean:

@@ -1,9 +1,9 @@
 """The commands of `make bench`; see benchmarks/README.md.
 
-    python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--quick] [--gpu]
+    python -m benchmarks.peers scoring [--data FOLDER | --run RUN --bundle BUNDLE [--rows FILE]] [--gpu] [--quick]
     python -m benchmarks.peers growth [--rounds N] [--quick]
     python -m benchmarks.peers quality [--set NAME] [--rows 1000] [--quick]
-    python -m benchmarks.peers training [--set NAME] [--rows 640] [--precision fp32]
+    python -m benchmarks.peers training [--set NAME] [--rows 640] [--precision fp32] [--gpu]
     python -m benchmarks.peers tables [--picture benchmarks/quality.svg]
 
 Each of the others writes benchmarks/results/NAME.json and prints it as Markdown; the last prints all that lies there.

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# What ends the name of a variant that runs on a GPU, so that each is called as its like on a processor.
+ON_GPU = ", on a GPU"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
@@ -25,7 +28,7 @@ class Variant:
     reference: bool = False
     """Whether its labels are what the others' must agree with."""
     gpu: bool = False
-    """Whether it needs a GPU: it is left out unless GPUs are asked for."""
+    """Whether it runs on a GPU: `--gpu` measures these alone, and a run without it none of them."""
     quick: bool = False
     """Whether a quick run measures it."""
     first: int | None = None

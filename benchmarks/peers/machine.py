@@ -14,8 +14,8 @@ from trainer.contract.system.machine import cpu_count, cpu_flags, memory_limit
 _TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve", "bf16")
 
 
-def describe() -> dict[str, Any]:
-    """Processor, instructions, cores, memory, systems and code."""
+def describe(*, gpu: bool = False) -> dict[str, Any]:
+    """Processor, instructions, cores, memory, systems and code. gpu: the GPU too."""
     return {
         "processor": _processor(),
         "instructions": [each for each in _TELLING if each in cpu_flags()],
@@ -25,6 +25,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         "masked": masked(),
+        "gpu": _gpu() if gpu else "",
     }
 
 
@@ -65,6 +66,12 @@ def _processor() -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def _commit() -> str:

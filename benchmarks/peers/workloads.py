@@ -22,8 +22,9 @@ from trainer.contract.inputs import InputSpec
 from trainer.contract.system.files import json_line
 from trainer.contract.system.machine import cpu_count
 
-# More rows than this are not needed to tell rates apart.
+# More rows than this are not needed to tell rates apart; on a GPU a round of fewer would be over too soon.
 MOST_ROWS = 7_600
+MOST_ROWS_GPU = 30_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +63,12 @@ class Workload:
         }
 
 
-def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path) -> Workload:
+def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path, most: int = MOST_ROWS) -> Workload:
     """Write what contestants read.
 
     rows: CSV or JSON lines with the bundle's columns and, if it is known, a column `label`; None: the run's test split,
-        else its validation split. folder: is filled. Raises InputError for rows that the bundle cannot read.
+        else its validation split. folder: is filled. most: rows that are taken, at random. Raises InputError for rows
+        that the bundle cannot read.
     """
     opened, checkpoint = Bundle.open(bundle), Checkpoint.best(run)
     labels, spec = opened.contract.labels.names, opened.contract.input
@@ -76,7 +78,7 @@ def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path
     source = rows or next(path for path in splits if path.exists())
     records = list(_records(source, spec))
     random.Random(0).shuffle(records)  # noqa: S311 -- an order, not a secret
-    records = records[:MOST_ROWS]
+    records = records[:most]
     folder.mkdir(parents=True, exist_ok=True)
     columns = [{column: record[column] for column in spec.columns} for record, _ in records]
     _write(folder / "records.jsonl", columns)

@@ -12,7 +12,7 @@ from benchmarks.peers.environments import python_of
 from benchmarks.peers.machine import joined
 from benchmarks.peers.program import Fell, Program
 from benchmarks.peers.rounds import Outcome, Schedule, compete
-from benchmarks.peers.score import BASE, beside_base, judged, ratios
+from benchmarks.peers.score import BASE, beside, judged, ratios
 from benchmarks.peers.tables import markdown
 from tests.benchmarks import fakes
 from trainer.contract.system.files import write_json
@@ -96,16 +96,17 @@ def test_without_a_reference_nobody_has_figures(outcomes: list[Outcome]) -> None
 
 def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """Measured tools have a line with ratios over the base, the others a reason each."""
-    machine = {**dict.fromkeys(("processor", "memory_gb", "system", "python", "commit"), "x"), "masked": "AVX2"}
+    machine = {**dict.fromkeys(("processor", "memory_gb", "system", "python", "commit", "gpu"), "x"), "masked": "AVX2"}
     made = [{"date": "2026-01-01 00:01", "load": 0.1}, {"date": "2026-01-01 00:09", "load": 2.0}]
     case = {
         "name": "numbers",
         "machine": {**machine, "cores": 2, "instructions": ["avx2"]},
         "rows": ROWS,
         "bound": 0.97,
+        "base": BASE,
         "limits": {"int8": {"rate": 2e12, "kernel": "K"}},
         "operations_per_row": 1e9,
-        "contestants": [{**each, "share": None, "made": made} for each in beside_base(list(records.values()))],
+        "contestants": [{**each, "share": None, "made": made} for each in beside(BASE, list(records.values()))],
     }
     write_json(tmp_path / "scoring.json", {"numbers": case})
     page = markdown(tmp_path)
@@ -131,8 +132,8 @@ def test_a_table_is_made_in_pieces() -> None:
 def test_a_ratio_is_of_rounds_side_by_side() -> None:
     """Each piece has its own rounds of the base; a base that gave a wrong answer is none."""
     records = [{"name": BASE, "fell": "", "rates": [10.0, 20.0]}, {"name": "a", "fell": "", "rates": [30.0, 20.0]}]
-    assert ratios(beside_base(records)[1]) == {"median": 2.0, "low": 1.0, "high": 3.0}
-    assert ratios(beside_base([{**records[0], "fell": "a wrong answer"}, records[1]])[1]) is None
+    assert ratios(beside(BASE, records)[1]) == {"median": 2.0, "low": 1.0, "high": 3.0}
+    assert ratios(beside(BASE, [{**records[0], "fell": "a wrong answer"}, records[1]])[1]) is None
 
 
 def test_tools_with_the_same_needs_share_an_environment(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.talk import Figures, Request, Round, speak
 
 NEEDS = ()
@@ -28,6 +29,14 @@ VARIANTS = (
         settings={"precision": "int8", "agreement": 0.995},
         whole=True,
     ),
+    Variant(
+        name="Classifact fp16, CSV to Parquet" + ON_GPU,
+        onnx_runtime=True,
+        precision="fp16",
+        gpu=True,
+        settings={"precision": "fp16", **CUDA},
+        whole=True,
+    ),
 )
 
 
@@ -37,6 +46,7 @@ def load(settings: Request) -> Round:
 
     numbers = {name: number for number, name in enumerate(settings["labels"])}
     asked = [word for name in ("precision", "agreement") if name in settings for word in (f"--{name}", settings[name])]
+    asked += ["--device", device(settings)]
 
     def round_(request: Request) -> Figures:
         with tempfile.TemporaryDirectory() as folder:

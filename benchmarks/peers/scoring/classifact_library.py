@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
@@ -14,12 +15,15 @@ VARIANTS = (
         onnx_runtime=True,
         settings={"precision": "int8", "agreement": 0.995},
     ),
-    Variant(
-        name="Classifact fp16 on a GPU",
-        onnx_runtime=True,
-        precision="fp16",
-        gpu=True,
-        settings={"precision": "fp16", "device": "cuda"},
+    *(
+        Variant(
+            name=f"Classifact {precision}" + ON_GPU,
+            onnx_runtime=True,
+            precision=precision,
+            gpu=True,
+            settings={"precision": precision, **CUDA},
+        )
+        for precision in ("fp16", "fp32")
     ),
 )
 
@@ -28,8 +32,8 @@ def load(settings: Request) -> Any:
     """An open scorer, and what it predicts as numbers."""
     from serve import Scorer
 
-    asked = {name: settings[name] for name in ("precision", "agreement", "device") if name in settings}
-    scorer = Scorer.open(settings["bundle"], **asked)
+    asked = {name: settings[name] for name in ("precision", "agreement") if name in settings}
+    scorer = Scorer.open(settings["bundle"], device=device(settings), **asked)
     numbers = {name: number for number, name in enumerate(settings["labels"])}
     return lambda texts: [numbers[name] for name in scorer.predict(texts)]
 

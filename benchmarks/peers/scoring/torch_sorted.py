@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
 VARIANTS = (
     Variant(name="torch fp32, sorted, 4,096 tokens", precision="fp32", reference=True, quick=True),
     Variant(name="torch bf16, sorted, 4,096 tokens", precision="bf16", settings={"bf16": True}),
-    Variant(name="torch fp16 on a GPU, sorted, 32,768 tokens", precision="fp16", gpu=True, settings={"device": "cuda"}),
+    Variant(name="torch fp16, sorted, 32,768 tokens" + ON_GPU, precision="fp16", gpu=True, settings=CUDA),
 )
 
 
@@ -20,18 +21,16 @@ def load(settings: Request) -> Any:
 
     from benchmarks.peers.sorted_batches import in_sorted_batches, side_by_side
 
-    device = settings.get("device", "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("not run: no CUDA device here")
+    place = device(settings)
     model = AutoModelForSequenceClassification.from_pretrained(settings["checkpoint"], local_files_only=True)
-    model = model.eval().to(device, torch.float16 if device == "cuda" else torch.float32)
+    model = model.eval().to(place, torch.float16 if place == "cuda" else torch.float32)
 
     def forward(batch: Any) -> Any:
-        inputs = {name: torch.from_numpy(array).to(device) for name, array in batch.named().items()}
+        inputs = {name: torch.from_numpy(array).to(place) for name, array in batch.named().items()}
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bool(settings.get("bf16"))):
             return model(**inputs).logits.float().cpu().numpy()
 
-    tokens = 32768 if device == "cuda" else 4096
+    tokens = 32768 if place == "cuda" else 4096
     return in_sorted_batches(settings["checkpoint"], side_by_side(forward, 1), tokens)
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
@@ -17,8 +18,15 @@ VARIANTS = (
     Variant(
         name="transformers pipeline bf16, sorted, batches of 32",
         precision="bf16",
-        settings={"batch": 32, "sorted": True, "bf16": True},
+        settings={"batch": 32, "sorted": True, "type": "bfloat16"},
         light=False,
+    ),
+    Variant(name="transformers pipeline, defaults" + ON_GPU, precision="fp32", gpu=True, settings=CUDA),
+    Variant(
+        name="transformers pipeline fp16, sorted, batches of 256" + ON_GPU,
+        precision="fp16",
+        gpu=True,
+        settings={"batch": 256, "sorted": True, "type": "float16", **CUDA},
     ),
 )
 
@@ -28,8 +36,8 @@ def load(settings: Request) -> Any:
     import torch
     from transformers import pipeline
 
-    dtype = torch.bfloat16 if settings.get("bf16") else torch.float32
-    classify = pipeline("text-classification", model=settings["checkpoint"], device="cpu", dtype=dtype)
+    dtype = getattr(torch, settings.get("type", "float32"))
+    classify = pipeline("text-classification", model=settings["checkpoint"], device=device(settings), dtype=dtype)
     numbers: dict[str, int] = dict(classify.model.config.label2id or {})
     given = {"truncation": True, "max_length": settings["max_tokens"], "batch_size": settings.get("batch", 1)}
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 from benchmarks.peers.training.network import classify_with, network, tokenized
@@ -11,6 +12,9 @@ NEEDS = ()
 VARIANTS = (
     Variant(name="Accelerate's example loop", precision="fp32"),
     Variant(name="Accelerate's example loop, bf16", precision="bf16", settings={"bf16": True}),
+    Variant(
+        name="Accelerate's example loop, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True, **CUDA}
+    ),
 )
 
 
@@ -22,7 +26,7 @@ def load(settings: Request) -> tuple[Any, Classify]:
     from torch.utils.data import DataLoader
     from transformers import get_constant_schedule
 
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if settings.get("bf16") else "no")
+    accelerator = Accelerator(cpu=device(settings) == "cpu", mixed_precision="bf16" if settings.get("bf16") else "no")
     tokenizer, plain = network(settings)
     optimizer = AdamW(params=plain.parameters(), lr=settings["rate"])
     model, optimizer, schedule = accelerator.prepare(plain, optimizer, get_constant_schedule(optimizer))

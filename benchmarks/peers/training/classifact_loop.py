@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 
@@ -23,6 +24,7 @@ NEEDS = ()
 VARIANTS = (
     Variant(name="Classifact", precision="fp32", quick=True),
     Variant(name="Classifact, bf16", precision="bf16", settings={"bf16": True}, quick=True),
+    Variant(name="Classifact, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True, **CUDA}),
 )
 RECIPE = Path(__file__).resolve().parents[3] / "examples" / "sms_spam" / "recipe.yaml"
 
@@ -46,7 +48,7 @@ def _opened(settings: Request) -> "tuple[Run, Predictor]":
     from trainer.training import Run
 
     recipe = load_recipe(RECIPE, (f"stages.0.batch.rows={settings['batch']}",))
-    accelerator = Accelerator(cpu=True, mixed_precision="bf16" if settings.get("bf16") else "no")
+    accelerator = Accelerator(cpu=device(settings) == "cpu", mixed_precision="bf16" if settings.get("bf16") else "no")
     classifier = load_classifier(recipe.model, _space(settings), 0)
     words = Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str())
     encoder = TextEncoder(words, EncodingPolicy(max_tokens=settings["max_tokens"]))

@@ -4,7 +4,8 @@ second one; several labels a row it does not know.
 
 from typing import Any
 
-from benchmarks.peers.contestant import Variant
+from benchmarks.peers.contestant import ON_GPU, Variant
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 from benchmarks.peers.training.network import arguments
@@ -13,6 +14,12 @@ NEEDS = ("sentence-transformers==5.6.1",)
 VARIANTS = (
     Variant(name="sentence-transformers CrossEncoder", precision="fp32"),
     Variant(name="sentence-transformers CrossEncoder, bf16", precision="bf16", settings={"bf16": True}),
+    Variant(
+        name="sentence-transformers CrossEncoder, bf16" + ON_GPU,
+        precision="bf16",
+        gpu=True,
+        settings={"bf16": True, **CUDA},
+    ),
 )
 
 
@@ -25,7 +32,8 @@ def load(settings: Request) -> tuple[Any, Classify]:
     if settings["multi"]:
         raise ValueError("its losses know one label a row")
     count = len(settings["labels"])
-    model = CrossEncoder(settings["encoder"], num_labels=count, max_length=settings["max_tokens"], device="cpu")
+    most, place = settings["max_tokens"], device(settings)
+    model = CrossEncoder(settings["encoder"], num_labels=count, max_length=most, device=place)
     given = CrossEncoderTrainingArguments(**arguments(settings))
 
     def train(texts: Texts, labels: Labels) -> None:

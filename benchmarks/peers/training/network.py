@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.device import device
 from benchmarks.peers.learn import Classify, Labels, Texts
 from benchmarks.peers.talk import Request
 
@@ -33,7 +34,7 @@ def arguments(settings: Request) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
-        "use_cpu": True,
+        "use_cpu": device(settings) == "cpu",
         "bf16": bool(settings.get("bf16")),
     }
 
@@ -64,7 +65,7 @@ def classify_with(model: Any, tokenizer: Any, settings: Request) -> Classify:
                 padding=True,
                 return_tensors="pt",
             )
-            logits = model(**batch).logits.float()
+            logits = model(**batch.to(model.device)).logits.float()
             decided = (logits > 0).long() if settings["multi"] else logits.argmax(dim=1)
             for row, label in zip(rows, decided.tolist(), strict=True):
                 found[row] = label

@@ -1,0 +1,17 @@
+"""Where a contestant computes."""
+
+from benchmarks.peers.talk import Request
+
+CUDA = {"device": "cuda"}
+
+
+def device(settings: Request) -> str:
+    """Either "cpu" or "cuda", as its variant's settings say. Raises RuntimeError where a GPU is asked for and there is
+    none.
+    """
+    import torch
+
+    asked: str = settings.get("device", "cpu")
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("not run: there is no CUDA device here")
+    return asked
