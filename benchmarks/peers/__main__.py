@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] if str(ROOT) not in sys.path else []
 
-from benchmarks.peers import cost, growth, picture, score, tables, train
+from benchmarks.peers import cost, growth, machine, picture, score, tables, train
 from benchmarks.peers.rounds import FOLDER
 from trainer.contract.errors import ClassifactError
 from trainer.contract.system.files import read_json
@@ -34,6 +34,9 @@ def main() -> None:
     printed = commands.add_parser("tables", help="what lies in --out, as Markdown")
     printed.add_argument("--picture", type=Path, help="quality against rows per second, as SVG")
     given = parser.parse_args()
+    if getattr(given, "gpu", False) and not machine.gpu_name():
+        print(f"{given.command} on a GPU: not run, there is no CUDA device here")
+        return
     given.out.mkdir(parents=True, exist_ok=True)
     rooms = {"scoring": score.run, "growth": growth.run, "quality": cost.run, "training": train.run}
     try:

@@ -25,8 +25,15 @@ def describe(*, gpu: bool = False) -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": _commit(),
         "masked": masked(),
-        "gpu": _gpu() if gpu else "",
+        "gpu": gpu_name() if gpu else "",
     }
+
+
+def gpu_name() -> str:
+    """Of the GPU that is used; empty where there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def masked() -> str:
@@ -66,12 +73,6 @@ def _processor() -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def _gpu() -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def _commit() -> str:
