@@ -104,7 +104,7 @@ def _prepare(program: Program, outcome: Outcome, settings: Mapping[str, Any], sc
         variant = outcome.contestant.variant
         first = schedule.most if variant.whole else schedule.first if variant.first is None else variant.first
         seconds = schedule.seconds if variant.seconds is None else variant.seconds
-        outcome.rows = _calibrated(program, replace(schedule, first=first, seconds=seconds))
+        outcome.rows = calibrated(program, replace(schedule, first=first, seconds=seconds))
         if variant.reference:
             outcome.whole = program.ask({"do": "round", "rows": schedule.most}, schedule.patience)
     except Fell:
@@ -117,17 +117,19 @@ def _fall(outcome: Outcome, fell: Fell) -> None:
     _say(f"  {fell}")
 
 
-def _calibrated(program: Program, schedule: Schedule) -> int:
+def calibrated(program: Program, schedule: Schedule) -> int:
     """Rows that take about a round's seconds. The rounds that find them warm the program up."""
     if not schedule.first:
         return schedule.most
     rows = min(schedule.first, schedule.most)
+    # The first round pays once for what later ones find done: memory that is taken, kernels that are compiled.
+    program.ask({"do": "round", "rows": rows}, schedule.patience)
+    # All rows were asked for.
+    if rows == schedule.first == schedule.most:
+        return rows
     for _ in range(4):
         seconds = program.ask({"do": "round", "rows": rows}, schedule.patience)["seconds"]
         wanted = int(rows * schedule.seconds / max(seconds, 1e-3))
-        # All rows were asked for.
-        if rows == schedule.first == schedule.most:
-            return rows
         if seconds >= schedule.seconds / 2 or rows == schedule.most:
             return max(1, min(wanted, schedule.most))
         # What a start costs hides how fast the rest is: so rows grow in steps.

@@ -48,7 +48,7 @@ def run(given: argparse.Namespace) -> None:
 
 def measure(case: trained.Case, work: Workload, given: argparse.Namespace) -> dict[str, Any]:
     """The record of a case."""
-    chosen = contestants("benchmarks.peers.scoring", lambda variant: _wanted(variant, given, large=case.large))
+    chosen = contestants("benchmarks.peers.scoring", lambda variant: wanted(variant, given, large=case.large))
     products = contestants(ROOM, lambda variant: _sized(variant, given) and _reached(variant))
     rows, bound = min(case.rows, len(work.truth)), AGREEMENT if case.loose is None else case.loose
     seconds, began = 1 if given.quick else given.seconds, machine.stamp()
@@ -104,7 +104,8 @@ def _workloads(given: argparse.Namespace) -> Iterator[tuple[str, trained.Case, W
         yield key, case, workload(case.name, run, bundle, None, scratch / key, most)
 
 
-def _wanted(variant: Variant, given: argparse.Namespace, *, large: bool) -> bool:
+def wanted(variant: Variant, given: argparse.Namespace, *, large: bool) -> bool:
+    """Whether a variant is measured. large: whether rows take long."""
     # Labels are held against the reference's, wherever a contestant computes.
     if variant.reference:
         return True

@@ -2,17 +2,21 @@
 
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks.peers.contestant import Contestant, Variant, contestants
+from benchmarks.peers.__main__ import main
+from benchmarks.peers.contestant import ON_GPU, Contestant, Variant, contestants
+from benchmarks.peers.device import CUDA, device
 from benchmarks.peers.environments import python_of
 from benchmarks.peers.machine import joined
 from benchmarks.peers.program import Fell, Program
-from benchmarks.peers.rounds import Outcome, Schedule, compete
-from benchmarks.peers.score import BASE, beside, judged, ratios
+from benchmarks.peers.rounds import Outcome, Schedule, calibrated, compete
+from benchmarks.peers.score import BASE, beside, judged, ratios, wanted
 from benchmarks.peers.tables import markdown
 from tests.benchmarks import fakes
 from trainer.contract.system.files import write_json
@@ -154,6 +158,62 @@ def test_every_contestant_of_the_product_can_be_listed() -> None:
     assert [each.variant.name for each in found if each.variant.reference] == [found[0].variant.name]
     names = [each.variant.name for each in found]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("room", ["scoring", "training", "limits"])
+def test_what_runs_on_a_gpu_says_so_in_its_name(room: str) -> None:
+    """Bases are found by it; and whoever computes on a GPU asks for one."""
+    for each in contestants(f"benchmarks.peers.{room}"):
+        told = (each.variant.name.endswith(ON_GPU), each.variant.settings.get("device", "cpu") == "cuda")
+        assert told == (each.variant.gpu, each.variant.gpu)
+
+
+def test_a_gpu_has_tables_of_its_own() -> None:
+    """`--gpu` chooses what runs there, and the reference; without it nobody who needs one is asked."""
+    for gpu in (False, True):
+        given = Namespace(gpu=gpu, quick=False, only=["Classifact"])
+        chosen = contestants("benchmarks.peers.scoring", lambda variant: wanted(variant, given, large=False))  # noqa: B023
+        assert {each.variant.gpu for each in chosen if not each.variant.reference} == {gpu}
+        assert [each.variant.name for each in chosen if each.variant.name == BASE + ON_GPU * gpu]
+        assert [each.variant.reference for each in chosen].count(True) == 1
+        assert len(chosen) > 3
+
+
+def test_without_a_gpu_nothing_is_measured_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No contestant is started, and no result of nothing is written; one that is started all the same falls."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for command in ("scoring", "training"):
+        monkeypatch.setattr(sys, "argv", ["peers", "--out", str(tmp_path / "out"), command, "--gpu"])
+        main()
+        assert capsys.readouterr().out == f"{command} on a GPU: not run, there is no CUDA device here\n"
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RuntimeError, match="not run: there is no CUDA device here"):
+        device(CUDA)
+    assert device({}) == "cpu"
+
+
+class Asked:
+    """A program whose first round takes 9 s more than others, which take 1 ms a row."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def ask(self, request: dict[str, Any], _: float) -> dict[str, float]:
+        """The seconds of a round."""
+        self.rows.append(request["rows"])
+        return {"seconds": 0.001 * request["rows"] + 9 * (len(self.rows) == 1)}
+
+
+def test_what_a_first_round_pays_once_decides_no_rows() -> None:
+    """Kernels that a GPU compiles in the first round would leave it with few rows for good."""
+    program = Asked()
+    assert calibrated(program, Schedule(rounds=1, seconds=2, most=9000)) == 2000  # type: ignore[arg-type]
+    assert program.rows == [64, 64, 512, 2000]
+    whole = Asked()
+    assert calibrated(whole, Schedule(rounds=1, seconds=2, most=900, first=900)) == 900  # type: ignore[arg-type]
+    assert whole.rows == [900]
 
 
 def test_a_contestant_is_called_by_its_file() -> None:
