@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.learning_tables import quality_summary, quality_table, training_table
-from benchmarks.peers.score import ratios, spread
+from benchmarks.peers.score import BASE, ratios, spread
 from trainer.contract.system.files import read_json
 
 # Whose results there are.
@@ -37,7 +37,8 @@ def machine_line(case: Mapping[str, Any]) -> str:
     load as a piece began or ended, which counts what it did itself.
     """
     made, parts = case["machine"], case.get("contestants") or case["axes"].values()
-    gpu = f"{made['gpu']}; " if made["gpu"] else ""
+    # Pieces that were measured before there were tables of GPUs do not tell.
+    gpu = f"{made['gpu']}; " if made.get("gpu") else ""
     stamps = [stamp for part in parts for stamp in part["made"]]
     dates, loads = sorted({stamp["date"] for stamp in stamps}), [stamp["load"] for stamp in stamps]
     masked = f" Products by {made['masked']} alone." if made["masked"] else ""
@@ -58,7 +59,7 @@ def _scoring(case: Mapping[str, Any]) -> str:
         "At most, in the same run: " + "; ".join(_limit(*each) for each in case["limits"].items()) + ". "
         f"A row asks for {case['operations_per_row'] / 1e9:.2f}e9 operations.",
         "",
-        f"| contestant | rows/s [least, most] | times {case['base']} | of the limit | agrees | of rows | MB |",
+        f"| contestant | rows/s [least, most] | times {case.get('base', BASE)} | of the limit | agrees | of rows | MB |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [_line(each) for each in ranked]
