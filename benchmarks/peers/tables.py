@@ -51,6 +51,7 @@ def machine_line(case: Mapping[str, Any]) -> str:
 
 def _scoring(case: Mapping[str, Any]) -> str:
     ranked = sorted((each for each in case["contestants"] if not each["fell"]), key=lambda each: -_median(each))
+    base = case.get("base", BASE)
     lines = [
         f"### {case['name']}: {case['rows']:,} rows",
         "",
@@ -59,7 +60,7 @@ def _scoring(case: Mapping[str, Any]) -> str:
         "At most, in the same run: " + "; ".join(_limit(*each) for each in case["limits"].items()) + ". "
         f"A row asks for {case['operations_per_row'] / 1e9:.2f}e9 operations.",
         "",
-        f"| contestant | rows/s [least, most] | times {case.get('base', BASE)} | of the limit | agrees | of rows | MB |",
+        f"| contestant | rows/s [least, most] | times {base} | of the limit | agrees | of rows | MB |",
         "|---|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [_line(each) for each in ranked]
