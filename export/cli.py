@@ -24,6 +24,7 @@ PASS_NAMES = (
     "order_gelu",
     "first_token",
     "one_query",
+    "flash_attention",
 )
 
 

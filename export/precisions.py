@@ -75,7 +75,8 @@ def write_graphs(job: GraphJob, source: TrainedRun, measure: Measure, folder: Pa
             save_graph(export_graph(source.checkpoint.path, exported.parent, job.exporter), exported)
         release_memory()
         contract = source.checkpoint.contract
-        rows = RowLimits(longest=contract.encoding.max_tokens, pairs=contract.input.pair is not None)
+        lengths, pairs = measure.sample.encoded.lengths, contract.input.pair is not None
+        rows = RowLimits.of(lengths, contract.encoding.max_tokens, pairs=pairs)
         optimized = optimize(exported, rows, measure, job.skip)
         graphs = _Graphs(exported=exported, optimized=optimized, rows=rows, measure=measure)
         made: dict[str, _Made] = {}
@@ -139,12 +140,13 @@ class _Graphs:
             variant = Variant(path=self.exported.with_name("half.onnx"))
             save_graph(made.graph, variant.path)
         # Fused, it was made of the graph as exported, with this one pass.
-        passes = ("fuse_attention", "first_token") if made.fused else self.optimized.passes
+        standard = tuple(name for name in self.optimized.passes if name != "flash_attention")
+        passes = ("fuse_attention", "first_token") if made.fused else standard
         return self._made("fp16", variant, passes=passes, gains={}, kept_in_float=made.kept)
 
     def _to_half(self, *, passes: tuple[str, ...]) -> Half:
         batches = extreme(self.measure.sample, self.measure.truth.scores.probabilities)
-        graph = self.optimized.graph
+        graph = onnx.load(self.optimized.standard)
         return to_half(onnx.load(self.exported), graph, self.rows.longest, batches, passes=passes)
 
     def _made(self, precision: str, variant: Variant, **figures: Any) -> _Made:

@@ -10,6 +10,7 @@ import onnx
 from export.passes.branches import inline_branches
 from export.passes.editing import Graph
 from export.passes.first_token import first_token
+from export.passes.flash_attention import flash_attention
 from export.passes.idle import drop_idle
 from export.passes.one_query import one_query
 from export.passes.order_gelu import order_gelu
@@ -25,6 +26,7 @@ PASSES: dict[str, Callable[[Graph, Probes], int]] = {
     "order_gelu": order_gelu,
     "first_token": first_token,
     "one_query": one_query,
+    "flash_attention": flash_attention,
 }
 # They only clear the way for others, or save too little to be seen: never raced, always kept.
 PREPARING = frozenset({"inline_branches", "drop_idle", "fold_shapes", "fold_token_types", "order_gelu"})

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from export.passes import PASSES, PREPARING, apply_passes
+from export.passes.flash_attention import FROM_TOKENS
 from export.passes.graph_file import save_graph
 from export.proof.measure import Measure, Variant
 from export.proof.runtime import release_memory
+from trainer.contract.encoding import Ints
 
 # A pass goes where it is slower by this in every round, and so beyond doubt. Otherwise it stays, so that exports repeat
 # byte for byte although timings never do.
@@ -24,10 +27,19 @@ FUSIONS = ("BiasGeluFusion",)
 
 @dataclass(frozen=True, kw_only=True)
 class RowLimits:
-    """What a graph is for: the most tokens of a row, and whether rows may be pairs of texts."""
+    """What a graph is for."""
 
     longest: int
+    """The most tokens of a row."""
     pairs: bool
+    """Whether rows may be pairs of texts."""
+    usual: float
+    """Tokens of the row that a token stands in, on average: long rows count as often as they have tokens."""
+
+    @classmethod
+    def of(cls, lengths: Ints, longest: int, *, pairs: bool) -> "RowLimits":
+        """For rows like those with so many tokens."""
+        return cls(longest=longest, pairs=pairs, usual=float(np.square(lengths).sum() / lengths.sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +50,8 @@ class Optimized:
     path: Path
     passes: tuple[str, ...]
     gains: dict[str, float]
+    standard: Path
+    """The same without operators that only ONNX Runtime has: those have no kernel for fp16 on a processor."""
 
 
 def optimize(exported: Path, rows: RowLimits, measure: Measure, skip: tuple[str, ...]) -> Optimized:
@@ -45,7 +59,10 @@ def optimize(exported: Path, rows: RowLimits, measure: Measure, skip: tuple[str,
 
     skip: passes to leave out. A pass that loses time here is left out too.
     """
-    best, raced = exported, exported
+    best, raced, standard = exported, exported, exported
+    if rows.usual < FROM_TOKENS:
+        # By lengths, not by a race: exports repeat byte for byte although timings never do.
+        skip = (*skip, "flash_attention")
     passes: list[str] = []
     gains: dict[str, float] = {}
     for names in _groups(skip):
@@ -65,8 +82,9 @@ def optimize(exported: Path, rows: RowLimits, measure: Measure, skip: tuple[str,
             gains[name] = found.gain(name, over="before")
             raced = path
         best = path
+        standard = standard if "flash_attention" in applied else path
         passes.extend(applied)
-    return Optimized(graph=onnx.load(best), path=best, passes=tuple(passes), gains=gains)
+    return Optimized(graph=onnx.load(best), path=best, passes=tuple(passes), gains=gains, standard=standard)
 
 
 def _groups(skip: tuple[str, ...]) -> list[list[str]]:

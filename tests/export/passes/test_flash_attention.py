@@ -1,0 +1,129 @@
+"""Attention as one operator: proven where it serves, refused where queries differ or its parts serve others."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+
+from export.passes import apply_passes
+from export.passes.editing import Graph
+from export.passes.flash_attention import flash_attention
+from export.passes.probe import probe
+from tests.export.passes.graphs import cases, exported, largest_difference, load
+from tests.export.passes.test_one_query import with_biases
+
+SERVED = ["bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert"]
+BEFORE = ["drop_idle", "fold_shapes"]
+
+
+def kinds(model: onnx.ModelProto) -> Counter[str]:
+    """How many nodes of each operator there are."""
+    return Counter(node.op_type for node in model.graph.node)
+
+
+@pytest.mark.parametrize(("family", "exporter"), cases(SERVED))
+@pytest.mark.parametrize("more", [[], ["first_token", "one_query"]], ids=["all queries", "one in the last layer"])
+def test_exact_and_applied(family: str, exporter: str, more: list[str]) -> None:
+    """Logits stay within 1e-5, padded or not, with biases; a layer whose every token asks has no softmax any more."""
+    before = with_biases(family, exporter)
+    model, applied = apply_passes(load(before), 512, [*BEFORE, *more, "flash_attention"])
+    assert applied[-1] == "flash_attention"
+    assert largest_difference(before, model) < 1e-5
+    served = 1 if more else 2
+    assert (kinds(model)["MultiHeadAttention"], kinds(model)["Softmax"]) == (served, 2 - served)
+
+
+def test_the_kernel_takes_no_mask() -> None:
+    """With a mask or a bias of scores ONNX Runtime would take the kernel that keeps all scores in memory."""
+    model, _ = apply_passes(load(exported("bert")), 512, [*BEFORE, "flash_attention"])
+    for node in model.graph.node:
+        if node.op_type == "MultiHeadAttention":
+            assert len(node.input) == 3
+            assert {entry.name for entry in node.attribute} == {"num_heads", "scale"}
+    assert [entry.version for entry in model.opset_import if entry.domain == "com.microsoft"] == [1]
+
+
+def test_shared_weights_stay_shared() -> None:
+    """ALBERT's layers share their weights, and still do when these are wider; so do layers the column of the mask."""
+    model, _ = apply_passes(load(exported("albert")), 512, [*BEFORE, "flash_attention"])
+    wide = [tensor.name for tensor in model.graph.initializer if tensor.name.startswith("classifact/wide")]
+    taken = [name for node in model.graph.node for name in node.input if name in wide]
+    assert len(wide) == 2
+    assert len(taken) == 4
+    assert kinds(model)["Max"] == 1
+
+
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet", "modernbert"])
+def test_other_attention_is_left_alone(family: str) -> None:
+    """Keys that are rotated or met by positions, and scores to which distances are added, stay as they are."""
+    _, applied = apply_passes(load(exported(family)), 512, ["inline_branches", *BEFORE, "flash_attention"])
+    assert "flash_attention" not in applied
+
+
+@pytest.mark.parametrize("value", [-math.inf, -0.25])
+def test_any_mask(value: float) -> None:
+    """A mask of minus infinity gives no NaN, and one that only dampens is added as it was."""
+    model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    never = [node for node in model.graph.node if node.op_type == "Constant" and _number(node) < -1e30]
+    tensors = [node.attribute[0].t for node in never]
+    tensors += [tensor for tensor in model.graph.initializer if _value(tensor) < -1e30]
+    assert tensors
+    for tensor in tensors:
+        name = tensor.name
+        tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(value, dtype=np.float32), name))
+    before = model.SerializeToString()
+    after, applied = apply_passes(model, 512, ["flash_attention"])
+    assert applied
+    assert largest_difference(before, after) < 1e-5
+
+
+@pytest.mark.parametrize("damage", ["queries", "scores", "keys", "shares", "softmax", "turned", "values"])
+def test_refused(damage: str) -> None:
+    """Masks that differ from query to query, parts that something else reads, and axes in another order are left
+    alone.
+    """
+    model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    graph = Graph(model)
+    for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
+        addition = graph.makers()[softmax.input[0]]
+        found = probe(graph, 512)
+        mask = next(name for name in addition.input if found.axis(name, 1) == (1,) * 5)
+        scores = next(name for name in addition.input if name != mask)
+        (product, _), *_ = graph.uses()[softmax.output[0]]
+        if damage == "queries":
+            # What a query may see depends on the query: here, by a diagonal that only runs show.
+            turned = graph.add("Transpose", [mask], "turned", perm=[0, 1, 3, 2])
+            graph.replace(mask, turned)
+            graph.makers()[turned].input[0] = mask
+            break
+        if damage == "scores":
+            _show(graph, scores)
+        elif damage == "keys":
+            _show(graph, graph.makers()[scores].input[1])
+        elif damage == "shares":
+            _show(graph, softmax.output[0])
+        elif damage == "softmax":
+            softmax.attribute[0].i = 2
+        elif damage == "turned":
+            (after, _), *_ = graph.uses()[product.output[0]]
+            after.attribute[0].CopyFrom(onnx.helper.make_attribute("perm", [0, 2, 3, 1]))
+        else:
+            _show(graph, product.input[1])
+    graph = Graph(graph.finish())
+    assert flash_attention(graph, probe(graph, 512)) == 0
+
+
+def _show(graph: Graph, name: str) -> None:
+    """Let the graph give a tensor to its caller."""
+    graph.model.graph.output.append(onnx.ValueInfoProto(name=name))
+
+
+def _number(node: onnx.NodeProto) -> float:
+    return _value(node.attribute[0].t) if node.attribute and node.attribute[0].name == "value" else 0.0
+
+
+def _value(tensor: onnx.TensorProto) -> float:
+    value = onnx.numpy_helper.to_array(tensor)
+    return float(value.item()) if value.size == 1 and value.dtype == np.float32 else 0.0
