@@ -250,7 +250,7 @@ def _replace(plan: _Plan, each: _Attention) -> None:
 
 
 def _widened(plan: _Plan, part: _Heads, heads: int, added: str) -> str:
-    """Queries or keys, [B, T, H (d + 1)]: heads have a column of zeros more, and `added` is added instead of the bias."""
+    """Queries or keys, [B, T, H (d + 1)], with a column of zeros more a head and `added` in place of the bias."""
     graph, product = plan.graph, part.product
     if product is None:
         raise ValueError("only what comes from a product can be widened")
