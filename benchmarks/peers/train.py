@@ -69,7 +69,13 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
     short = Schedule(rounds=3, seconds=0.5, most=1000, first=1)
     bare = contestants(
         limit.ROOM,
-        lambda variant: variant.quick and variant.gpu == given.gpu and not (machine.masked() and variant.onnx_runtime),
+        lambda variant: (
+            variant.quick
+            and variant.gpu == given.gpu
+            # A processor without bf16 emulates it, for minutes.
+            and given.precision in (None, variant.precision)
+            and not (machine.masked() and variant.onnx_runtime)
+        ),
     )
     most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))
     asked = operations(settings, given.rows * (given.rounds + 1))
