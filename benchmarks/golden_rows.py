@@ -12,6 +12,8 @@ the rows are decided otherwise, for
   evaluator with such sums. ONNX Runtime's kernels cannot be masked, so this is computed, not run
 
 and, for the scale, what the canary's tests do to a bundle: logits halved and tripled, noise of 0.5.
+
+For bundles of short rows: the reference evaluator does not know the operator that `flash_attention` brings.
 """
 
 import argparse
