@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from export.passes.editing import Graph, attribute
 from export.passes.first_token import ELEMENTWISE
@@ -158,23 +158,42 @@ def _computed_for_one(plan: _Plan, name: str) -> str | None:
         return name
     if node is None or node.op_type not in {"Expand", *ELEMENTWISE}:
         return None
-    given = node.input[:1] if node.op_type == "Expand" else node.input
-    taken = [each if _is_number(plan.graph, each) else _for_one_query(plan, each) for each in given]
-    if any(each is None for each in taken):
-        return None
     if node.op_type == "Expand":
-        return taken[0]
+        return _for_one_query(plan, node.input[0])
+    masks = [_for_one_query(plan, each) for each in node.input]
+    taken = [mask or _number(plan, each) for mask, each in zip(masks, node.input, strict=True)]
+    if not any(masks) or any(each is None for each in taken):
+        return None
+    return _again(plan, node, taken)
+
+
+def _number(plan: _Plan, name: str) -> str | None:
+    """One number that stands for a tensor, where all its values are that number in every run: some exporters compare
+    each place with zero, and add what is always true to the mask. None where a tensor is not known to be one.
+    """
+    value, node = plan.graph.constant(name), plan.makers.get(name)
+    if value is not None and value.size == 1:
+        return name
+    found = {each for run in plan.probes.values.get(name, []) for each in np.unique(run).tolist()}
+    if node is not None and node.op_type == "ConstantOfShape":
+        tensor = attribute(node, "value", None)
+        found = {0.0 if tensor is None else numpy_helper.to_array(tensor).item()}
+    if len(found) == 1:
+        return plan.graph.add_constant("number", np.array(found.pop(), dtype=plan.probes.types[name]))
+    if node is None or node.op_type not in ELEMENTWISE:
+        return None
+    taken = [_number(plan, each) for each in node.input]
+    return None if any(each is None for each in taken) else _again(plan, node, taken)
+
+
+def _again(plan: _Plan, node: onnx.NodeProto, taken: list[str | None]) -> str:
+    """The same operator on other tensors; returns what it makes."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     copy.input[:] = [each for each in taken if each is not None]
     copy.output[0] = copy.name = plan.graph.fresh("mask")
     plan.graph.insert([copy])
     return str(copy.output[0])
-
-
-def _is_number(graph: Graph, name: str) -> bool:
-    value = graph.constant(name)
-    return value is not None and value.size == 1
 
 
 def _heads(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None:
