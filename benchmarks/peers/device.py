@@ -2,16 +2,12 @@
 
 from benchmarks.peers.talk import Request
 
-CUDA = {"device": "cuda"}
-
 
 def device(settings: Request) -> str:
-    """Either "cpu" or "cuda", as its variant's settings say. Raises RuntimeError where a GPU is asked for and there is
-    none.
-    """
+    """Either "cpu" or "cuda", as the harness asks. Raises RuntimeError where a GPU is asked for and there is none."""
     import torch
 
-    asked: str = settings.get("device", "cpu")
+    asked: str = settings["device"]
     if asked == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("not run: there is no CUDA device here")
     return asked

@@ -98,10 +98,10 @@ def _start(contestant: Contestant, folder: Path) -> Program:
 def _prepare(program: Program, outcome: Outcome, settings: Mapping[str, Any], schedule: Schedule) -> None:
     """Load, and find the rows of a round. Raises Fell, with the program ended."""
     try:
-        given = {**settings, **outcome.contestant.variant.settings}
+        variant = outcome.contestant.variant
+        given = {**settings, "device": "cuda" if variant.gpu else "cpu", **variant.settings}
         outcome.loaded = program.ask({"do": "load", "settings": given}, schedule.patience)
         _require_memory()
-        variant = outcome.contestant.variant
         first = schedule.most if variant.whole else schedule.first if variant.first is None else variant.first
         seconds = schedule.seconds if variant.seconds is None else variant.seconds
         outcome.rows = calibrated(program, replace(schedule, first=first, seconds=seconds))

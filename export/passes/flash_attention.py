@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 from export.passes.editing import Graph, attribute
 from export.passes.first_token import ELEMENTWISE
+from export.passes.heads import HEADS_FIRST, KEYS, SCALES, bias_place, factor, split_off
 from export.passes.probe import Probes
 
 DOMAIN = "com.microsoft"
@@ -23,8 +24,6 @@ DOMAIN = "com.microsoft"
 FROM_TOKENS = 128
 # Its exponential is zero, and it stays finite whatever is added to it or scales it.
 _NEVER = -1e30
-_SCALES = frozenset({"Mul", "Div"})
-_HEADS_FIRST, _KEYS = (0, 2, 1, 3), (0, 2, 3, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class _Attention:
 
 @dataclass
 class _Plan:
-    """once: tensors that one node takes. The rest was made for one layer and serves the next."""
+    """What is known of the graph. Masks, columns and weights were made for one layer and serve the next."""
 
     graph: Graph
     probes: Probes
@@ -64,23 +63,16 @@ class _Plan:
     weights: dict[tuple[str, int], str] = field(default_factory=dict)
 
     def maker(self, name: str, *kinds: str) -> onnx.NodeProto | None:
-        """The node that makes a tensor which one node takes, where it is of such a kind."""
+        """The node that makes a tensor which one node takes, of such a kind if any is named."""
         node = self.makers.get(name)
         once = len(self.uses[name]) == 1 and name not in self.graph.outputs
-        return node if node is not None and once and node.op_type in kinds else None
+        return node if node is not None and once and node.op_type in (kinds or {node.op_type}) else None
 
     def taker(self, name: str, kind: str) -> onnx.NodeProto | None:
         """The one node that takes a tensor, where it is of that kind."""
         users = self.uses[name]
         once = len(users) == 1 and name not in self.graph.outputs
         return users[0][0] if once and users[0][0].op_type == kind else None
-
-    def factor(self, node: onnx.NodeProto) -> float | None:
-        """What a node multiplies its first input by, where that is one constant."""
-        value = self.graph.constant(node.input[1])
-        if node.op_type not in _SCALES or value is None or value.size != 1 or not value.item():
-            return None
-        return float(value.item()) if node.op_type == "Mul" else 1 / float(value.item())
 
 
 def flash_attention(graph: Graph, probes: Probes) -> int:
@@ -103,7 +95,7 @@ def _attention(plan: _Plan, softmax: onnx.NodeProto) -> _Attention | None:
     name, inner, outer, mask = softmax.input[0], 1.0, 1.0, ""
     if plan.probes.rank(name) != 4 or attribute(softmax, "axis", -1) % 4 != 3:
         return None
-    while (node := plan.maker(name, "Add", *_SCALES)) is not None:
+    while (node := plan.maker(name, "Add", *SCALES)) is not None:
         if node.op_type == "Add":
             masks = [_for_one_query(plan, each) for each in node.input]
             place = next((place for place, each in enumerate(masks) if each), None)
@@ -111,16 +103,16 @@ def _attention(plan: _Plan, softmax: onnx.NodeProto) -> _Attention | None:
                 return None
             mask, name = masks[place] or "", node.input[1 - place]
             continue
-        factor = plan.factor(node)
-        if factor is None:
+        by = factor(plan.graph, node)
+        if by is None:
             return None
-        inner, outer = (inner * factor, outer) if mask else (inner, outer * factor)
+        inner, outer = (inner * by, outer) if mask else (inner, outer * by)
         name = node.input[0]
     product, result = plan.maker(name, "MatMul"), _side_by_side(plan, softmax.output[0])
     if product is None or result is None or not mask:
         return None
-    queries, keys = _projected(plan, product.input[0], _HEADS_FIRST), _projected(plan, product.input[1], _KEYS)
-    values = _heads(plan, result[0], _HEADS_FIRST)
+    queries, keys = _projected(plan, product.input[0], HEADS_FIRST), _projected(plan, product.input[1], KEYS)
+    values = _heads(plan, result[0], HEADS_FIRST)
     if queries is None or keys is None or values is None or values.scale != 1:
         return None
     inner *= queries.scale * keys.scale
@@ -135,7 +127,7 @@ def _side_by_side(plan: _Plan, shares: str) -> tuple[str, str] | None:
     if product is None or product.input[0] != shares:
         return None
     turned = plan.taker(product.output[0], "Transpose")
-    if turned is None or tuple(attribute(turned, "perm", ())) != _HEADS_FIRST:
+    if turned is None or tuple(attribute(turned, "perm", ())) != HEADS_FIRST:
         return None
     joined = plan.taker(turned.output[0], "Reshape")
     if joined is None or plan.probes.rank(joined.output[0]) != 3:
@@ -198,21 +190,11 @@ def _again(plan: _Plan, node: onnx.NodeProto, taken: list[str | None]) -> str:
 
 def _heads(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None:
     """Heads split off hidden states of all tokens, their axes in the wanted order."""
-    scale, order = 1.0, list(range(4))
-    while (node := plan.maker(name, "Transpose", *_SCALES)) is not None:
-        if node.op_type == "Transpose":
-            given = attribute(node, "perm", [3, 2, 1, 0])
-            order = [given[place] for place in order]
-        else:
-            factor = plan.factor(node)
-            if factor is None:
-                return None
-            scale *= factor
-        name = node.input[0]
-    split = plan.maker(name, "Reshape")
-    if split is None or tuple(order) != wanted or plan.probes.rank(name) != 4:
+    found = split_off(plan.graph, plan.probes, plan.maker, name, wanted)
+    if found is None:
         return None
-    if plan.probes.rank(split.input[0]) != 3 or plan.probes.axis(name, 1) != plan.probes.tokens:
+    split, scale = found
+    if plan.probes.rank(split.input[0]) != 3 or plan.probes.axis(split.output[0], 1) != plan.probes.tokens:
         return None
     return _Heads(split=split, scale=scale)
 
@@ -225,7 +207,7 @@ def _projected(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None
     source = heads.split.input[0]
     bias = plan.maker(source, "Add")
     if bias is not None:
-        place = _bias_place(plan.graph, bias)
+        place = bias_place(plan.graph, bias)
         if place is None:
             return None
         source = bias.input[1 - place]
@@ -238,11 +220,6 @@ def _projected(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None
     return _Heads(split=heads.split, scale=heads.scale, product=product, bias=bias)
 
 
-def _bias_place(graph: Graph, node: onnx.NodeProto) -> int | None:
-    values = [graph.constant(name) for name in node.input]
-    return next((place for place, value in enumerate(values) if value is not None and value.ndim == 1), None)
-
-
 def _replace(plan: _Plan, each: _Attention) -> None:
     """Widen queries and keys by a column a head, and let one operator take them."""
     graph = plan.graph
@@ -251,7 +228,7 @@ def _replace(plan: _Plan, each: _Attention) -> None:
     ones[:, width] = 1
     bias = ones.copy()
     if each.queries.bias is not None:
-        given = graph.constant(each.queries.bias.input[_bias_place(graph, each.queries.bias) or 0])
+        given = graph.constant(each.queries.bias.input[bias_place(graph, each.queries.bias) or 0])
         bias[:, :width] = np.asarray(given).reshape(heads, width)
     key = (each.mask, heads, width, each.inner)
     if key not in plan.columns:

@@ -14,10 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from export.passes.editing import Graph, attribute
+from export.passes.heads import HEADS_FIRST, KEYS, bias_place, split_off
 from export.passes.probe import Probes
 
-_KEYS, _VALUES = (0, 2, 3, 1), (0, 2, 1, 3)
-_SCALES = frozenset({"Mul", "Div"})
 # What may lie between scores and softmax without making a number that all keys share matter.
 _SHIFTS = frozenset({"Add", "Mul", "Div"})
 
@@ -36,12 +35,12 @@ def one_query(graph: Graph, probes: Probes) -> int:
     makers, uses = graph.makers(), graph.uses()
     found = 0
     for node in [node for node in graph.nodes if node.op_type == "MatMul" and _asks_once(probes, node)]:
-        keys = _projection(graph, probes, makers, node.input[1], _KEYS)
+        keys = _projection(graph, probes, makers, node.input[1], KEYS)
         if keys is not None and (keys.bias is None or _reaches_softmax(graph, uses, node)):
             graph.replace(node.output[0], _scores(graph, node.input[0], keys))
             found += 1
             continue
-        values = _projection(graph, probes, makers, node.input[1], _VALUES)
+        values = _projection(graph, probes, makers, node.input[1], HEADS_FIRST)
         asked = makers.get(node.input[0])
         if values is not None and asked is not None and _is_softmax(probes, asked):
             graph.replace(node.output[0], _context(graph, node.input[0], values))
@@ -57,31 +56,22 @@ def _projection(
     graph: Graph, probes: Probes, makers: dict[str, onnx.NodeProto], name: str, wanted: tuple[int, ...]
 ) -> _Projection | None:
     """How a tensor is made of hidden states: a product, a bias, heads split off, axes in the wanted order, a scale."""
-    scale, order = 1.0, list(range(4))
-    while (node := makers.get(name)) is not None and node.op_type in {"Transpose", *_SCALES}:
-        if node.op_type == "Transpose":
-            given = attribute(node, "perm", [3, 2, 1, 0])
-            order = [given[place] for place in order]
-        else:
-            factor = graph.constant(node.input[1])
-            if factor is None or factor.size != 1:
-                return None
-            scale = scale * float(factor.item()) if node.op_type == "Mul" else scale / float(factor.item())
-        name = node.input[0]
-    if node is None or node.op_type != "Reshape" or tuple(order) != wanted or probes.rank(node.output[0]) != 4:
+    found = split_off(graph, probes, makers.get, name, wanted)
+    if found is None:
         return None
-    heads = probes.shapes[node.output[0]][0][2]
-    node, bias = _without_bias(graph, makers, node.input[0])
+    split, scale = found
+    heads = probes.shapes[split.output[0]][0][2]
+    node, bias = _without_bias(graph, makers, split.input[0])
     if node is None or node.op_type != "MatMul" or probes.rank(node.input[0]) != 3:
         return None
     weight = graph.constant(node.input[1])
     if weight is None or weight.ndim != 2 or probes.axis(node.input[0], 1) != probes.tokens:
         return None
     # A scale between product and softmax goes into the weights: one operator less for each row.
-    split = weight.reshape(len(weight), heads, -1).transpose(1, 0, 2)
+    by_head = weight.reshape(len(weight), heads, -1).transpose(1, 0, 2)
     return _Projection(
         source=node.input[0],
-        weight=np.asarray(split * scale, dtype=weight.dtype),
+        weight=np.asarray(by_head * scale, dtype=weight.dtype),
         bias=None if bias is None else np.asarray(bias.reshape(heads, 1, -1) * scale, dtype=weight.dtype),
     )
 
@@ -92,12 +82,8 @@ def _without_bias(
     node = makers.get(name)
     if node is None or node.op_type != "Add":
         return node, None
-    for place in (0, 1):
-        bias = graph.constant(node.input[place])
-        # An addition commutes, and exporters write the bias on either side.
-        if bias is not None and bias.ndim == 1:
-            return makers.get(node.input[1 - place]), bias
-    return None, None
+    place = bias_place(graph, node)
+    return (None, None) if place is None else (makers.get(node.input[1 - place]), graph.constant(node.input[place]))
 
 
 def _reaches_softmax(graph: Graph, uses: dict[str, list[tuple[onnx.NodeProto, int]]], node: onnx.NodeProto) -> bool:

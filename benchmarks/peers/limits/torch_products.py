@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.products import GPU_SHAPES, SHAPES, products
 from benchmarks.peers.talk import Request, speak
 
@@ -18,7 +18,7 @@ VARIANTS = (
             precision=name,
             first=16,
             seconds=0.5,
-            settings={"type": kind, **CUDA},
+            settings={"type": kind},
             quick=True,
             gpu=True,
         )

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Figures, Request, Round, speak
 
 NEEDS = ()
@@ -34,7 +34,7 @@ VARIANTS = (
         onnx_runtime=True,
         precision="fp16",
         gpu=True,
-        settings={"precision": "fp16", **CUDA},
+        settings={"precision": "fp16"},
         whole=True,
     ),
 )

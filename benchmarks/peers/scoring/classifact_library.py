@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
@@ -21,7 +21,7 @@ VARIANTS = (
             onnx_runtime=True,
             precision=precision,
             gpu=True,
-            settings={"precision": precision, **CUDA},
+            settings={"precision": precision},
         )
         for precision in ("fp16", "fp32")
     ),

@@ -7,7 +7,7 @@ model's is for the agreement to tell.
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ("sentence-transformers==5.6.1",)
@@ -17,7 +17,7 @@ VARIANTS = (
         name="sentence-transformers CrossEncoder, fp16, batches of 256" + ON_GPU,
         precision="fp16",
         gpu=True,
-        settings={"batch": 256, **CUDA},
+        settings={"batch": 256},
     ),
 )
 

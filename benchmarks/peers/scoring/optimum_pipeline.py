@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
@@ -17,7 +17,7 @@ VARIANTS = (
         onnx_runtime=True,
         precision="fp32",
         gpu=True,
-        settings={"batch": 256, **CUDA},
+        settings={"batch": 256},
     ),
 )
 

@@ -3,14 +3,14 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
 VARIANTS = (
     Variant(name="torch fp32, sorted, 4,096 tokens", precision="fp32", reference=True, quick=True),
     Variant(name="torch bf16, sorted, 4,096 tokens", precision="bf16", settings={"bf16": True}),
-    Variant(name="torch fp16, sorted, 32,768 tokens" + ON_GPU, precision="fp16", gpu=True, settings=CUDA),
+    Variant(name="torch fp16, sorted, 32,768 tokens" + ON_GPU, precision="fp16", gpu=True),
 )
 
 

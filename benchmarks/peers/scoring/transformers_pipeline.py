@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.talk import Request, label
 
 NEEDS = ()
@@ -21,12 +21,12 @@ VARIANTS = (
         settings={"batch": 32, "sorted": True, "type": "bfloat16"},
         light=False,
     ),
-    Variant(name="transformers pipeline, defaults" + ON_GPU, precision="fp32", gpu=True, settings=CUDA),
+    Variant(name="transformers pipeline, defaults" + ON_GPU, precision="fp32", gpu=True),
     Variant(
         name="transformers pipeline fp16, sorted, batches of 256" + ON_GPU,
         precision="fp16",
         gpu=True,
-        settings={"batch": 256, "sorted": True, "type": "float16", **CUDA},
+        settings={"batch": 256, "sorted": True, "type": "float16"},
     ),
 )
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 from benchmarks.peers.training.network import classify_with, network, tokenized
@@ -12,9 +12,7 @@ NEEDS = ()
 VARIANTS = (
     Variant(name="Accelerate's example loop", precision="fp32"),
     Variant(name="Accelerate's example loop, bf16", precision="bf16", settings={"bf16": True}),
-    Variant(
-        name="Accelerate's example loop, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True, **CUDA}
-    ),
+    Variant(name="Accelerate's example loop, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True}),
 )
 
 

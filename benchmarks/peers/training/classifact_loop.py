@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 
@@ -24,7 +24,7 @@ NEEDS = ()
 VARIANTS = (
     Variant(name="Classifact", precision="fp32", quick=True),
     Variant(name="Classifact, bf16", precision="bf16", settings={"bf16": True}, quick=True),
-    Variant(name="Classifact, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True, **CUDA}),
+    Variant(name="Classifact, bf16" + ON_GPU, precision="bf16", gpu=True, settings={"bf16": True}),
 )
 RECIPE = Path(__file__).resolve().parents[3] / "examples" / "sms_spam" / "recipe.yaml"
 

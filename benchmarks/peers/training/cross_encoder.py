@@ -5,7 +5,7 @@ second one; several labels a row it does not know.
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA, device
+from benchmarks.peers.device import device
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 from benchmarks.peers.training.network import arguments
@@ -18,7 +18,7 @@ VARIANTS = (
         name="sentence-transformers CrossEncoder, bf16" + ON_GPU,
         precision="bf16",
         gpu=True,
-        settings={"bf16": True, **CUDA},
+        settings={"bf16": True},
     ),
 )
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from benchmarks.peers.contestant import ON_GPU, Variant
-from benchmarks.peers.device import CUDA
 from benchmarks.peers.learn import Classify, Labels, Texts, go_on
 from benchmarks.peers.talk import Request
 from benchmarks.peers.training.network import arguments, classify_with, network, tokenized
@@ -18,12 +17,12 @@ VARIANTS = (
         settings={"best": True, "bf16": True},
         quick=True,
     ),
-    Variant(name="Trainer, defaults (padded to the limit)" + ON_GPU, precision="fp32", gpu=True, settings=CUDA),
+    Variant(name="Trainer, defaults (padded to the limit)" + ON_GPU, precision="fp32", gpu=True),
     Variant(
         name="Trainer, best (by length, fused AdamW, bf16)" + ON_GPU,
         precision="bf16",
         gpu=True,
-        settings={"best": True, "bf16": True, **CUDA},
+        settings={"best": True, "bf16": True},
     ),
 )
 

@@ -79,6 +79,42 @@ def test_any_mask(value: float) -> None:
     assert largest_difference(before, after) < 1e-5
 
 
+def test_a_scale_above_the_mask() -> None:
+    """What scales scores and mask together is not what scales the scores alone."""
+    model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    graph = Graph(model)
+    for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
+        two = graph.add_constant("two", np.array(2, dtype=np.float32))
+        softmax.input[0] = graph.add("Mul", [softmax.input[0], two], "doubled")
+    before = graph.finish().SerializeToString()
+    after, applied = apply_passes(load(before), 512, ["flash_attention"])
+    assert applied
+    assert largest_difference(before, after) < 1e-5
+
+
+@pytest.mark.parametrize(("least", "served"), [(0, True), (3, False)])
+def test_masks_that_compare_places(least: int, served: bool) -> None:
+    """Exporters of lane 5 ask of each query's place whether it is at least 0, which is always so; whoever asks for more
+    has a mask that differs from query to query, although lengths alone decide it.
+    """
+    model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    graph = Graph(model)
+    found = probe(graph, 512)
+    number = {value: graph.add_constant("number", np.array(value)) for value in (0, 1, least)}
+    length = graph.add("Gather", [graph.add("Shape", ["input_ids"], "shape"), number[1]], "length", axis=0)
+    places = graph.add("Range", [number[0], length, number[1]], "places")
+    places = graph.add("Reshape", [places, graph.add_constant("shape", np.array([1, 1, -1, 1]))], "places")
+    true = graph.add("Cast", [graph.add("GreaterOrEqual", [places, number[least]], "true")], "true", to=1)
+    for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
+        addition = graph.makers()[softmax.input[0]]
+        place = next(place for place, name in enumerate(addition.input) if found.axis(name, 1) == (1,) * 5)
+        addition.input[place] = graph.add("Mul", [addition.input[place], true], "mask")
+    before = graph.finish().SerializeToString()
+    after, applied = apply_passes(load(before), 512, ["flash_attention"])
+    assert bool(applied) == served
+    assert largest_difference(before, after) < 1e-5
+
+
 @pytest.mark.parametrize("damage", ["queries", "scores", "keys", "shares", "softmax", "turned", "values"])
 def test_refused(damage: str) -> None:
     """Masks that differ from query to query, parts that something else reads, and axes in another order are left
