@@ -66,6 +66,15 @@ def test_other_attention_is_left_alone(family: str) -> None:
 def test_any_mask(value: float) -> None:
     """A mask of minus infinity gives no NaN, and one that only dampens is added as it was."""
     model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    _put_in_mask(model, value)
+    before = model.SerializeToString()
+    after, applied = apply_passes(model, 512, ["flash_attention"])
+    assert applied
+    assert largest_difference(before, after) < 1e-5
+
+
+def _put_in_mask(model: onnx.ModelProto, value: float) -> None:
+    """Let padding be added this, and not "never"."""
     never = [node for node in model.graph.node if node.op_type == "Constant" and _number(node) < -1e30]
     tensors = [node.attribute[0].t for node in never]
     tensors += [tensor for tensor in model.graph.initializer if _value(tensor) < -1e30]
@@ -73,15 +82,12 @@ def test_any_mask(value: float) -> None:
     for tensor in tensors:
         name = tensor.name
         tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(value, dtype=np.float32), name))
-    before = model.SerializeToString()
-    after, applied = apply_passes(model, 512, ["flash_attention"])
-    assert applied
-    assert largest_difference(before, after) < 1e-5
 
 
 def test_a_scale_above_the_mask() -> None:
-    """What scales scores and mask together is not what scales the scores alone."""
+    """What scales scores and mask together is not what scales the scores alone: told by a mask that only dampens."""
     model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
+    _put_in_mask(model, -0.25)
     graph = Graph(model)
     for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
         two = graph.add_constant("two", np.array(2, dtype=np.float32))
@@ -115,16 +121,16 @@ def test_masks_that_compare_places(least: int, served: bool) -> None:
     assert largest_difference(before, after) < 1e-5
 
 
-@pytest.mark.parametrize("damage", ["queries", "scores", "keys", "shares", "softmax", "turned", "values"])
+@pytest.mark.parametrize("damage", ["queries", "scores", "keys", "shares", "softmax", "turned", "values", "scaled"])
 def test_refused(damage: str) -> None:
     """Masks that differ from query to query, parts that something else reads, and axes in another order are left
     alone.
     """
     model, _ = apply_passes(load(exported("bert")), 512, BEFORE)
     graph = Graph(model)
+    found = probe(graph, 512)
     for softmax in [node for node in graph.nodes if node.op_type == "Softmax"]:
         addition = graph.makers()[softmax.input[0]]
-        found = probe(graph, 512)
         mask = next(name for name in addition.input if found.axis(name, 1) == (1,) * 5)
         scores = next(name for name in addition.input if name != mask)
         (product, _), *_ = graph.uses()[softmax.output[0]]
@@ -149,8 +155,11 @@ def test_refused(damage: str) -> None:
         elif damage == "turned":
             (after, _), *_ = graph.uses()[product.output[0]]
             after.attribute[0].CopyFrom(onnx.helper.make_attribute("perm", [0, 2, 3, 1]))
-        else:
+        elif damage == "values":
             _show(graph, product.input[1])
+        else:
+            two = graph.add_constant("two", np.array(2, dtype=np.float32))
+            product.input[1] = graph.add("Mul", [product.input[1], two], "values")
     graph = Graph(graph.finish())
     assert flash_attention(graph, probe(graph, 512)) == 0
 
