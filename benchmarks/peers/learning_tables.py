@@ -1,7 +1,7 @@
 """The tables of quality and of training as Markdown."""
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from benchmarks.peers.train import share, times
@@ -62,7 +62,7 @@ def training_table(found: Mapping[str, Any], machine_line: str) -> str:
     """Contestants by rows a second."""
     if "missing" in found:
         return f"### {found['name']}\n\nNot measured: {found['missing']}"
-    standing = sorted(_standing(found), key=lambda each: -_median(each["rates"]))
+    standing = sorted(_standing(found), key=lambda each: -median(each["rates"]))
     lines = [
         f"### {found['name']}: {found['batch']} rows a step, {found['rows']} a round",
         "",
@@ -76,7 +76,7 @@ def training_table(found: Mapping[str, Any], machine_line: str) -> str:
         reached, end = each["to_target"], each["curve"][-1]
         cells = [
             each["name"],
-            f"{_median(each['rates']):,.1f} [{min(each['rates']):,.1f}, {max(each['rates']):,.1f}]",
+            f"{median(each['rates']):,.1f} [{min(each['rates']):,.1f}, {max(each['rates']):,.1f}]",
             _times(times(each, "best")),
             _times(times(each, "default")),
             f"{share(each):.0%}",
@@ -98,10 +98,6 @@ def _rest(found: Mapping[str, Any]) -> list[str]:
     versions = {name: version for each in found["contestants"] for name, version in each["versions"].items()}
     told = "Versions: " + ", ".join(f"{name} {versions[name]}" for name in sorted(versions)) + "."
     return [*(["", "No figures:", "", *fallen] if fallen else []), "", told]
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
 
 
 def _interval(values: Sequence[float]) -> str:

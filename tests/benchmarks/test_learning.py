@@ -103,6 +103,9 @@ def test_the_table_of_training_is_over_trainer_at_its_best(trained: list[Outcome
     table = training_table({**found, "contestants": [{**each, **told} for each in records]}, "a machine.")
     lines = [line for line in table.splitlines() if line.startswith("| ")]
     assert lines[1].startswith("| slow to label |")
+    # Of two rounds the figure lies between them.
+    low, high = sorted(records[0]["rates"]) if records[0]["name"] in lines[1] else sorted(records[1]["rates"])
+    assert lines[1].split(" | ")[1] == f"{(low + high) / 2:,.1f} [{low:,.1f}, {high:,.1f}]"
     assert "| 1.00 [1.00, 1.00] |" in lines[2]
     # Trainer at its defaults did not run, so nothing is told over it.
     assert lines[2].split(" | ")[3] == ""
