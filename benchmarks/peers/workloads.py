@@ -8,7 +8,7 @@ import csv
 import json
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
@@ -44,7 +44,7 @@ class Workload:
 
     def texts(self) -> list[str]:
         """All rows, in their shuffled order."""
-        return [line["text"] for line in _lines(self.folder / "texts.jsonl")]
+        return [line["text"] for line in read_lines(self.folder / "texts.jsonl")]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -81,10 +81,10 @@ def workload(name: str, run: Path, bundle: Path, rows: Path | None, folder: Path
     records = records[:most]
     folder.mkdir(parents=True, exist_ok=True)
     columns = [{column: record[column] for column in spec.columns} for record, _ in records]
-    _write(folder / "records.jsonl", columns)
-    _write(folder / "texts.jsonl", [{"text": spec.read(record)[0]} for record in columns])
+    write_lines(folder / "records.jsonl", columns)
+    write_lines(folder / "texts.jsonl", [{"text": spec.read(record)[0]} for record in columns])
     # Ranges of static int8 are taken from rows that nothing is measured on.
-    _write(folder / "calibration.jsonl", [{"text": record["text"]} for record in _lines(splits[1])])
+    write_lines(folder / "calibration.jsonl", [{"text": record["text"]} for record in read_lines(splits[1])])
     if not (folder / "exported" / "model.onnx").exists():
         _export(checkpoint.path, folder / "exported")
     numbers = {name: number for number, name in enumerate(labels)}
@@ -139,18 +139,20 @@ def _records(source: Path, spec: InputSpec) -> Iterator[tuple[dict[str, str], st
             spec.require(reader.fieldnames or (), source)
             yield from ((dict(row), row.get("label", "")) for row in reader)
         return
-    for line in _lines(source):
+    for line in read_lines(source):
         # A run's split holds the joined text.
         record = line if set(spec.text) <= set(line) else columns_of(line["text"], spec)
         yield record, (line.get("labels") or [line.get("label", "")])[0]
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a file of JSON lines."""
     with path.open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 
-def _write(path: Path, lines: list[dict[str, str]]) -> None:
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """A file of JSON lines, one for each object."""
     path.write_text("".join(f"{json_line(line)}\n" for line in lines), encoding="utf-8")
 
 
