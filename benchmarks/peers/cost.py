@@ -69,7 +69,7 @@ def measure(rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
     }
     told = {"made": [began, machine.stamp()]}
     answers = [{**answer(outcome, rows), **told} for outcome in outcomes]
-    return {"name": rows.name, "machine": machine.describe(), **counts, "contestants": answers}
+    return {"name": rows.name, **counts, "contestants": answers}
 
 
 def answer(outcome: Outcome, rows: LabelledSet) -> dict[str, Any]:

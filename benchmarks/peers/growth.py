@@ -50,11 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> None:
     """Measure each axis and write growth.json; an axis that was measured before and is not asked for now stays."""
     path = given.out / "growth.json"
-    axes: dict[str, Any] = read_json(path)["axes"] if path.exists() else {}
+    done: dict[str, Any] = read_json(path) if path.exists() else {"axes": {}}
     with tempfile.TemporaryDirectory() as name:
         for axis in given.axis or AXES:
-            axes[axis] = measure(axis, Path(name), given)
-            write_json(path, {"machine": machine.describe(), "axes": axes})
+            done["axes"][axis] = measure(axis, Path(name), given)
+            write_json(path, done)
 
 
 def measure(axis: str, made: Path, given: argparse.Namespace) -> dict[str, Any]:

@@ -14,9 +14,13 @@ from trainer.contract.system.machine import cpu_count, cpu_flags, memory_limit
 _TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve", "bf16")
 
 
-def describe(*, gpu: bool = False) -> dict[str, Any]:
-    """Processor, instructions, cores, memory, systems and code. gpu: the GPU too."""
+def stamp(*, gpu: bool = False) -> dict[str, Any]:
+    """As a piece begins and as it ends: the time, how many programs wanted a processor, on average over the last
+    minute; the machine, and the commit of the code. gpu: the GPU too.
+    """
     return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+        "load": round(os.getloadavg()[0], 2),
         "processor": _processor(),
         "instructions": [each for each in _TELLING if each in cpu_flags()],
         "cores": cpu_count(),
@@ -41,11 +45,6 @@ def masked() -> str:
     return os.environ.get("ONEDNN_MAX_CPU_ISA", "")
 
 
-def stamp() -> dict[str, Any]:
-    """The time, and how many programs wanted a processor, on average over the last minute."""
-    return {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "load": round(os.getloadavg()[0], 2)}
-
-
 def joined(old: Mapping[str, Any] | None, new: dict[str, Any], same: tuple[str, ...]) -> dict[str, Any]:
     """What was measured now, and beside it the contestants that were measured before and not now: a long table is made
     in pieces.
@@ -56,6 +55,7 @@ def joined(old: Mapping[str, Any] | None, new: dict[str, Any], same: tuple[str, 
         return new
     names = {each["name"] for each in new["contestants"]}
     return {
+        **old,
         **new,
         "contestants": [*(each for each in old["contestants"] if each["name"] not in names), *new["contestants"]],
     }

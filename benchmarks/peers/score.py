@@ -51,19 +51,19 @@ def measure(case: trained.Case, work: Workload, given: argparse.Namespace) -> di
     chosen = contestants("benchmarks.peers.scoring", lambda variant: wanted(variant, given, large=case.large))
     products = contestants(ROOM, lambda variant: _sized(variant, given) and _reached(variant))
     rows, bound = min(case.rows, len(work.truth)), AGREEMENT if case.loose is None else case.loose
-    seconds, began = 1 if given.quick else given.seconds, machine.stamp()
+    seconds, began = 1 if given.quick else given.seconds, machine.stamp(gpu=given.gpu)
     schedule = Schedule(rounds=given.rounds, seconds=seconds, most=rows, first=16 if case.large else 64)
     everyone = compete([*chosen, *products], work.settings, schedule, given.out)
     outcomes, most = everyone[: len(chosen)], limits(everyone[len(chosen) :])
     # On a GPU the reference only says which labels are right.
     shown = {each.variant.name for each in chosen if each.variant.gpu == given.gpu}
     asked = operations(work.checkpoint, work.texts()[:rows])
-    told = {"made": [began, machine.stamp()]}
+    told = {"made": [began, machine.stamp(gpu=given.gpu)]}
     base = _base(gpu=given.gpu)
     figures = beside(base, [each for each in judged(outcomes, work.truth, bound) if each["name"] in shown])
     records = [{**with_share(each, asked, most), **told} for each in figures]
     name = case.name + ON_GPU * given.gpu
-    record = {"name": name, "machine": machine.describe(gpu=given.gpu), "rows": rows, "bound": bound, "base": base}
+    record = {"name": name, "rows": rows, "bound": bound, "base": base}
     return {**record, "limits": most, "operations_per_row": sum(asked) / rows, "contestants": records}
 
 

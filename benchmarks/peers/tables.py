@@ -33,19 +33,27 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def machine_line(case: Mapping[str, Any]) -> str:
-    """Where and when figures were made, from the first piece to the last, and what else ran: the least and the highest
-    load as a piece began or ended, which counts what it did itself.
+    """Where and when figures were made, from the first piece to the last, each machine and commit that made one, and
+    what else ran: the least and the highest load as a piece began or ended, which counts what it did itself.
     """
-    made, parts = case["machine"], case.get("contestants") or case["axes"].values()
-    # Pieces that were measured before there were tables of GPUs do not tell.
-    gpu = f"{made['gpu']}; " if made.get("gpu") else ""
-    stamps = [stamp for part in parts for stamp in part["made"]]
+    parts = case.get("contestants") or case["axes"].values()
+    # Of older results the table tells the machine and the commit of its last piece alone.
+    stamps = [{**case.get("machine", {}), **stamp} for part in parts for stamp in part["made"]]
     dates, loads = sorted({stamp["date"] for stamp in stamps}), [stamp["load"] for stamp in stamps]
-    masked = f" Products by {made['masked']} alone." if made["masked"] else ""
+    machines, commits = dict.fromkeys(map(_machine, stamps)), dict.fromkeys(stamp["commit"] for stamp in stamps)
+    masked = f" Products by {stamps[0]['masked']} alone." if stamps[0]["masked"] else ""
     return (
-        f"{gpu}{made['processor']}, {made['cores']} cores, {', '.join(made['instructions'])}; {made['memory_gb']} GB; "
-        f"{made['system']}; Python {made['python']}; commit {made['commit']}; {dates[0]} to {dates[-1]} UTC; "
+        f"{' and '.join(machines)}; commit {', '.join(commits)}; {dates[0]} to {dates[-1]} UTC; "
         f"load {min(loads)} to {max(loads)}.{masked}"
+    )
+
+
+def _machine(stamp: Mapping[str, Any]) -> str:
+    # Pieces that were measured before there were tables of GPUs do not tell.
+    gpu = f"{stamp['gpu']}; " if stamp.get("gpu") else ""
+    return (
+        f"{gpu}{stamp['processor']}, {stamp['cores']} cores, {', '.join(stamp['instructions'])}; "
+        f"{stamp['memory_gb']} GB; {stamp['system']}; Python {stamp['python']}"
     )
 
 

@@ -65,7 +65,7 @@ def run(given: argparse.Namespace) -> None:
 def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str, Any]:
     """The record of a set."""
     settings = {**rows.settings, "validation": rows.settings["test"], "batch": BATCH.get(key, 32), "rate": RATE}
-    began = machine.stamp()
+    began = machine.stamp(gpu=given.gpu)
     short = Schedule(rounds=3, seconds=0.5, most=1000, first=1)
     bare = contestants(
         limit.ROOM,
@@ -80,10 +80,9 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
     most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))
     asked = operations(settings, given.rows * (given.rounds + 1))
     outcomes = compete(_chosen(given), settings, schedule(given.rows, given.rounds), given.out)
-    told = {"limits": most, "operations_per_row": asked, "made": [began, machine.stamp()]}
+    told = {"limits": most, "operations_per_row": asked, "made": [began, machine.stamp(gpu=given.gpu)]}
     records = [{**each, **told} for each in beside_bases([judged(each, rows, given.target) for each in outcomes])]
-    name, made = rows.name + ON_GPU * given.gpu, machine.describe(gpu=given.gpu)
-    record = {"name": name, "machine": made, "rows": given.rows, "batch": settings["batch"]}
+    record = {"name": rows.name + ON_GPU * given.gpu, "rows": given.rows, "batch": settings["batch"]}
     return {**record, "target": given.target, "contestants": records}
 
 

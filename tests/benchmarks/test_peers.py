@@ -17,7 +17,7 @@ from benchmarks.peers.machine import joined
 from benchmarks.peers.program import Fell, Program
 from benchmarks.peers.rounds import Outcome, Schedule, calibrated, compete
 from benchmarks.peers.score import BASE, beside, judged, ratios, wanted
-from benchmarks.peers.tables import markdown
+from benchmarks.peers.tables import machine_line, markdown
 from tests.benchmarks import fakes
 from trainer.contract.system.files import write_json
 
@@ -100,11 +100,14 @@ def test_without_a_reference_nobody_has_figures(outcomes: list[Outcome]) -> None
 
 def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """Measured tools have a line with ratios over the base, the others a reason each."""
-    machine = {**dict.fromkeys(("processor", "memory_gb", "system", "python", "commit", "gpu"), "x"), "masked": "AVX2"}
-    made = [{"date": "2026-01-01 00:01", "load": 0.1}, {"date": "2026-01-01 00:09", "load": 2.0}]
+    machine = {**dict.fromkeys(("memory_gb", "system", "python"), "x"), "processor": "P1", "gpu": "", "masked": "AVX2"}
+    machine |= {"cores": 2, "instructions": ["avx2"]}
+    made = [
+        {**machine, "date": "2026-01-01 00:01", "load": 0.1, "commit": "c1"},
+        {**machine, "date": "2026-01-01 00:09", "load": 2.0, "commit": "c2"},
+    ]
     case = {
         "name": "numbers",
-        "machine": {**machine, "cores": 2, "instructions": ["avx2"]},
         "rows": ROWS,
         "bound": 0.97,
         "base": BASE,
@@ -118,7 +121,7 @@ def test_the_table_says_all_of_it(records: dict[str, dict[str, Any]], tmp_path: 
     assert {"reference", "careless", "lazy"} <= lines
     assert not {"liar", "dies", "absent"} & lines
     assert "* liar: a wrong answer" in page
-    assert "2026-01-01 00:01 to 2026-01-01 00:09 UTC; load 0.1 to 2.0. Products by AVX2 alone." in page
+    assert "commit c1, c2; 2026-01-01 00:01 to 2026-01-01 00:09 UTC; load 0.1 to 2.0. Products by AVX2 alone." in page
     # Of the base there are no rounds, so no ratio is told.
     (line,) = [line for line in page.splitlines() if line.startswith("| reference |")]
     assert line.split(" | ")[2] == ""
@@ -131,6 +134,24 @@ def test_a_table_is_made_in_pieces() -> None:
     assert joined(old, new, ("rows",))["contestants"] == [{"name": "a", "rate": 1}, {"name": "b", "rate": 3}]
     assert joined(old, {**new, "rows": 8}, ("rows",))["contestants"] == [{"name": "b", "rate": 3}]
     assert joined(None, new, ("rows",)) == new
+
+
+def test_a_table_names_every_machine_and_commit_that_made_it() -> None:
+    """A checkout that moves between two pieces, or within one, and another machine are told; results that told one
+    machine and commit for all still are a table.
+    """
+    base = {"memory_gb": 1, "system": "s", "python": "3", "masked": "", "cores": 2, "instructions": [], "load": 0}
+    one, other = ({**base, "date": "d", "processor": name, "commit": commit} for name, commit in ("A1", "B2"))
+    moved = {**one, "commit": "3+"}
+    parts = [{"name": "a", "made": [one, moved]}, {"name": "b", "made": [other, other]}]
+    line = machine_line({"contestants": parts})
+    assert line.startswith("A, 2 cores")
+    assert " and B, 2 cores" in line
+    assert "commit 1, 3+, 2; d to d" in line
+    bare = {"name": "c", "made": [{"date": "d", "load": 0}]}
+    old = {"machine": one, "contestants": [bare]}
+    assert "commit 1; d" in machine_line(old)
+    assert "commit 1, 2; d" in machine_line(joined(old, {"contestants": parts[1:]}, ()))
 
 
 def test_a_ratio_is_of_rounds_side_by_side() -> None:
