@@ -12,8 +12,6 @@ the rows are decided otherwise, for
   evaluator with such sums. ONNX Runtime's kernels cannot be masked, so this is computed, not run
 
 and, for the scale, what the canary's tests do to a bundle: logits halved and tripled, noise of 0.5.
-
-For bundles of short rows: the reference evaluator does not know the operator that `flash_attention` brings.
 """
 
 import argparse
@@ -27,12 +25,11 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from export.bundle import Bundle, golden_logits, instruction_set
+from export.passes.flash_attention import DOMAIN
 from serve.scorer import Scorer
 from trainer.contract.encoding import Batch
 
 Logits = NDArray[np.float32]
-# Columns of a product that are summed at once: pairs of products take much memory.
-_COLUMNS = 64
 
 
 class MatMulInteger(OpRun):
@@ -71,6 +68,19 @@ class _Saturating(MatMulInteger):
 _Saturating.__name__ = "MatMulInteger"
 
 
+class MultiHeadAttention(OpRun):
+    """The operator that `flash_attention` brings, with every score written out."""
+
+    op_domain = DOMAIN
+
+    def _run(self, queries: Logits, keys: Logits, values: Logits, num_heads: int, scale: float) -> tuple[Logits]:
+        parts = [each.reshape(*each.shape[:2], num_heads, -1).swapaxes(1, 2) for each in (queries, keys, values)]
+        scores = parts[0] @ parts[1].swapaxes(2, 3) * np.float32(scale)
+        shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        mixed = (shares / shares.sum(axis=-1, keepdims=True)) @ parts[2]
+        return (mixed.swapaxes(1, 2).reshape(*values.shape),)
+
+
 def main() -> None:
     """Score the golden rows in each way and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,7 +105,7 @@ def main() -> None:
     batches = [scorer.encoder.pad(plan.encoded, batch) for batch in plan.batches]
     for name, kernel in (("sums in 32 bits", MatMulInteger), ("pairs in 16 bits", _Saturating)):
         evaluated = np.empty_like(own)
-        evaluated[np.concatenate(plan.batches)] = np.concatenate(_evaluated(graph, kernel, batches))
+        evaluated[np.concatenate(plan.batches)] = np.concatenate(evaluated_logits(graph, kernel, batches))
         found[name] = evaluated[plan.source]
     noise = np.random.default_rng(0).normal(0, 0.5, own.shape).astype(np.float32)
     found |= {"torch": torch, "halved": own * np.float32(0.5), "tripled": own * 3, "noise of 0.5": own + noise}
@@ -112,8 +122,9 @@ def main() -> None:
         )
 
 
-def _evaluated(graph: onnx.ModelProto, kernel: type[OpRun], batches: list[Batch]) -> list[Logits]:
-    evaluator = ReferenceEvaluator(graph, new_ops=[kernel])
+def evaluated_logits(graph: onnx.ModelProto, kernel: type[OpRun], batches: list[Batch]) -> list[Logits]:
+    """What onnx's reference evaluator gives for each batch, with a kernel for integer products."""
+    evaluator = ReferenceEvaluator(graph, new_ops=[kernel, MultiHeadAttention])
     feeds = [{name: batch.named()[name] for name in evaluator.input_names} for batch in batches]
     results: list[Any] = [evaluator.run(None, feed) for feed in feeds]
     return [result[0] for result in results]
