@@ -8,7 +8,7 @@ keys' bias goes at the same time: to a query it is the same for every key, and t
 order of sums.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -31,6 +31,7 @@ class _Heads:
     """Queries, keys or values as they come from hidden states: product, bias, heads split off, and a scale."""
 
     split: onnx.NodeProto
+    number: int
     scale: float
     product: onnx.NodeProto | None = None
     bias: onnx.NodeProto | None = None
@@ -113,12 +114,17 @@ def _attention(plan: _Plan, softmax: onnx.NodeProto) -> _Attention | None:
         return None
     queries, keys = _projected(plan, product.input[0], HEADS_FIRST), _projected(plan, product.input[1], KEYS)
     values = _heads(plan, result[0], HEADS_FIRST)
-    if queries is None or keys is None or values is None or values.scale != 1:
+    if queries is None or keys is None or values is None or not _together(queries, keys, values):
         return None
     inner *= queries.scale * keys.scale
     return _Attention(
         queries=queries, keys=keys, values=values, mask=mask, inner=inner, scale=inner * outer, result=result[1]
     )
+
+
+def _together(queries: _Heads, keys: _Heads, values: _Heads) -> bool:
+    """Whether the operator takes them: it scales no values, and lends no head of keys or values to several queries'."""
+    return values.scale == 1 and queries.number == keys.number == values.number
 
 
 def _side_by_side(plan: _Plan, shares: str) -> tuple[str, str] | None:
@@ -196,7 +202,7 @@ def _heads(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None:
     split, scale = found
     if plan.probes.rank(split.input[0]) != 3 or plan.probes.axis(split.output[0], 1) != plan.probes.tokens:
         return None
-    return _Heads(split=split, scale=scale)
+    return _Heads(split=split, number=plan.probes.shapes[split.output[0]][0][2], scale=scale)
 
 
 def _projected(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None:
@@ -217,7 +223,7 @@ def _projected(plan: _Plan, name: str, wanted: tuple[int, ...]) -> _Heads | None
     weight = plan.graph.constant(product.input[1])
     if weight is None or weight.ndim != 2:
         return None
-    return _Heads(split=heads.split, scale=heads.scale, product=product, bias=bias)
+    return replace(heads, product=product, bias=bias)
 
 
 def _replace(plan: _Plan, each: _Attention) -> None:

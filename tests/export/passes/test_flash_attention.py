@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from export.passes import apply_passes
 from export.passes.editing import Graph
 from export.passes.flash_attention import flash_attention
 from export.passes.probe import probe
-from tests.export.passes.graphs import cases, exported, largest_difference, load
+from tests.export.passes.graphs import ALL, FAMILIES, cases, exported, largest_difference, load
 from tests.export.passes.test_one_query import with_biases
 
 SERVED = ["bert", "distilbert", "roberta", "xlm-roberta", "electra", "albert"]
@@ -35,6 +36,13 @@ def test_exact_and_applied(family: str, exporter: str, more: list[str]) -> None:
     assert (kinds(model)["MultiHeadAttention"], kinds(model)["Softmax"]) == (served, 2 - served)
 
 
+def test_the_page_names_the_families_that_are_served() -> None:
+    """The row of the page's table, and this list."""
+    page = (Path(__file__).parents[3] / "export" / "README.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `flash_attention` |")]
+    assert row.split("|")[-2].lower().replace("xlm-r", "xlm-roberta").strip() == ", ".join(SERVED)
+
+
 def test_the_kernel_takes_no_mask() -> None:
     """With a mask or a bias of scores ONNX Runtime would take the kernel that keeps all scores in memory."""
     model, _ = apply_passes(load(exported("bert")), 512, [*BEFORE, "flash_attention"])
@@ -55,7 +63,7 @@ def test_shared_weights_stay_shared() -> None:
     assert kinds(model)["Max"] == 1
 
 
-@pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet", "modernbert"])
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2", "mpnet", "modernbert", *sorted(set(ALL) - set(FAMILIES))])
 def test_other_attention_is_left_alone(family: str) -> None:
     """Keys that are rotated or met by positions, and scores to which distances are added, stay as they are."""
     _, applied = apply_passes(load(exported(family)), 512, ["inline_branches", *BEFORE, "flash_attention"])
