@@ -11,6 +11,7 @@ import pickle
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,15 +231,18 @@ class RayEngine:
             concurrency=min(_READERS, files),
             override_num_blocks=files,
         )
-        return windows.map_batches(
-            ScoreActor,
-            fn_constructor_args=(self._work,),
-            batch_size=None,
-            batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=self.workers),
-            max_task_retries=_TRIES,
-            **({"num_gpus": 1} if self._on_gpu else {"num_cpus": self._threads}),
-        )
+        with warnings.catch_warnings():
+            # That of `max_task_retries`, which Ray takes below the version that pyproject.toml allows, is not a user's.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated", DeprecationWarning)
+            return windows.map_batches(
+                ScoreActor,
+                fn_constructor_args=(self._work,),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(size=self.workers),
+                max_task_retries=_TRIES,
+                **({"num_gpus": 1} if self._on_gpu else {"num_cpus": self._threads}),
+            )
 
 
 class _Windows(ray.data.Datasource):

@@ -97,8 +97,8 @@ def test_inputs_without_rows(single: Path, tmp_path: Path) -> None:
 
 
 def test_command(single: Path, three_files: Path, tmp_path: Path) -> None:
-    """The command starts a cluster of its own from relative paths, ends with the local job's bytes, and is stopped by
-    SIGTERM resumably.
+    """The command starts a cluster of its own from relative paths, ends with the local job's bytes and without a
+    library's warning, and is stopped by SIGTERM resumably.
     """
     score(single, three_files, out=tmp_path / "whole.csv", precision="int8", window=16)
     command = [sys.executable, "-m", "serve", "score", str(single), "in", "--out", "out.csv", "--window", "16"]
@@ -115,6 +115,7 @@ def test_command(single: Path, three_files: Path, tmp_path: Path) -> None:
     assert job.returncode == 128 + signal.SIGTERM, complaint.decode()
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["rows_read"] == 2003
     assert (tmp_path / "out.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     errors = (tmp_path / "out.csv.errors.jsonl").read_text().replace('"in/', f'"{three_files}/')
