@@ -22,6 +22,7 @@ from export.cascade.certificate import Cascade
 from trainer.contract.checkpoint import Contract, from_json
 from trainer.contract.encoding import TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.schema import bounded
 from trainer.contract.system.files import read_json, sha256, write_json
 from trainer.contract.system.machine import cpu_count, cpu_flags
 
@@ -91,7 +92,7 @@ class GraphFile:
     """ONNX Runtime's own fusions that cost time on this graph and are switched off."""
     gains: dict[str, float] = field(default_factory=dict)
     """How many times faster some passes and settings made it, in processor time (passes are timed on fp32)."""
-    speed: float | None = None
+    speed: float | None = bounded(default=None, above=0)
     """How many times faster on the clock than fp32 as exported, opened with nothing set, in the same batches."""
     speed_over_usual: float | None = None
     """The same, over batches of USUAL_BATCH rows of about one length, as scored without a token budget."""
@@ -133,6 +134,10 @@ class ExportManifest:
     """SHA-256 of weights and contract; bundles of earlier versions do not say."""
     golden: str = VALIDATION
     """Where golden rows are from: "validation" rows, or "synthetic" ones of made-up words."""
+
+    def __post_init__(self) -> None:
+        if not self.graphs or not {*self.graphs} <= {*GRAPH_FILES}:
+            raise ValueError(f"graphs: expected some of {', '.join(GRAPH_FILES)}, found {', '.join(self.graphs)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,12 +194,9 @@ class Bundle:
         try:
             return self.manifest.graphs[precision]
         except KeyError:
-            raise InputError(
-                f"the bundle holds no {precision} file",
-                where=self.path,
-                found=", ".join(self.manifest.graphs),
-                do=f"export with --precision {','.join([*self.manifest.graphs, precision])}",
-            ) from None
+            what, held = f"the bundle holds no {precision} file", [*self.manifest.graphs]
+            do = f"export with --precision {','.join([*held, precision])}"
+            raise InputError(what, where=self.path, found=", ".join(held), do=do) from None
 
     def graph_path(self, precision: str) -> Path:
         """Where the ONNX file of a precision lies; `open` has hashed it."""
@@ -221,13 +223,8 @@ class Bundle:
         wanted = {"torch": row.logits, **{name: row.files.get(name, ()) for name in self.manifest.graphs}}
         for name, logits in wanted.items():
             if len(logits) != len(self.contract.labels):
-                raise ArtifactError(
-                    f"a golden row's logits of {name} do not fit the labels",
-                    where=where,
-                    found=len(logits),
-                    expected=len(self.contract.labels),
-                    do="export again",
-                )
+                what, labels = f"a golden row's logits of {name} do not fit the labels", len(self.contract.labels)
+                raise ArtifactError(what, where=where, found=len(logits), expected=labels, do="export again")
         return row
 
 

@@ -1,7 +1,7 @@
 """A manifest for a person: what an export prints, what `inspect` prints, and how two bundles differ."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from export.bundle import USUAL_BATCH, ExportManifest, GraphFile
 from export.cascade.telling import cascade_lines
@@ -16,7 +16,7 @@ def precisions_table(manifest: ExportManifest) -> str:
     parity = next(iter(manifest.graphs.values())).parity
     lines = [
         f"{measured_rows(parity)}, torch in fp32: {parity.metric} {parity.torch_value:.4f}",
-        aligned([_HEADS, *(_figures(precision, graph) for precision, graph in manifest.graphs.items())]),
+        *aligned([_HEADS, *(_figures(*entry) for entry in manifest.graphs.items())]).split("\n"),
     ]
     if parity.unlabelled_rows:
         lines.append(f"agreement and differences: on all rows; drop of {parity.metric}: on the validation rows")
@@ -27,7 +27,12 @@ def precisions_table(manifest: ExportManifest) -> str:
     lines += [f"{precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
     if manifest.cascade is not None:
         lines += ["", *cascade_lines(manifest.cascade)]
-    return "\n".join(lines)
+    return _shown(lines)
+
+
+def _shown(lines: Iterable[str]) -> str:
+    """Lines of a stranger's words: none moves a terminal's cursor or begins a line."""
+    return "\n".join(map(visible, lines))
 
 
 _HEADS = (
@@ -95,7 +100,7 @@ def markdown(manifest: ExportManifest) -> str:
         )
     made = [f"* {precision}: {_made(graph)}" for precision, graph in manifest.graphs.items()]
     told = [f"Agreement and differences are of {measured_rows(parity)}.", ""] if parity.unlabelled_rows else []
-    return "\n".join([*lines, "", *told, *made])
+    return _shown([*lines, "", *told, *made])
 
 
 def manifest_summary(manifest: ExportManifest) -> dict[str, object]:
@@ -113,21 +118,20 @@ def manifest_summary(manifest: ExportManifest) -> dict[str, object]:
 def describe(manifest: ExportManifest) -> str:
     """All that a manifest says."""
     contract, policy = manifest.contract, manifest.contract.encoding
-    # A bundle may be anybody's: its names move no terminal's cursor.
-    columns, names = " + ".join(map(visible, contract.input.columns)), ", ".join(map(visible, contract.labels.names))
+    columns, names = " + ".join(contract.input.columns), ", ".join(contract.labels.names)
     decided = f", thresholds {list(contract.labels.thresholds)}" if contract.labels.thresholds else ""
     if contract.labels.costs:
         decided = ", decided by costs"
     if contract.labels.abstain is not None:
-        promise = (manifest.decisions or {}).get("abstain") or {}
+        promise = (manifest.decisions or {}).get("abstain")
         decided += f", not answered below a confidence of {contract.labels.abstain.below:.4f}"
-        decided += f": {promise['said']}" if "said" in promise else ""
+        decided += f": {promise['said']}" if isinstance(promise, dict) and "said" in promise else ""
     lines = [
-        f"{visible(manifest.name)}: {visible(manifest.model_type)}, {contract.labels.kind}-label",
+        f"{manifest.name}: {manifest.model_type}, {contract.labels.kind}-label",
         f"labels: {names} (temperature {contract.labels.temperature:g}{decided})",
         f"input: {columns}, at most {policy.max_tokens} tokens ({policy.truncation})",
         "",
-        precisions_table(manifest),
+        *precisions_table(manifest).split("\n"),
         "",
         f"validated on: {', '.join(f'{name} {graph.instruction_set}' for name, graph in manifest.graphs.items())}",
         f"batches: {manifest.batch_tokens:,} padded tokens",
@@ -144,7 +148,7 @@ def describe(manifest: ExportManifest) -> str:
         "",
         *(f"{digest}  {name}" for name, digest in manifest.files.items()),
     ]
-    return "\n".join(lines)
+    return _shown(lines)
 
 
 def manifest_differences(first: ExportManifest, second: ExportManifest) -> dict[str, tuple[object, object]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.contract.errors import InputError
 from trainer.contract.labels import LabelSpace, Scores
+from trainer.contract.schema import bounded
 
 VERSION = 2
 # Agreements that an export fits, where its rows can prove them.
@@ -76,7 +77,7 @@ class Target:
     """At least this share of rows is answered as by the encoder; 1 minus it is the proven bound of all rows."""
     coverage: float
     """The share of the rows that set the guards that the student answers."""
-    rows: int
+    rows: int = bounded(least=1)
     """That set the guards."""
     wrong: int
     """Of them, those that the student takes and answers otherwise."""

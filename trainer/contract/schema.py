@@ -12,6 +12,8 @@ from trainer.contract.errors import nearest
 
 T = TypeVar("T")
 _BOUNDS = "bounds"
+# Arithmetic with larger whole numbers ends in errors of its own.
+_TOO_LARGE = 2**63
 _KIND_NAMES: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -55,9 +57,10 @@ def bind(
 
     `given` holds values of fields that are not read from `data`.
 
-    Knows str, int, float (finite, also as text: 2e-5), bool, None, Literal, `tuple[X, ...]`, `dict[str, X]`, Any,
-    unions (the first kind that fits) and nested dataclasses. A single value stands for a tuple of one. A number outside
-    the bounds of its field (see `bounded`) is a problem, and so is a ValueError from `__post_init__`.
+    Knows str, int (of 64 bits), float (finite, also as text: 2e-5), bool, None, Literal, `tuple[X, ...]`,
+    `dict[str, X]`, Any, unions (the first kind that fits) and nested dataclasses. A single value stands for a tuple of
+    one. A number outside the bounds of its field (see `bounded`) is a problem, and so is a ValueError from
+    `__post_init__`.
     """
     if not isinstance(data, dict):
         problems.append(f"{key or 'the file'}: expected keys and values, found {_shown(data)}")
@@ -168,7 +171,7 @@ def _scalar(kind: Any, data: object, problems: list[str], key: str) -> Any:
             number = float(data)
             if math.isfinite(number):
                 return number
-    elif type(data) is kind:
+    elif type(data) is kind and not (isinstance(data, int) and abs(data) >= _TOO_LARGE):
         return data
     hint = "; put it in quotes" if kind is str and isinstance(data, bool | int | float) else ""
     problems.append(f"{key}: expected {_KIND_NAMES.get(kind, kind)}, found {_shown(data)}{hint}")

@@ -3,14 +3,14 @@
 import re
 
 # Controls move a terminal's cursor or turn the direction of a line; none of them is text.
-_HIDDEN = re.compile(
+HIDDEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
 )
 
 
 def visible(text: str) -> str:
     r"""A text whose control and bidi characters are spelled as harmless escapes: \\x1b, \\u202e."""
-    return _HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
+    return HIDDEN.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def visible_lines(text: str) -> str:

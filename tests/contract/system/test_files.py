@@ -17,6 +17,7 @@ from trainer.contract.system.files import (
     atomic_file,
     atomic_folder,
     inside,
+    json_line,
     read_json,
     refuse_existing,
     remove_partials,
@@ -279,3 +280,11 @@ def test_the_hash_is_the_files(tmp_path: Path) -> None:
     """SHA-256 in hexadecimal, of the bytes."""
     (tmp_path / "x").write_bytes(b"abc")
     assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_line_of_json_moves_no_cursor() -> None:
+    """Controls and turns of direction are JSON's own escapes, which readers give back; letters stay letters."""
+    text = "\x1b[2J\x9b2J\u202eé\n"
+    line = json_line({text: [text]})
+    assert line == r'{"\u001b[2J\u009b2J\u202eé\n": ["\u001b[2J\u009b2J\u202eé\n"]}'
+    assert json.loads(line) == {text: [text]}

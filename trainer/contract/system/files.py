@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.visible import HIDDEN
 
 PARTIAL = ".partial"
 
@@ -82,8 +83,10 @@ def write_json(path: Path, content: object) -> None:
 
 
 def json_line(content: object) -> str:
-    """`content` as JSON on one line, for a log or for standard output. NaN and infinity become null."""
-    return json_bytes(finite(content)).decode()
+    """`content` as JSON on one line, for a log or for standard output. NaN and infinity become null; what would move a
+    terminal's cursor is written as JSON's own escape.
+    """
+    return HIDDEN.sub(lambda found: json.dumps(found[0], allow_nan=False)[1:-1], json_bytes(finite(content)).decode())
 
 
 def finite(content: object) -> object:
