@@ -8,6 +8,7 @@ from click import Context
 
 from classifact.cli import group
 from export.cli import EXPORTER_NAMES, PASS_NAMES
+from export.passes import PASSES, PREPARING
 from export.pipeline import ExportJob
 from export.trained_run import SAMPLE_ROWS
 from export.unlabelled import MOST_UNLABELLED_ROWS
@@ -76,7 +77,8 @@ def test_pages_list_what_there_is() -> None:
         path.name for path in recipes.glob("*.yaml")
     )
     assert listed("export/README.md", "## Three exporters") == list(EXPORTER_NAMES)
-    assert listed("export/README.md", "## Passes") == list(PASS_NAMES)
+    assert listed("export/README.md", "## Passes") == list(PASS_NAMES) == list(PASSES)
+    assert {*PASS_NAMES[: len(PREPARING)]} == PREPARING
 
 
 def test_the_gates_of_the_page_are_those_of_the_export() -> None:

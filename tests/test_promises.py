@@ -29,6 +29,10 @@ from export.cascade import rows as cascade
 from export.cascade import training
 from export.cascade.certificate import AGREEMENTS
 from export.cascade.certify import DELTA
+from export.cascade.windows import LEAST_TOKENS, MOST_TOKENS, WINDOWS
+from export.passes import PREPARING
+from export.passes.flash_attention import FROM_TOKENS
+from export.pipeline import ExportJob
 from export.trained_run import BATCH_TOKENS, LEAST_GATE_ROWS
 from serve.journal.store import TRIES
 from serve.reading.sources import COMPRESSION_NAMES, INPUT_FORMATS, Reading
@@ -70,6 +74,9 @@ EXPORT = (
     f"A run with fewer than {LEAST_GATE_ROWS} validation rows is refused",
     f"({BATCH_TOKENS} padded tokens)",
     f"slower by {100 * (export.passes.choose.LOSES - 1):.0f} % in every round",
+    f"stand, on average, in rows of {FROM_TOKENS} tokens or more",
+    f"The first {_WORDS[len(PREPARING)]} clear the way and are never raced",
+    f"`--max-drop`, {ExportJob.max_drop}",
     f"faster by {100 * (export.int8.choose.WORTH - 1):.0f} % in every round",
     f"within a factor of {_WORDS[export.fp16.convert.HEADROOM]} of fp16's",
     f"on the {_EXTREME} longest and the {_EXTREME} most clearly decided",
@@ -78,7 +85,9 @@ EXPORT = (
     f"and {100 * cascade.STUDENT_SHARE:.0f} % of the different rows under `--unlabelled`, "
     f"or {100 * cascade.SMALL_STUDENT_SHARE:.0f} % where the training rows outnumber those",
     f"**What measures what is then realised**: {100 * cascade.FURTHER_SHARE:.0f} % (further rows)",
-    f"At most {cascade.MOST_STUDENT_ROWS:,} rows teach",
+    f"At most {cascade.MOST_STUDENT_ROWS:,} rows teach, and at most {cascade.MOST_STUDENT_ROWS:,} unlabelled rows are",
+    f"{WINDOWS:,} of {LEAST_TOKENS} to {MOST_TOKENS} tokens",
+    f"{2 * training.HIDDEN * (training.BUCKETS + 30_522) / 1e6:.0f} MB for a vocabulary of 30,522",
     f"For {', '.join(map(str, AGREEMENTS[:-1]))} and {AGREEMENTS[-1]}, with {100 * (1 - DELTA):.0f} % for all bounds",
     f"a class of four takes {rows_needed(1 - AGREEMENTS[2], DELTA / 5)} rows of it without one mistake",
 )
