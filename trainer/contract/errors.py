@@ -11,12 +11,14 @@ ClassifactError          exit code 1
 
 import difflib
 import errno
+import hashlib
 import io
 import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from trainer.contract.redact import redacted
@@ -115,14 +117,14 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
             # Report a closed pipe or a full disk under standard output here, before the interpreter exits.
             sys.stdout.flush()
         except ClassifactError as error:
-            print(f"error: {error}", file=sys.stderr)
+            _tell(error)
             sys.exit(error.exit_code)
         except BrokenPipeError:
             # The reader of our output has closed it (`| head`), so there is nothing to report.
             _drop_output()
             sys.exit(1)
         except OSError as error:
-            print(f"error: {os_error(error)}", file=sys.stderr)
+            _tell(os_error(error))
             if error.errno == errno.EBADF:
                 _drop_output()
             sys.exit(1)
@@ -131,7 +133,7 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
             if (error.name or "").partition(".")[0] in _EXTRAS:
                 # A module of ours: no library is at fault.
                 raise
-            print(f"error: {_library_error(error, _EXTRAS.get(package, package))}", file=sys.stderr)
+            _tell(_library_error(error, _EXTRAS.get(package, package)))
             sys.exit(1)
         except KeyboardInterrupt as error:
             # Whoever was interrupted notes what is kept, and how to go on.
@@ -140,6 +142,24 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
         return result
 
     return wrapped
+
+
+def _tell(error: ClassifactError) -> None:
+    """Print an error; of the processes of a launch, each of which meets a wrong recipe, the first one that does so."""
+    text = f"error: {error}"
+    # The launcher of several processes names each a file in a folder of its own, within one of the launch.
+    if own := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        # By the launcher as well: what a process starts itself has another parent, and speaks for itself.
+        heard = hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        told = Path(own).parents[1] / f"told-{os.getppid()}-{heard}"
+        try:
+            told.touch(exist_ok=False)
+        except FileExistsError:
+            return
+        except OSError:
+            # Better twice than not at all.
+            pass
+    print(text, file=sys.stderr)
 
 
 def _drop_output() -> None:

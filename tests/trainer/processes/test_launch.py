@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.runs import ROOT
-from trainer.contract.errors import ClassifactError, InputError
+from trainer.contract.errors import ClassifactError, InputError, show_errors
 from trainer.processes import launch as module
 from trainer.processes.launch import CONFIGS, LaunchJob, launch
 
@@ -24,6 +24,15 @@ def save(number, _):
 signal.signal(signal.SIGTERM, save)
 Path("ready").touch()
 time.sleep(60)
+"""
+
+MEETS_AN_ERROR = """
+import sys
+sys.path[0] = {root!r}
+from trainer.contract.errors import GateError, show_errors
+def meet():
+    raise GateError("the recipe is wrong")
+show_errors(meet)()
 """
 
 
@@ -49,6 +58,36 @@ def test_the_exit_code_is_the_trainings(
         launch(job)
     assert ended.value.code == code
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("config", ["cpu", "two_cpu_processes"])
+def test_an_error_that_all_processes_meet_is_told_once(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong recipe is wrong in every process: its error stands there once, with its exit code."""
+    job = stand_in(tmp_path, MEETS_AN_ERROR.format(root=str(ROOT)), config)
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        launch(job)
+    assert ended.value.code == 3
+    assert capfd.readouterr() == ("", "error: the recipe is wrong\n")
+
+
+def test_an_error_of_each_process_is_told(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What one process alone meets is not lost, whichever it is, nor what a command meets that a process starts."""
+    for rank, what in enumerate(["a", "b", "a"]):
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / str(rank) / "error.json"))
+        monkeypatch.setattr("os.getppid", lambda rank=rank: 7 if rank < 2 else 8)
+        with pytest.raises(SystemExit):
+            show_errors(refused)(what)
+    assert capfd.readouterr().err == "error: a\nerror: b\nerror: a\n"
+
+
+def refused(what: str) -> None:
+    """A command that ends with an error."""
+    raise InputError(what)
 
 
 @pytest.mark.parametrize("config", ["cpu", "two_cpu_processes"])
