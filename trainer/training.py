@@ -14,6 +14,7 @@ from trainer.data.splits import Splits, told_splits
 from trainer.network.load import Classifier, load_classifier
 from trainer.network.lora import check_lora, detach
 from trainer.network.shape import shape
+from trainer.opening.network import try_out
 from trainer.processes.start import described
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.keeper import Keeper, StopRequest
@@ -73,11 +74,6 @@ def open_training(job: TrainJob, accelerator: Accelerator, splits: Splits, track
             expected=f"at most {classifier.longest}",
             do="lower it, or choose another model",
         )
-    check_lora(recipe)
-    for number, stage in enumerate(recipe.stages):
-        # What a later stage cannot be shows now, not after hours of the first one.
-        shape(classifier.network, stage, (recipe.seed, number))
-        detach(classifier.network)
     policy = EncodingPolicy(
         max_tokens=recipe.input.max_tokens,
         truncation=recipe.input.truncation,
@@ -85,12 +81,21 @@ def open_training(job: TrainJob, accelerator: Accelerator, splits: Splits, track
         pad_id=int(classifier.tokenizer.pad_token_id or 0),
         pad_type_id=int(classifier.tokenizer.pad_token_type_id),
     )
+    encoder = TextEncoder(Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str()), policy)
+    # Before rows are tokenized, or a stage is over: what only a forward pass meets, such as an epsilon that is text.
+    where = f"config.json of {recipe.model.name}"
+    try_out(classifier.network, encoder, pairs=recipe.input.pair is not None, where=where)
+    check_lora(recipe)
+    for number, stage in enumerate(recipe.stages):
+        # What a later stage cannot be shows now, not after hours of the first one.
+        shape(classifier.network, stage, (recipe.seed, number))
+        detach(classifier.network)
     contract = Contract(labels=splits.space, input=recipe.input.spec(), encoding=policy)
     return Run(
         recipe=recipe,
         accelerator=accelerator,
         classifier=classifier,
-        encoder=TextEncoder(Tokenizer.from_str(classifier.tokenizer.backend_tokenizer.to_str()), policy),
+        encoder=encoder,
         keeper=Keeper(
             run=job.out, contract=contract, metric=recipe.select.metric, keep=recipe.select.keep, last=job.refit
         ),

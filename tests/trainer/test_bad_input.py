@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.trainer import runs
+from tests.trainer.opening.hostile import change
 from trainer.cli import launched, main
 
 GOOD = "text,label\n" + "".join(f"win a prize {n},spam\nsee you tomorrow {n},ham\n" for n in range(20))
@@ -63,6 +64,30 @@ def test_a_model_folder_without_a_fast_tokenizer(tmp_path: Path) -> None:
         path.unlink()
     code, text = start(tmp_path / "desk")
     assert (code, "no fast tokenizer" in text) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"layer_norm_eps": "x"},
+        {"layer_norm_eps": float("nan")},
+        {"attention_probs_dropout_prob": "a"},
+        {"num_attention_heads": 0},
+        {"chunk_size_feed_forward": "x"},
+        {"vocab_size": 7},
+    ],
+    ids=str,
+)
+def test_a_value_that_only_a_step_would_meet(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """A wrong value of the model's config.json is found before training, however late the library looks at it: file and
+    key are named.
+    """
+    start(tmp_path / "desk", "")
+    change(tmp_path / "desk" / "encoder", "config.json", **settings)
+    code, text = start(tmp_path / "desk")
+    assert (code, (tmp_path / "desk" / "run").exists()) == (1, False), text
+    assert next(iter(settings)) in text
+    assert "config.json" in text
 
 
 def test_an_output_that_is_a_file_stays(tmp_path: Path) -> None:

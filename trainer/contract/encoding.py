@@ -19,7 +19,7 @@ from trainer.contract.pieces import Pieces, ragged
 
 Ints = NDArray[np.int64]
 # Any text will do that gives at least one token. A vocabulary may know only one of these scripts.
-_PROBE = "a 1 я 的 م"
+PROBE = "a 1 я 的 م"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +148,8 @@ class TextEncoder:
         """What the tokenizer does to a text before its model reads it, as in `tokenizer.json`."""
         self._tokenizer = tokenizer
         self._pieces = Pieces(tokenizer, content)
-        self._single = _template(tokenizer.encode(_PROBE))
-        self._pair = _template(tokenizer.encode(_PROBE, _PROBE))
+        self._single = _template(tokenizer.encode(PROBE))
+        self._pair = _template(tokenizer.encode(PROBE, PROBE))
         # Asked now: a policy without room for a text would otherwise fail at the first row.
         self._room(self._single)
 
@@ -276,7 +276,7 @@ def _template(probe: Encoding) -> tuple[_Part, ...]:
     """
     if 0 not in probe.sequence_ids:
         raise ArtifactError(
-            "the tokenizer finds no token in plain text", found=repr(_PROBE), do="use the tokenizer of the model"
+            "the tokenizer finds no token in plain text", found=repr(PROBE), do="use the tokenizer of the model"
         )
     parts: list[_Part] = []
     for token, kind, body in zip(probe.ids, probe.type_ids, probe.sequence_ids, strict=True):

@@ -6,8 +6,9 @@ attention (CVE-2026-5241, CVE-2026-4372). So nothing of transformers sees the fi
 
 import importlib
 import inspect
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,10 +143,23 @@ class ModelConfig:
             raise InputError(
                 "config.json cannot be used",
                 where=self.path,
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+                found=told(error, kind, settings),
                 do="use the folder as its authors published it",
             ) from error
         return config, _unknown(config, settings)
+
+
+def told(error: Exception, kind: Any, values: Mapping[str, Any]) -> str:
+    """An error of transformers or torch in a line, after the values that it likely comes from: those of another type
+    than a configuration of this kind has by default, NaN, and sizes that are none.
+    """
+    usual = vars(kind())
+    odd = [
+        f"{key}: {value!r} (by default {usual[key]!r})"
+        for key, value in values.items()
+        if _is_odd(value, usual.get(key))
+    ]
+    return " ".join("; ".join([*odd[:3], f"{type(error).__name__}: {error}"]).split())[:300]
 
 
 def network_class(family: str) -> Any:
@@ -187,6 +201,14 @@ def _walk(content: Any, *, deep: bool = False) -> Iterator[tuple[str, Any, bool]
     elif isinstance(content, list):
         for value in content:
             yield from _walk(value, deep=True)
+
+
+def _is_odd(value: object, default: object) -> bool:
+    if isinstance(default, bool | str) or not isinstance(default, int | float):
+        return default is not None and not isinstance(value, type(default))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return True
+    return not math.isfinite(value) or (isinstance(default, int) and value <= 0 < default)
 
 
 def _check_family(family: str, path: Path, written_by: str) -> None:

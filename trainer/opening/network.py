@@ -5,11 +5,13 @@ In a folder, transformers would also find adapters that name another model to op
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -17,9 +19,10 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from trainer.contract.encoding import PROBE, TextEncoder
 from trainer.contract.errors import ArtifactError, InputError
 from trainer.contract.system.files import read_json
-from trainer.opening.config import attention, network_class
+from trainer.opening.config import attention, network_class, told
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -34,7 +37,7 @@ class Filled:
     missing: tuple[str, ...]
     """Names of its weights that no file gave, drawn at random."""
     other_shape: tuple[str, ...]
-    """Names of those that a file gave in another shape, drawn at random too."""
+    """Those that a file gave in another shape, drawn at random too: name, both shapes, keys of config.json."""
     left_over: tuple[str, ...]
     """Names in the file that the network has not."""
 
@@ -66,7 +69,7 @@ def network_with(family: str, config: Any, weights: Tensors, where: Path) -> Fil
     transformers.logging.set_verbosity_error()
     # transformers 5 shows bars while it reads and writes weights, whatever --quiet says.
     transformers.logging.disable_progress_bar()
-    with _made_of(where):
+    with _made_of(config, where):
         network, report = network_class(family).from_pretrained(
             None,
             config=config,
@@ -82,13 +85,30 @@ def network_with(family: str, config: Any, weights: Tensors, where: Path) -> Fil
             weight.data = weight.data.clone()
     # transformers puts the text "None" there.
     network.config.name_or_path = network.name_or_path = ""
-    other_shape = [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]]
+    # Names in transformers 4, with the two shapes behind them in 5.
+    names = [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]]
     return Filled(
         network=network.eval(),
         missing=_sorted(report["missing_keys"]),
-        other_shape=_sorted(other_shape),
+        other_shape=_sorted(_apart(name, network, weights) for name in names),
         left_over=_sorted(report["unexpected_keys"]),
     )
+
+
+def try_out(network: PreTrainedModel, encoder: TextEncoder, *, pairs: bool, where: str) -> None:
+    """Run two texts (or pairs) through the network as training will, and leave it as it is.
+
+    where: its config.json, for messages. Raises InputError where a value there, such as an epsilon that is text, lets a
+    network be made and not run, or where it gives no finite numbers.
+    """
+    # Some families keep in themselves what they have met (BigBird its kind of attention): a copy, of the same weights.
+    trial = copy.deepcopy(network, {id(weight): weight for weight in network.parameters()}).train()
+    batch = encoder.pad(encoder.encode([PROBE, PROBE + PROBE], [PROBE] * 2 if pairs else None), np.arange(2)).named()
+    names = inspect.signature(trial.forward).parameters
+    with _made_of(network.config, where), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        logits = trial(**{name: torch.from_numpy(array) for name, array in batch.items() if name in names}).logits
+        if not logits.isfinite().all():
+            raise ArithmeticError(f"logits {logits[0].tolist()[:5]} of {PROBE!r}")
 
 
 def head_name(family: str, config: Any, where: Path) -> str:
@@ -99,7 +119,7 @@ def head_name(family: str, config: Any, where: Path) -> str:
     # Heads cannot be pruned where there are no values, and change nothing that is asked here.
     whole = copy.copy(config)
     whole.pruned_heads = {}
-    with _made_of(where), torch.device("meta"):
+    with _made_of(config, where), torch.device("meta"):
         network: PreTrainedModel = network_class(family)(whole)
     inner = f"{network.base_model_prefix}."
     found = [
@@ -116,18 +136,29 @@ def head_name(family: str, config: Any, where: Path) -> str:
 
 
 @contextlib.contextmanager
-def _made_of(where: Path) -> Iterator[None]:
-    """Tell in our words of values that no network can be made of: sizes that do not divide, an unknown activation."""
+def _made_of(config: Any, where: object) -> Iterator[None]:
+    """Tell in our words of values that no network works with: sizes that do not divide, an epsilon that is text."""
     try:
         yield
     except Exception as error:
         # Each family's class finds out in its own way.
         raise InputError(
-            "no network can be made of this config.json",
+            "no network works with this config.json and these weights",
             where=where,
-            found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            found=told(error, type(config), vars(config)),
             do="use the folder as its authors published it",
         ) from error
+
+
+def _apart(name: str, network: PreTrainedModel, weights: Tensors) -> str:
+    """A weight of another shape in words: both shapes, and the keys of config.json that hold what differs."""
+    given = weights.get(name, weights.get(name.removeprefix(f"{network.base_model_prefix}.")))
+    if given is None:
+        return name
+    here, there = list(network.state_dict()[name].shape), list(given.shape)
+    sizes = {size for place, size in enumerate(here) if there[place : place + 1] != [size]}
+    keys = [key for key, value in vars(network.config).items() if isinstance(value, int) and value in sizes]
+    return f"{name} is {there} in the file, and {here} by {', '.join(keys[:3]) or 'config.json'}"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -33,7 +33,8 @@ _VOCABULARIES = (
     "spm.model",
     "tokenizer.model",
 )
-_NOT_OURS = ("auto_map", "chat_template", "name_or_path", "processor_class", "image_processor_type")
+# Of no use here; `from_slow` would have tokenizer.json made anew by one lane alone, from files that need not be there.
+_NOT_OURS = ("auto_map", "chat_template", "from_slow", "name_or_path", "processor_class", "image_processor_type")
 
 
 def open_tokenizer(folder: Path, name: str) -> PreTrainedTokenizerFast:

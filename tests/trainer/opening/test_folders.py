@@ -134,3 +134,10 @@ def test_a_token_without_a_row_of_embeddings_is_named(folder: Path) -> None:
     with pytest.raises(InputError, match="tokens that its network does not know") as error:
         opened(folder)
     assert "zqx" in error.value.details["found"]
+
+
+def test_a_tokenizer_that_asks_to_be_made_anew_is_read_as_it_is(folder: Path) -> None:
+    """`from_slow` stays in a folder whose tokenizer was once converted: its tokenizer.json holds what came of that."""
+    before = opened(folder).tokenizer.backend_tokenizer.to_str()
+    change(folder, "tokenizer_config.json", from_slow=True)
+    assert opened(folder).tokenizer.backend_tokenizer.to_str() == before
