@@ -1,5 +1,6 @@
 """Records that are no rows, cells that are empty, columns that say nothing."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -216,13 +217,19 @@ def spellings(facts: Facts) -> Iterator[Finding]:
         )
     folded: defaultdict[str, list[str]] = defaultdict(list)
     for name in facts.space.names:
-        folded["".join(name.casefold().split())].append(name)
+        folded[_folded(name)].append(name)
     for names in folded.values():
         if len(names) > 1:
             yield Finding(
                 severity="warning",
                 check="label_names",
-                what=f"labels differ in case or white space alone: {', '.join(map(quoted, names))}",
+                what="labels differ in case, white space, Unicode form or unseen characters alone: "
+                + ", ".join(map(quoted, names)),
                 count=len(names),
                 do="join them under labels.mapping",
             )
+
+
+def _folded(name: str) -> str:
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(each for each in plain if not each.isspace() and unicodedata.category(each) not in ("Cc", "Cf"))

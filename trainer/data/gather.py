@@ -40,9 +40,10 @@ class Gathered:
         """
         if part.names is None and (both := spelled_twice(self.names)):
             raise InputError(
-                "two labels are one number in two spellings",
+                "two labels are one in two spellings",
                 where=self.where,
-                found=" and ".join(map(repr, both)),
+                # Spelled out: in two Unicode forms they look alike.
+                found=" and ".join(map(ascii, both)),
                 do="write them alike, join them under labels.mapping, or give labels.names where they differ",
             )
         if part.kind == "multi" and (name := ambiguous(self.names)):

@@ -182,8 +182,8 @@ class RowReader:
         if values is None:
             raise BadRow(record.reason, record.detail)
         text, pair = self.input.read(values)
-        group = None if self.split.group is None else values.get(self.split.group)
-        group = "" if group is None else str(group).strip()
+        # Of numbers that were written as floats too. Two groups too many in one do no harm, one in two splits does.
+        group = "" if self.split.group is None else _cell(values.get(self.split.group)).removesuffix(".0")
         return Row(
             id=number,
             place=place,
@@ -234,6 +234,9 @@ class RowReader:
 
 
 def _cell(value: object) -> str:
-    """A cell as text; nothing for a missing one, which tables of numbers spell NaN."""
-    missing = value is None or (isinstance(value, float) and math.isnan(value))
-    return "" if missing else str(value).strip()
+    """A cell as text; nothing for a missing one, which tables of numbers spell NaN. A column of whole numbers becomes
+    one of floats where a cell is missing: 7.0 is what 7 is in another file.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -273,11 +273,15 @@ def test_rows_swallowed_by_a_quote_are_found(tmp_path: Path, model: str) -> None
 
 
 def test_labels_in_several_spellings(tmp_path: Path, model: str) -> None:
-    """Spellings of one label are listed with their counts; names that differ in case alone are a warning."""
+    """Spellings of one label are listed with their counts; names that differ in case or an unseen character are a
+    warning.
+    """
     file = write(tmp_path, rows(100, f"{sentence(300)},1\n{sentence(301)},Spam\n"))
     findings = found({"train": {"files": file}}, model, {"column": "label", "mapping": {"1": "spam", "Spam": "Spam"}})
     assert "spam: 'spam' 50, '1' 1" in findings["label_spellings"].what
     assert "'Spam', 'spam'" in findings["label_names"].what
+    file = write(tmp_path, rows(100, f"{sentence(300)},\u200bspam\n"))
+    assert "'spam'" in found({"train": {"files": file}}, model)["label_names"].what
 
 
 def test_columns_that_say_nothing(tmp_path: Path, model: str) -> None:

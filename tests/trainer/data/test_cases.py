@@ -97,6 +97,42 @@ def test_two_spellings_of_one_number_are_named(tmp_path: Path, spellings: tuple[
     assert made(tmp_path / "3", {"train": {"files": file}}, names).space.names == (*spellings, "7")
 
 
+def test_an_accent_in_two_unicode_forms_makes_no_second_label(tmp_path: Path) -> None:
+    """Both forms look alike: unnamed they are refused, spelled out; a label that is named is met in either form, and
+    has the name's.
+    """
+    forms = ["caf\u00e9", "cafe\u0301", "tea"]
+    file = write(tmp_path, "text,label\n" + "".join(f"text {n},{forms[n % 3]}\n" for n in range(60)))
+    told = refused(tmp_path / "1", file)
+    assert all(ascii(form) in told for form in forms[:2])
+    for number, form in enumerate(forms[:2], 2):
+        names = {"column": "label", "names": [form, "tea"]}
+        assert made(tmp_path / str(number), {"train": {"files": file}}, names).space.names == (form, "tea")
+        mapped = {"column": "label", "mapping": {form: "a", "tea": "b"}}
+        assert made(tmp_path / f"{number} mapped", {"train": {"files": file}}, mapped).space.names == ("a", "b")
+
+
+def test_a_group_is_one_in_columns_of_two_types(tmp_path: Path) -> None:
+    """A column of numbers has floats where a cell is missing: 7.0 there and 7 in another file are one group, and rows
+    without a group are none.
+    """
+    missing = [float("nan"), None]
+    authors = [missing[n // 20 % 2] if n % 20 < 10 else float(n % 10) for n in range(200)]
+    table = pa.table({"text": [f"a {n}" for n in range(200)], "label": ["x", "y"] * 100, "author": authors})
+    pq.write_table(table, tmp_path / "a.parquet")
+    rest = "text,label,author\n" + "".join(
+        f"b {n},{'xy'[n // 10 % 2]},{n % 10}{'.0' * (n % 3 == 0)}\n" for n in range(100)
+    )
+    data = {"train": {"files": [str(tmp_path / "a.parquet"), write(tmp_path, rest)]}}
+    splits = made(tmp_path, {**data, "split": {"validation": 0.3, "group": "author"}})
+    split_of = {text: name for name, part in (("t", splits.train), ("v", splits.validation)) for text in part.texts}
+    for author in range(10):
+        texts = [f"a {n}" for n in range(200) if authors[n] == author] + [f"b {n}" for n in range(author, 100, 10)]
+        assert len({split_of[text] for text in texts}) == 1
+    for kind in (0, 1):
+        assert {split_of[f"a {n}"] for n in range(200) if n % 20 < 10 and n // 20 % 2 == kind} == {"t", "v"}
+
+
 def test_decimal_labels_are_their_numbers(tmp_path: Path) -> None:
     """DECIMAL columns give "0" and "1"; one with decimals keeps them."""
     values = [Decimal("0"), Decimal("1"), Decimal("2.50")]

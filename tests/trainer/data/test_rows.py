@@ -259,6 +259,12 @@ def test_whole_numbers_written_as_floats_are_known_labels(tmp_path: Path) -> Non
     named = made(tmp_path / "1", {"train": {"files": file}}, {"column": "label", "names": ["1", "0"]})
     assert everything(named)[1] == ("t1", ("1",))
     assert made(tmp_path / "2", {"train": {"files": file}}).space.names == ("0.0", "1.0")
+    flags = write(tmp_path, "text,a,b\n" + "".join(f"t{n},{n % 2}.0,{1 - n % 2}.0\n" for n in range(20)), "flags.csv")
+    columns = {"columns": ["a", "b"], "kind": "multi"}
+    assert everything(made(tmp_path / "3", {"train": {"files": flags}}, columns))[:2] == [
+        ("t0", ("b",)),
+        ("t1", ("a",)),
+    ]
 
 
 def test_a_mapping_joins_spellings_and_keeps_label_names(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +24,8 @@ class LabelReader:
 
     Spelling: text loses white space around it; a boolean is "True" or "False", and so are TRUE and true, unless a name
     or a key of the mapping is written so; a whole number has no decimals: 1.0 of a table of floats is "1", and so is
-    the text "1.0" where "1" is a name or a key and "1.0" is not.
+    the text "1.0" where "1" is a name or a key and "1.0" is not; a letter and its accent are one character or two, as
+    the name or key has them.
     """
 
     part: LabelsPart
@@ -40,7 +42,10 @@ class LabelReader:
     def __post_init__(self) -> None:
         known = (*(self.names or ()), *self.part.mapping.values())
         # Later entries win: a name as it is written beats a boolean that reads like it, and the mapping beats both.
-        self._spelled = {_boolean(name): name for name in known} | {name: name for name in known}
+        self._spelled = {
+            _composed(key): name for key, name in (*zip(known, known, strict=True), *self.part.mapping.items())
+        }
+        self._spelled |= {_boolean(name): name for name in known} | {name: name for name in known}
         self._spelled |= {_boolean(key): name for key, name in self.part.mapping.items()} | self.part.mapping
 
     @property
@@ -86,7 +91,8 @@ class LabelReader:
             cell = values.get(column)
             if _missing(cell) or not _text(cell):
                 raise BadRow("null_label", f"column {column!r} is empty")
-            said = _boolean(_text(cell))
+            # Floats that were written as text, as in `_name`.
+            said = _boolean(_text(cell)).removesuffix(".0")
             if said not in ("True", "1", "False", "0"):
                 raise BadRow("not_label", f"column {column!r} holds {said!r}, expected true or false, 1 or 0")
             if said in ("True", "1"):
@@ -144,8 +150,8 @@ class LabelReader:
     def _name(self, spelling: str, place: str) -> str:
         if not spelling.isascii() and any("\ud800" <= character <= "\udfff" for character in spelling):
             raise BadRow("invalid_unicode", f"the label {spelling!r} holds half of a surrogate pair")
-        # The last form is that of a table of floats which was written as text.
-        for form in (spelling, _boolean(spelling), spelling.removesuffix(".0")):
+        # The third form is that of a table of floats which was written as text.
+        for form in (spelling, _boolean(spelling), spelling.removesuffix(".0"), _composed(spelling)):
             if form in self._spelled:
                 return self._spelled[form]
         spelling = _boolean(spelling)
@@ -178,16 +184,24 @@ def _boolean(text: str) -> str:
     return text.capitalize() if text.lower() in ("true", "false") else text
 
 
+def _composed(text: str) -> str:
+    """A letter and its accent as one character: macOS writes two, and both look alike."""
+    return unicodedata.normalize("NFC", text)
+
+
 def _is_flag(cell: object) -> bool:
     return isinstance(cell, int | float) and cell in (0, 1)
 
 
 def spelled_twice(names: Iterable[str]) -> tuple[str, str] | None:
-    """Two labels that are one number in two spellings ("0", "0.0"), as files of different programs have them."""
-    numbers: dict[Decimal, str] = {}
+    """Two labels that are one number in two spellings ("0", "0.0"), or one text in two Unicode forms, as files of
+    different programs have them.
+    """
+    known: dict[Decimal | str, str] = {}
     for name in names:
-        if _NUMBER.fullmatch(name) and numbers.setdefault(Decimal(name), name) != name:
-            return numbers[Decimal(name)], name
+        meant = Decimal(name) if _NUMBER.fullmatch(name) else _composed(name)
+        if known.setdefault(meant, name) != name:
+            return known[meant], name
     return None
 
 
