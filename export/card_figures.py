@@ -7,6 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from export.bundle import SYNTHETIC, ExportManifest
+from trainer.contract.figures.metrics import shown, shown_range
 from trainer.contract.visible import as_code
 
 # As hubs name them.
@@ -34,7 +35,7 @@ def metadata(manifest: ExportManifest) -> str:
                         dataset_name=f"{manifest.name}, {figures['rows']:,} test rows",
                         dataset_split="test",
                         metric_type=_TYPES.get(name, name),
-                        metric_name=f"{name} (95 % interval {figure['low']:.4f} to {figure['high']:.4f})",
+                        metric_name=f"{name} (95 % interval {shown_range(figure['low'], figure['high'])})",
                         metric_value=figure["value"],
                     )
                 )
@@ -64,8 +65,8 @@ def tested(manifest: ExportManifest) -> str:
         # A baseline that could not be made leaves its cell empty.
         own = [each.get("metrics", {}).get(name, {}).get("value") for each in baselines.values()]
         lines.append(
-            f"| {name} | {_shown(figure['value'])} | {_shown(figure['low'])} to {_shown(figure['high'])} | "
-            + " | ".join("" if value is None else _shown(value) for value in own)
+            f"| {name} | {shown(figure['value'])} | {shown_range(figure['low'], figure['high'])} | "
+            + " | ".join("" if value is None else shown(value) for value in own)
             + " |"
         )
     return "\n".join(lines)
@@ -139,7 +140,3 @@ def without_texts(figures: dict[str, Any] | None) -> dict[str, Any] | None:
     kept = slices and {**slices, "found": [part for part in slices["found"] if not part["column"]]}
     # The tree's rules may quote a cell too.
     return {**figures, "slices": kept, "worst_slices": None}
-
-
-def _shown(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from trainer.contract.figures import tables
 from trainer.contract.figures.constant import REMEDY
-from trainer.contract.figures.metrics import shown
+from trainer.contract.figures.metrics import shown, shown_range
 from trainer.review.mismatches import told_mismatches
 
 # What the baselines are called, here and on the page.
@@ -37,7 +37,7 @@ def figures_table(result: dict[str, Any]) -> str:
             f"{count} of these {rows} rows also stand in the training rows: the figures say what was memorised"
         )
         lines += ["without them:", _aligned(known["metrics_without"], few)] if known["metrics_without"] else []
-    lines.append(told_mismatches(result["mismatches"]))
+    lines.append(told_mismatches(result["mismatches"], result["rows"]))
     return "\n".join(lines)
 
 
@@ -47,7 +47,7 @@ def _aligned(metrics: dict[str, dict[str, float]], few: list[str]) -> str:
 
 
 def _range(figure: dict[str, float]) -> str:
-    return f"{shown(figure['low'])} to {shown(figure['high'])}"
+    return shown_range(figure["low"], figure["high"])
 
 
 def _decisions(result: dict[str, Any]) -> Iterator[str]:

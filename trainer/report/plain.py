@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from trainer.contract.figures.exact import told_none_wrong
 from trainer.contract.visible import cut, visible
 
 
@@ -11,6 +12,8 @@ def counted(figures: dict[str, Any] | None) -> Iterator[str]:
     if figures is None:
         return
     yield from _several(figures) if figures["kind"] == "multi" else _single(figures)
+    if bound := told_none_wrong(figures["mismatches"]["rows"], figures["rows"]):
+        yield bound
     answered = (figures["decisions"] or {}).get("answered")
     if answered is not None:
         left = answered["rows"] - answered["answered"]

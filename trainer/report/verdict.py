@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from trainer.contract.figures.exact import interval
+from trainer.contract.figures.metrics import is_point
 from trainer.contract.visible import cut, visible
 from trainer.report.blocks import percent
 from trainer.report.gather import Evidence
@@ -119,7 +121,11 @@ def _rows(evidence: Evidence) -> Rule:
     headline = (figures or {}).get("intervals", {}).get(evidence.metric) or {}
     if figures is None or headline.get("low") is None:
         return Rule(name="there are enough rows", needs=needs, found="not measured", holds=None, grave=False)
-    wide = headline["high"] - headline["low"]
+    low, high = headline["low"], headline["high"]
+    if is_point(low, high):
+        # No resample differs, as where no row is wrong: what is left is how many wrong rows so many rows can hide.
+        low, high = interval(figures["mismatches"]["rows"], figures["rows"])
+    wide = high - low
     rarest = min(label["support"] for label in figures["per_class"])
     return Rule(
         name="there are enough rows",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from trainer.contract.figures.exact import told_none_wrong
 from trainer.contract.figures.metrics import row_losses
 from trainer.contract.labelled import LabelledRows
 from trainer.contract.labels import LabelSpace, Scores
@@ -36,10 +37,10 @@ def write_mismatches(run: Path, split: str, rows: LabelledRows, scores: Scores, 
     return {"rows": len(table), "like_formulas": formulas(table), "folder": REVIEW_FOLDER, "files": files}
 
 
-def told_mismatches(found: dict[str, Any]) -> str:
-    """What `write_mismatches` gave, in a sentence."""
+def told_mismatches(found: dict[str, Any], rows: int) -> str:
+    """What `write_mismatches` gave of so many rows, in a sentence."""
     if not found["rows"]:
-        return "no row is wrong"
+        return told_none_wrong(0, rows) or "no row is wrong"
     files = " and ".join(f"{found['folder']}/{name}" for name in found["files"])
     line = f"{found['rows']} wrong row{'s' if found['rows'] > 1 else ''}, the worst first, in {files}"
     if count := found["like_formulas"]:

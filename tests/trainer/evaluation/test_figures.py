@@ -5,6 +5,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, hamming_loss
 
 from tests.trainer.evaluation.cases import KINDS, measured, with_positive
+from trainer.contract.figures.exact import told_none_wrong
+from trainer.contract.figures.metrics import shown_range
 from trainer.contract.labels import LabelSpace
 from trainer.evaluation.figures import ECE, headline, names, resampled_systems
 from trainer.evaluation.groups import Groups
@@ -56,6 +58,19 @@ def test_every_interval_holds_its_value(kind: str) -> None:
     intervals = resampled_systems({"it": case}, {"it": [*names(case.space), ECE]})["it"].intervals()
     assert all(each.low <= each.value <= each.high for each in intervals.values())
     assert {*headline(case.space, "loss")} <= {*intervals}
+
+
+def test_ten_rows_of_ten_are_no_certainty() -> None:
+    """Where no row is wrong every resample is alike: the point is told in words, beside what so few rows can hide."""
+    space, labels = LabelSpace(names=("a", "b")), np.arange(10) % 2
+    right = Measured(scores=space.decode(4.0 * np.eye(2)[labels]), labels=labels, space=space)
+    wanted = ("accuracy", "f1", "mcc", "balanced_accuracy", "roc_auc")
+    for figure in resampled_systems({"it": right}, {"it": wanted})["it"].intervals().values():
+        assert shown_range(figure.low, figure.high) == "none: no resample differs"
+    assert told_none_wrong(0, 10) == (
+        "No row of 10 is wrong; of other rows up to 30.85 % may be (exact 95 % interval)."
+    )
+    assert told_none_wrong(1, 10) == ""
 
 
 def test_intervals_of_groups_are_wider_where_groups_err_together() -> None:

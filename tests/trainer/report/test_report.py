@@ -297,6 +297,8 @@ def test_rows_without_labels_are_counted_where_files_were_compared_on_them(fresh
 
 
 BEATEN, BEHIND, UNSURE = baseline(0.1, 0.2, "encoder"), baseline(-0.3, -0.1, "baseline"), baseline(-0.01, 0.1, None)
+NONE_WRONG = {"rows": 0, "like_formulas": 0, "folder": "review", "files": {}}
+ALL_RIGHT = {"value": 1.0, "low": 1.0, "high": 1.0}
 SURE = {"value": 0.01, "low": 0.0, "high": 0.02}
 NOTHING = {"metric": "f1", "value": 0.95, "labels": ["spam"], "loss": 0.1, "beaten": False}
 
@@ -315,6 +317,12 @@ NOTHING = {"metric": "f1", "value": 0.95, "labels": ["spam"], "loss": 0.1, "beat
         ({"also_in_train": {"rows": 2, "metrics_without": None}}, "the rows are new to it", "use with care"),
         (
             {"intervals": {"f1": {"value": 0.9, "low": 0.84, "high": 0.95}, "ece": SURE}},
+            "there are enough rows",
+            "use with care",
+        ),
+        # No row is wrong and no resample differs: that is not certainty.
+        (
+            {"intervals": {"f1": ALL_RIGHT, "ece": SURE}, "mismatches": NONE_WRONG, "rows": 30},
             "there are enough rows",
             "use with care",
         ),

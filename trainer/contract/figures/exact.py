@@ -56,6 +56,14 @@ def interval(wrong: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     return lower_bound(wrong, rows, half), upper_bound(wrong, rows, half)
 
 
+def told_none_wrong(wrong: int, rows: int) -> str:
+    """What rows without one error leave possible, in a sentence; empty where one is wrong, or there is no row."""
+    if wrong or not rows:
+        return ""
+    share = f"{interval(0, rows)[1]:.2%}".replace("%", " %")
+    return f"No row of {rows:,} is wrong; of other rows up to {share} may be (exact 95 % interval)."
+
+
 def at_most(wrong: int, rows: int, rate: float) -> float:
     """The chance of at most `wrong` errors among `rows` rows where each is wrong with probability `rate`, in [0, 1]."""
     if not 0 <= wrong <= rows or not 0.0 <= rate <= 1.0:

@@ -59,6 +59,16 @@ def shown(value: float | None) -> str:
     return "undefined" if value is None or math.isnan(value) else f"{value:z.4f}"
 
 
+def shown_range(low: float | None, high: float | None) -> str:
+    """An interval for a person; where it is a point, in words: such resamples know nothing of other rows."""
+    return "none: no resample differs" if is_point(low, high) else f"{shown(low)} to {shown(high)}"
+
+
+def is_point(low: float | None, high: float | None) -> bool:
+    """Whether an interval is a single point, as where no row is wrong: it bounds nothing."""
+    return low is not None and high is not None and math.isclose(low, high, rel_tol=1e-9)
+
+
 def compute_all(scores: Scores, labels: Labels, space: LabelSpace) -> dict[str, float]:
     """Every metric that is defined for these labels."""
     rows = Weighed.once(scores, labels, space)

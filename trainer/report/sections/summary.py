@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from trainer.contract.figures.metrics import is_point
 from trainer.report.blocks import Block, Cell, Missing, Number, Range, Section, State, Strange, Table, Terms, Verdict
 from trainer.report.gather import Evidence
 from trainer.report.plain import counted, running
@@ -40,9 +41,10 @@ def bundle_command(evidence: Evidence) -> str:
 
 
 def ranged(figure: dict[str, Any] | None) -> Range:
-    """A figure of a split's file."""
+    """A figure of a split's file; without an interval where that is a point, which bounds nothing."""
     told = figure or {}
-    return Range(value=told.get("value"), low=told.get("low"), high=told.get("high"))
+    low, high = told.get("low"), told.get("high")
+    return Range(value=told.get("value")) if is_point(low, high) else Range(value=told.get("value"), low=low, high=high)
 
 
 def _against(figures: dict[str, Any], metric: str, told: str, value: Range) -> Table:
