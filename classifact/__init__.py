@@ -14,7 +14,11 @@ __all__ = ["Scorer", "__version__"]
 def __getattr__(name: str) -> Any:
     """Look up `Scorer` and `__version__` on first use: `import classifact` itself costs nothing."""
     if name == "__version__":
-        return importlib.metadata.version("classifact")
+        try:
+            return importlib.metadata.version("classifact")
+        # A checkout that nobody installed; nothing else of ours is asked, since a user's `trainer` may be loaded.
+        except importlib.metadata.PackageNotFoundError:
+            raise AttributeError("classifact is not installed, so it has no version") from None
     if name == "Scorer":
         from classifact.own_packages import use_own
 

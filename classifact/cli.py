@@ -1,7 +1,6 @@
 """The console script `classifact`: one group that imports a command when it is called, and nothing before."""
 
 import importlib
-import importlib.metadata
 import platform
 import sys
 from typing import Any
@@ -91,19 +90,12 @@ def _missing(module: str, error: ImportError) -> str:
 def _versions(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if not wanted or context.resilient_parsing:
         return
-    versions = {"classifact": _version("classifact"), "python": platform.python_version()}
-    versions |= {name: _version(name) for name in _MATTERS}
+    from trainer.contract.system.installed import installed_versions, own_version
+
+    versions = {"classifact": own_version(), "python": platform.python_version(), **installed_versions(_MATTERS)}
     for name, version in versions.items():
-        if version is not None:
-            click.echo(f"{name:<16}{version}")
+        click.echo(f"{name:<16}{version}")
     context.exit()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

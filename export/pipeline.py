@@ -1,6 +1,5 @@
 """Run directory to bundle directory: every step of an export, in order."""
 
-import importlib.metadata
 import platform
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +25,7 @@ from export.unlabelled import MOST_UNLABELLED_ROWS, UnlabelledRows, read_unlabel
 from trainer.contract.figures.constant import Constant
 from trainer.contract.figures.stamped import measured_on
 from trainer.contract.system.files import atomic_folder, read_json, write_json
+from trainer.contract.system.installed import installed_versions
 from trainer.contract.system.progress import Progress
 from trainer.opening.checkpoint import open_network
 from trainer.opening.golden import check_golden
@@ -146,7 +146,8 @@ def export(job: ExportJob) -> ExportManifest:
             files={},
             batch_tokens=BATCH_TOKENS,
             exporter=graph_job.exporter,
-            versions=_versions(),
+            # Without Classifact in a checkout that is not installed, and without an ONNX Runtime of another name.
+            versions={"python": platform.python_version(), **installed_versions(_TOOLS)},
             training=source.training,
             test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
             measured_on=measured_on(source.checkpoint),
@@ -218,14 +219,3 @@ def _write_config(source: TrainedRun, folder: Path) -> None:
         # Else the file stays byte for byte what training wrote.
         if clean != read_json(folder / name):
             write_json(folder / name, clean)
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for tool in _TOOLS:
-        try:
-            versions[tool] = importlib.metadata.version(tool)
-        except importlib.metadata.PackageNotFoundError:
-            # A checkout that runs uninstalled, or ONNX Runtime under its GPU distribution's name.
-            continue
-    return versions

@@ -1,6 +1,5 @@
 """One scoring job: from what the user asked for to rows in their place."""
 
-import importlib.metadata
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -33,6 +32,7 @@ from serve.writing.layout import AddedColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
 from trainer.contract.errors import InputError
 from trainer.contract.redact import redacted
+from trainer.contract.system.installed import own_version
 from trainer.contract.system.progress import Progress
 
 # Bytes of input, as stored, from which on a job is tuned unasked: some 400,000 short texts, ten minutes for a small
@@ -149,7 +149,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
                     figures = pipeline.run()
                 if progress.is_long:
                     progress.say("making the output whole")
-                about = {"version": importlib.metadata.version("classifact"), "started": started, "ended": _now()}
+                about = {"version": own_version(), "started": started, "ended": _now()}
                 told = {"drift": stage.drift(sink.state), "cascade": cascade and cascade.figures(sink.state)}
                 sink.seal({**about, **figures, **how_scored(scorer), **told, "job": identity})
             return sink.publish()

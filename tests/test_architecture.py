@@ -34,7 +34,10 @@ TABLE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     **{part: ((*BUNDLE, "trainer.contract"), HEAVY | {"onnxruntime", "click"}) for part in BUNDLE},
     "export": (("export", "trainer.contract", "trainer.opening"), {"accelerate", "datasets"}),
     "serve": (("serve", *BUNDLE, "trainer.contract", "classifact.own_packages"), HEAVY),
-    "classifact": (("classifact", "serve.scorer", "serve.without_pandas"), HEAVY | {"onnxruntime", "numpy", "pyarrow"}),
+    "classifact": (
+        ("classifact", "serve.scorer", "serve.without_pandas", "trainer.contract.system.installed"),
+        HEAVY | {"onnxruntime", "numpy", "pyarrow"},
+    ),
 }
 
 
@@ -87,6 +90,13 @@ def test_the_import_table_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "serve").mkdir()
     (tmp_path / "serve" / "job.py").write_text("def f() -> None:\n    import torch.nn\n    from trainer import loop\n")
     assert broken_imports(tmp_path / "serve" / "job.py") == ["torch.nn", "trainer.loop"]
+
+
+def test_versions_are_asked_for_in_one_file() -> None:
+    """A distribution that is missing ends nothing: whoever notes versions asks `contract/system/installed.py`."""
+    asking = [module_name(path) for path in FILES if "metadata.version(" in path.read_text(encoding="utf-8")]
+    # The package itself, which is imported beside whatever else is called `trainer`.
+    assert asking == ["classifact", "trainer.contract.system.installed"]
 
 
 # Who stands on the rooms of scoring, and is therefore none of theirs to import. `operations` surround a job, and may.

@@ -1,13 +1,12 @@
 """What is wrong with an installation, and how to repair it: above all, which ONNX Runtime a session really gets."""
 
-import contextlib
-import importlib.metadata
 from dataclasses import dataclass, field
 from typing import Any
 
 from classifact import own_packages
 from export.bundle import instruction_set
 from serve.operations.fitting import misfits
+from trainer.contract.system.installed import installed_versions
 from trainer.contract.system.machine import cpu_count, memory_limit
 
 # Distributions that all install the one package `onnxruntime`, each over the other's files.
@@ -50,7 +49,7 @@ class Diagnosis:
 
 def diagnose() -> Diagnosis:
     """Look at the installation and open a session on each provider that it names."""
-    installed = _installed()
+    installed = installed_versions(_DISTRIBUTIONS)
     problems, repair = _collision(installed)
     misnamed, renaming = (own + others for own, others in zip(own_packages.problems(), misfits(), strict=True))
     try:
@@ -89,14 +88,6 @@ def diagnose() -> Diagnosis:
         processors=cpu_count(),
         memory_bytes=memory_limit(),
     )
-
-
-def _installed() -> dict[str, str]:
-    found = {}
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 
 def _collision(installed: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import classifact
 from classifact.cli import COMMANDS, group
 from serve.option_groups import GROUPS
+from tests.contract.system.test_installed import uninstall
 from tests.trainer import runs
 from trainer.processes.launch import default_config, find_config
 
@@ -94,6 +95,13 @@ def test_versions_are_printed_without_importing_what_they_are_of() -> None:
     found = dict(line.split() for line in run("--version").stdout.splitlines())
     assert found["classifact"] == classifact.__version__
     assert {"python", "onnxruntime", "torch", "transformers", "tokenizers"} <= set(found)
+
+
+def test_a_checkout_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--version` says so in one line, and Python finds no `__version__`, as `getattr` with a default expects."""
+    uninstall(monkeypatch)
+    assert CliRunner().invoke(group, ["--version"]).output.splitlines()[0] == "classifact      not installed"
+    assert getattr(classifact, "__version__", None) is None
 
 
 @pytest.mark.parametrize(

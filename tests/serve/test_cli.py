@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from serve.cli import main
+from tests.contract.system.test_installed import uninstall
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, write_csv
+from trainer.contract.system.installed import NOT_INSTALLED
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -94,6 +96,14 @@ def test_score_prints_json_last(single: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout.splitlines()[-1])
     assert (report["rows_scored"], report["rows_rejected"], report["precision"]) == (1, 1, "fp32")
+
+
+def test_a_checkout_that_is_not_installed_scores(single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing says which version this is, the job ends as any other, and its report says so."""
+    uninstall(monkeypatch)
+    result = _run("score", single, write_csv(tmp_path / "in.csv", ["x"]), "--out", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["version"] == NOT_INSTALLED
 
 
 def test_quiet_leaves_standard_error_empty(single: Path, tmp_path: Path) -> None:

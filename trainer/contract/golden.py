@@ -15,6 +15,7 @@ from trainer.contract.errors import ArtifactError
 from trainer.contract.labels import LabelSpace
 from trainer.contract.lanes import other_lane
 from trainer.contract.system.files import read_json, write_json
+from trainer.contract.system.installed import installed_versions
 
 GOLDEN_FILE = "golden.json"
 GOLDEN_ROWS = 128
@@ -80,17 +81,14 @@ class Golden:
             where=where,
             found=f"logits of {len(self.texts)} golden rows differ by up to {difference:.2g}; " + "; ".join(changed),
             expected=f"at most {bound:.2g}",
-            do=other_lane(now["transformers"], written_by=self.versions.get("transformers", ""))
+            do=other_lane(now.get("transformers", ""), written_by=self.versions.get("transformers", ""))
             or "install the versions that trained it, or train again with these",
         )
 
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the libraries that decide what weights mean."""
-    # A scorer reads this file and never asks: the module draws in mail, archives and sockets.
-    import importlib.metadata  # noqa: PLC0415
-
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in _LIBRARIES}}
+    return {"python": platform.python_version(), **installed_versions(_LIBRARIES)}
 
 
 def choose(logits: NDArray[np.float32], lengths: NDArray[np.int64], space: LabelSpace) -> NDArray[np.int64]:

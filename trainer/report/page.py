@@ -2,13 +2,13 @@
 
 import base64
 import hashlib
-import importlib.metadata
 from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from trainer.contract.system.installed import own_version
 from trainer.contract.visible import visible
 from trainer.report.blocks import SHORT, Section
 
@@ -27,7 +27,7 @@ def render_page(name: str, lead: str, sections: Sequence[Section]) -> bytes:
         style=style,
         script=script,
         policy=_policy(style, script),
-        version=importlib.metadata.version("classifact"),
+        version=own_version(),
     )
     # Half a surrogate pair (of a file's name) has no bytes.
     return html.encode("utf-8", "backslashreplace")
