@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from export.bundle import Bundle
 from export.inspect import describe, manifest_differences, manifest_summary, markdown, precisions_table
@@ -134,6 +135,9 @@ def export_command(**options: Any) -> None:
         raise click.UsageError("--packing is a form of fp16: add it to --precision")
     if options["unlabelled"] and not options["cascade"]:
         raise click.UsageError("--unlabelled is for --cascade; --rows adds rows to what agreement is measured on")
+    given = click.get_current_context().get_parameter_source("min_agreement")
+    if given is ParameterSource.COMMANDLINE and "int8" not in options["precisions"]:
+        raise click.UsageError("--min-agreement is for int8, which --precision leaves out")
     started = time.monotonic()
     job = ExportJob(**options)
     manifest = export(job)
@@ -152,6 +156,8 @@ def inspect_command(bundle: Path, other: Path | None, for_page: bool) -> None:
 
     Every hash is checked; printed are labels, files, passes, figures and versions.
     """
+    if other is not None and for_page:
+        raise click.UsageError("--diff prints what differs, and --markdown one bundle's figures: leave one out")
     first = Bundle.open(bundle).manifest
     if other is None:
         click.echo(markdown(first) if for_page else describe(first))

@@ -60,7 +60,9 @@ def main() -> None:
     help="Also top_labels and top_confidences: the K most likely labels, most likely first, whatever was decided.",
 )
 @click.option(
-    "--scored-by/--no-scored-by", default=True, help="With --agreement, a column scored_by: student or encoder."
+    "--scored-by/--no-scored-by",
+    default=None,
+    help="With --agreement, a column scored_by: student or encoder. Default: there is one.",
 )
 @click.option("--prefix", default="", help="Goes before the names of the columns that scoring adds.")
 @click.option(
@@ -105,9 +107,7 @@ def main() -> None:
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Answer Prometheus on this port; 0: a free one.")
 @click.option(
     "--metrics-host",
-    default="127.0.0.1",
-    show_default=True,
-    help="The address that --metrics-port listens on; 0.0.0.0: every one.",
+    help="The address that --metrics-port listens on; 0.0.0.0: every one. Default: 127.0.0.1.",
 )
 @click.option(
     "--price-per-hour",

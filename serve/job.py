@@ -30,7 +30,8 @@ from serve.scoring.window_scorer import WindowScorer
 from serve.writing.formats import make_format, output_format
 from serve.writing.layout import AddedColumns, make_layout, require_columns
 from serve.writing.rejects import ErrorBound
-from trainer.contract.errors import InputError
+from trainer.contract.errors import InputError, UsageError
+from trainer.contract.labels import LabelSpace
 from trainer.contract.redact import redacted
 from trainer.contract.system.installed import own_version
 from trainer.contract.system.progress import Progress
@@ -70,9 +71,7 @@ class ScoreJob:
     shard: tuple[int, int] | None = None
     """Score share K of N into a file beside `out`."""
     tuned: bool | None = None
-    """Run with what `tune` finds. None: where the inputs are large (LONG_BYTES), unless it is a share of a job or
-    scored on a cluster.
-    """
+    """Run with what `tune` finds; None: where `is_tuned` says so."""
     canary: bool = True
     """Score the bundle's golden rows first, and stop where this machine scores them differently."""
     resume: bool = False
@@ -88,10 +87,19 @@ class ScoreJob:
 
     @property
     def kind(self) -> str:
-        """The output's format."""
-        if str(self.out) == "-":
-            return self.out_format or "jsonl"
+        """The output's format. Raises InputError where its name says none that we write."""
         return output_format(str(self.out), self.out_format)
+
+    def added(self, labels: LabelSpace, *, scored_by: bool) -> AddedColumns:
+        """The columns that scoring adds. scored_by: whether one says who answered."""
+        return AddedColumns.of(
+            labels,
+            self.prefix,
+            probabilities=self.probabilities,
+            nulls=self.on_error == "null",
+            top_k=self.top_k,
+            scored_by=scored_by,
+        )
 
     @property
     def destination(self) -> Destination:
@@ -112,8 +120,8 @@ def run(job: ScoreJob) -> dict[str, Any]:
     output = open_output(job.destination)
     lines = Progress(quiet=job.quiet)
     sources = find_sources(job.inputs, job.reading, lines.say)
-    _require_possible(job, sources)
     output.require_free()
+    require_possible(job, sources)
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     before = output.earlier_job()
     with Scorer(bundle, _settings(job, sources, bundle, before)) as scorer:
@@ -156,7 +164,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
 
 
 def _now() -> str:
-    """The time in UTC, to the second, as ISO 8601 writes it."""
+    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -165,14 +173,15 @@ def prove(scorer: Scorer) -> None:
     require_passed(check(scorer))
 
 
-def _require_possible(job: ScoreJob, sources: list[InputSource]) -> None:
-    """Raise InputError where the inputs do not allow what was asked for."""
+def require_possible(job: ScoreJob, sources: list[InputSource]) -> None:
+    """Raise InputError where the output's name says no format, or the inputs do not allow what was asked for."""
+    output_format(str(job.out), job.out_format)
     once = any(source.once for source in sources)
     if job.resume and once:
         # The rows so far are gone from the pipe, and with them the place to go on from.
-        raise InputError("standard input and pipes cannot be resumed", do="use files")
+        raise UsageError("standard input and pipes cannot be resumed", do="use files")
     if job.engine == "ray" and (once or job.shard):
-        raise InputError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
+        raise UsageError("--engine ray takes neither pipes nor --shard", do="use files, and let Ray divide them")
 
 
 def _first_look(
@@ -186,10 +195,7 @@ def _first_look(
     peeked = read_windows(sources, spec.columns, job.reading.window)
     first = next(peeked, None)
     require_columns(sources, first, spec)
-    nulls = job.on_error == "null"
-    names = AddedColumns.of(labels, job.prefix, probabilities=job.probabilities, nulls=nulls, top_k=job.top_k)
-    if cascade is not None and cascade.options.scored_by:
-        names = replace(names, scored_by=f"{job.prefix}scored_by")
+    names = job.added(labels, scored_by=cascade is not None and cascade.options.scored_by)
     if cascade is not None and job.probabilities:
         progress.say("probabilities of the student's rows are its own, scaled to be like the encoder's")
     layout = make_layout(sources, first, names, job.kind, progress.look)
@@ -201,7 +207,7 @@ def _first_look(
         layout=layout,
         format=make_format(job.kind, layout, labels),
         max_chars=job.reading.max_chars,
-        nulls=nulls,
+        nulls=names.error is not None,
         auditing=None if cascade is None else cascade.audited,
     )
     return stage, chain([first] if first else [], peeked) if once else None
@@ -215,26 +221,23 @@ def _settings(
         # Not what the cache or the clock say by now. What the user says is compared later.
         session = replace(job.scorer.session, threads=before.get("threads", job.scorer.session.threads))
         return replace(job.scorer, session=session, batch_tokens=job.scorer.batch_tokens or before.get("batch_tokens"))
-    if not (_is_long(job, sources) if job.tuned is None else job.tuned):
+    if not is_tuned(job, sources):
         return job.scorer
     found = cached(bundle, job.scorer)
     if found is None:
         if sources[0].once:
-            raise InputError("a pipe cannot be tuned on", do="run `classifact tune` on a file first")
+            raise UsageError("a pipe cannot be tuned on", do="run `classifact tune` on a file first")
         progress = Progress(quiet=job.quiet)
-        found = tune(
-            bundle,
-            job.scorer,
-            *first_texts(sources, job.reading, bundle),
-            say=lambda line: progress.say(f"tuning: {line.strip()}"),
-        )
+        texts, pairs = first_texts(sources, job.reading, bundle)
+        found = tune(bundle, job.scorer, texts, pairs, say=lambda line: progress.say(f"tuning: {line.strip()}"))
     return found.options(job.scorer)
 
 
-def _is_long(job: ScoreJob, sources: list[InputSource]) -> bool:
-    """Whether seconds of tuning are a small part of the job. Shards and clusters need settings that are alike."""
-    sizes = [source.size or 0 for source in sources]
-    return job.engine == "local" and job.shard is None and sum(sizes) >= LONG_BYTES
+def is_tuned(job: ScoreJob, sources: list[InputSource]) -> bool:
+    """Whether the job runs as tuned: as asked, else where seconds of tuning are a small part of it."""
+    # Shards and clusters need settings that are alike.
+    long = sum(source.size or 0 for source in sources) >= LONG_BYTES
+    return job.engine == "local" and job.shard is None and long if job.tuned is None else job.tuned
 
 
 def _engine(

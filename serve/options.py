@@ -33,13 +33,13 @@ def scorer_options(options: Mapping[str, Any]) -> ScorerOptions:
 
 
 def reading_of(options: Mapping[str, Any]) -> Reading:
-    """How the inputs are written. Raises ValueError for options that exclude each other."""
+    """How the inputs are written. Raises ValueError for options that exclude each other, or have no input."""
     columns = options["columns"]
     if options["no_header"] != (columns is not None):
         raise ValueError("--no-header and --columns belong together")
     # Shells hand over a backslash and a t where people mean a tab.
     delimiter = options["delimiter"]
-    return Reading(
+    reading = Reading(
         format=options["input_format"],
         delimiter="\t" if delimiter == "\\t" else delimiter,
         header=not options["no_header"],
@@ -53,12 +53,16 @@ def reading_of(options: Mapping[str, Any]) -> Reading:
         limit=options["limit"],
         text_columns=_names(options["text_column"]),
     )
+    # `tune` also takes the golden rows, `explain` texts as they are typed.
+    if reading != Reading() and not (options.get("inputs") or options.get("source")):
+        raise ValueError("no file is read: leave out the options that say how, or name one")
+    return reading
 
 
 def score_job(options: Mapping[str, Any]) -> ScoreJob:
     """A whole job. Raises ValueError for an option that cannot be."""
     cascade = CascadeOptions(
-        scored_by=options.get("scored_by", True),
+        scored_by=options.get("scored_by") is not False,
         prove=options.get("prove", False),
         audit_stop=options.get("audit_stop", False),
     )
@@ -83,7 +87,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         resume=options.get("resume", False),
         quiet=options["quiet"],
         metrics_port=options.get("metrics_port"),
-        metrics_host=options.get("metrics_host", "127.0.0.1"),
+        metrics_host=options.get("metrics_host") or ScoreJob.metrics_host,
         engine=options.get("engine", "local"),
         cascade=cascade,
         ray_address=options.get("ray_address"),
@@ -91,15 +95,23 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
 
 
 def _require_used(options: Mapping[str, Any]) -> None:
-    """Raise ValueError for an option that would do nothing, since the one that it belongs to is not given."""
+    """Raise ValueError for an option that would do nothing, since the one that it belongs to is not given, or since
+    another one decides.
+    """
     # A job that is gone on with may have had a student: `JobCascade.of` sees.
     audited = (options.get("agreement") or 1) < 1 or (options.get("agreement") == 1 and options.get("resume"))
-    if not audited and (options.get("prove") or options.get("audit_stop")):
-        raise ValueError("--prove and --audit-stop are for an --agreement below 1: else the encoder answers every row")
+    if not audited and (options.get("prove") or options.get("audit_stop") or options.get("scored_by")):
+        raise ValueError(
+            "--prove, --audit-stop and --scored-by are for an --agreement below 1: else the encoder answers every row"
+        )
     if options.get("price_per_hour") is not None and not options.get("dry_run"):
         raise ValueError("--price-per-hour is for --dry-run")
     if options.get("ray_address") is not None and options.get("engine") != "ray":
         raise ValueError("--ray-address is for --engine ray")
+    if options.get("metrics_host") is not None and options.get("metrics_port") is None:
+        raise ValueError("--metrics-host is for --metrics-port")
+    if options.get("max_errors") is not None and options.get("on_error") == "fail":
+        raise ValueError("--on-error fail ends the job at the first rejected row, whatever --max-errors allows")
 
 
 def error_bound(text: str | None) -> ErrorBound | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
+from click.core import ParameterSource
 
 from trainer.contract.errors import GateError, InputError, show_errors
 from trainer.contract.system.files import json_line
@@ -159,7 +160,6 @@ def evaluate(run: Path, split: Literal["validation", "test"], tokens: int | None
     On a split, in fp32, with 95 % intervals: metrics, two baselines, slices, and decisions that flip when texts change
     a little. All are in RUN/SPLIT_metrics.json. Opening the test split is recorded in the run.
     """
-    from trainer.contract.system.progress import Progress
     from trainer.evaluate import MeasureJob, measure
     from trainer.evaluation.table import figures_table
 
@@ -277,6 +277,9 @@ def report(quiet: bool, **options: Any) -> None:
     One file, without a request to anywhere: verdict, figures, rows that are decided wrongly, and how to make it again.
     What is not known yet is named there with the command that makes it.
     """
+    given = click.get_current_context().get_parameter_source("examples")
+    if given is ParameterSource.COMMANDLINE and options["examples"] and not options["texts"]:
+        raise click.UsageError("--examples are texts of rows, which --no-texts leaves out")
     try:
         from trainer.report.job import ReportJob
         from trainer.report.job import report as core

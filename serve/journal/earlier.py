@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serve.journal.notes import compare, plain, read_notes
+from serve.journal.notes import compare, lock, plain, read_notes
 from serve.journal.own import remove_own, require_own_folder
 from serve.journal.state import JobTarget, work_folder
 from trainer.contract.errors import InputError
@@ -12,7 +12,9 @@ from trainer.contract.system.files import read_json, refuse_existing
 
 
 def require_free(target: JobTarget, *, resume: bool) -> None:
-    """Raise InputError where the job cannot begin: its output exists, or an unfinished job lies in the way."""
+    """Raise InputError where the job cannot begin: its output exists, another process writes it, or an unfinished job
+    lies in the way.
+    """
     require_own_folder(target.work)
     if target.part_rows is None and target.out.is_dir():
         raise InputError(
@@ -21,6 +23,9 @@ def require_free(target: JobTarget, *, resume: bool) -> None:
             do="name a file in it; or say --part-rows N for a folder of parts",
         )
     journal = target.work / "journal"
+    if journal.exists():
+        # Before anybody is told to remove the work of a process that is alive.
+        lock(target.work, target.out).close()
     # A journal without a state was killed before its first window: nothing would be lost by beginning anew.
     states = noted_states(read_notes(journal)) if journal.exists() else []
     if states and not resume:

@@ -18,7 +18,7 @@ from serve.reading.windows import Window
 from serve.writing.rejects import ErrorBound
 from serve.writing.stream import StreamSink
 from serve.writing.text_out import Format
-from trainer.contract.errors import InputError
+from trainer.contract.errors import InputError, UsageError
 from trainer.contract.redact import redacted
 
 
@@ -84,17 +84,17 @@ class Output(Protocol):
 
 
 def open_output(wanted: Destination) -> Output:
-    """The place that was asked for. Raises InputError where what was asked for excludes itself."""
+    """The place that was asked for. Raises UsageError where what was asked for excludes itself."""
     # Asked here and nowhere else; whoever comes after holds an `Output`.
     stream, remote = str(wanted.out) == "-", "://" in str(wanted.out)
     if stream and wanted.resume:
-        raise InputError("standard output cannot be resumed", do="name a file with --out")
+        raise UsageError("standard output cannot be resumed", do="name a file with --out")
     if stream and (wanted.shard or wanted.part_rows is not None):
-        raise InputError("standard output takes neither --shard nor --part-rows", do="name a file with --out")
+        raise UsageError("standard output takes neither --shard nor --part-rows", do="name a file with --out")
     if not stream:
         _require_name(wanted.out)
     if not remote and wanted.shard and wanted.part_rows is not None:
-        raise InputError(
+        raise UsageError(
             "--shard and --part-rows exclude each other for a file",
             do="leave out --part-rows, or say a URL: a share is then every N-th part",
         )
@@ -103,7 +103,7 @@ def open_output(wanted: Destination) -> Output:
     if not remote:
         return _Share(wanted, wanted.shard) if wanted.shard else _File(wanted, Path(wanted.out))
     if wanted.part_rows is None:
-        raise InputError(
+        raise UsageError(
             "an object store can neither append nor rename, which a single file needs to be exactly once",
             where=redacted(str(wanted.out)),
             do="say --part-rows N for a folder of parts, or score into a local file and copy it",

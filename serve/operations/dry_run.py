@@ -6,14 +6,15 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from export.bundle import Bundle
-from serve.job import ScoreJob
+from serve.job import ScoreJob, is_tuned, require_possible
 from serve.journal.output import open_output
+from serve.operations.tune import cached
 from serve.reading.samples import count_rows, good_texts
-from serve.reading.sources import find_sources
+from serve.reading.sources import InputSource, find_sources
 from serve.reading.texts import reading_from
-from serve.reading.windows import read_windows
+from serve.reading.windows import Window, read_windows
 from serve.scorer import Scorer
-from serve.writing.layout import require_columns
+from serve.writing.layout import make_layout, require_columns
 from trainer.contract.system.progress import duration
 
 _SAMPLE_SECONDS = 5.0
@@ -31,7 +32,7 @@ class Forecast:
     """Of the tokens that the model would compute."""
     rows_per_second: float
     rows: int | None
-    """Of all inputs; None where the size of one is unknown."""
+    """Of all inputs, or of the share; None where the size of one is unknown."""
     seconds: float | None
     """None where `rows` is."""
     cost: float | None
@@ -45,18 +46,24 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     # A forecast of hours is worth nothing where the job would then refuse to begin.
     open_output(job.destination).require_free()
     sources = find_sources(job.inputs, job.reading)
+    require_possible(job, sources)
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     spec = bundle.contract.input
     window = next(read_windows(sources, spec.columns, job.reading.window), None)
     require_columns(sources, window, spec)
     records = window.records if window else []
     texts, pairs = good_texts(records, spec, job.reading.max_chars)
-    with Scorer(bundle, job.scorer) as scorer:
+    # Tuning takes longer than a forecast: where it never ran here, the rate is the lower one without it.
+    tuned = cached(bundle, job.scorer) if is_tuned(job, sources) else None
+    with Scorer(bundle, job.scorer if tuned is None else tuned.options(job.scorer)) as scorer:
+        _require_columns_fit(job, sources, window, scorer)
         plan = scorer.plan(texts, pairs)
         rate = _rate(scorer, texts, pairs)
     coverage = None if scorer.cascade is None else round(float(plan.by_student.mean()), 4)
     cut = plan.encoded.truncation()
     rows = count_rows(sources, window)
+    if rows is not None and job.shard is not None:
+        rows = round(rows / job.shard[1])
     seconds = rows / rate if rows is not None and rate else None
     return Forecast(
         sampled_rows=len(records),
@@ -70,6 +77,15 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
         coverage=coverage,
         cost=None if seconds is None or price_per_hour is None else round(seconds / 3600 * price_per_hour, 4),
     )
+
+
+def _require_columns_fit(job: ScoreJob, sources: list[InputSource], window: Window | None, scorer: Scorer) -> None:
+    """Raise InputError where a column clashes with ours, is not there to be kept, or has types that do not unite."""
+    json_rows = any(source.dialect is not None and source.dialect.format == "jsonl" for source in sources)
+    # The columns of JSON lines in a table are known after a pass over all of them, which is no sample.
+    if not json_rows or job.kind.startswith("jsonl"):
+        names = job.added(scorer.labels, scored_by=scorer.cascade is not None and job.cascade.scored_by)
+        make_layout(sources, window, names, job.kind)
 
 
 def forecast_sentence(found: Forecast) -> str:

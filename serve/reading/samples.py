@@ -41,7 +41,9 @@ def count_rows(sources: list[InputSource], window: Window | None) -> int | None:
         return None
     # Rows of one file are taken to be about as long as those of another: reading all would take as long as a job.
     per_byte = len(window.records) / (window.share * (window.source.size or 1))
-    return round(sum(per_byte * (source.size or 0) for source in sources))
+    rows = round(sum(per_byte * (source.size or 0) for source in sources))
+    # The first input's limit is that of all together.
+    return rows if sources[0].limit is None else min(rows, sources[0].limit)
 
 
 def rows_of_inputs(sources: list[InputSource], columns: tuple[str, ...], size: int) -> int | None:

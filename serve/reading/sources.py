@@ -19,6 +19,14 @@ from trainer.contract.text_files.records import Dialect, read_records
 INPUT_FORMATS = ("csv", "tsv", "jsonl", "parquet")
 COMPRESSION_NAMES = ("none", "gzip", "bzip2", "xz", "zstd")
 
+# Options that do nothing for inputs of other formats: a field of `Reading`, its option, the formats of `Dialect`.
+_OF_FORMATS = (
+    ("delimiter", "--delimiter", {"csv"}),
+    ("header", "--no-header", {"csv"}),
+    ("quoting", "--quoting", {"csv"}),
+    ("encoding", "--encoding", {"csv", "jsonl"}),
+)
+_NAMES = {"csv": "CSV or TSV", "jsonl": "JSON lines"}
 # A gzip file holds its own name, too.
 _PACKED_NOTHING = 320
 
@@ -144,7 +152,20 @@ def find_sources(
         # As other tools write a part without rows, not even a header.
         say(f"{told_names(source.name for source in empty)} (empty)")
         sources = [source for source in sources if source not in set(empty)]
+    _require_used(sources, reading)
     return sources if reading.limit is None else _first_rows(sources, reading.limit)
+
+
+def _require_used(sources: Sequence[InputSource], reading: Reading) -> None:
+    """Raise UsageError for an option of some formats where no input is of one."""
+    kinds = {"parquet" if source.dialect is None else source.dialect.format for source in sources}
+    for name, option, formats in _OF_FORMATS:
+        if kinds and not kinds & formats and getattr(reading, name) != getattr(Reading, name):
+            raise UsageError(
+                f"{option} is for {' and '.join(_NAMES[kind] for kind in sorted(formats))}, and no input is that",
+                where=sources[0].name,
+                do="leave it out, or say --format if the inputs are something else",
+            )
 
 
 def _is_empty(source: InputSource) -> bool:
@@ -219,7 +240,7 @@ def _first_rows(sources: list[InputSource], limit: int) -> list[InputSource]:
     found: list[InputSource] = []
     for source in sources:
         if source.once and len(sources) > 1:
-            raise InputError("--limit cannot count the rows of a pipe", where=source.name, do="give the pipe alone")
+            raise UsageError("--limit cannot count the rows of a pipe", where=source.name, do="give the pipe alone")
         found.append(replace(source, limit=limit))
         if source.once:
             break

@@ -5,7 +5,7 @@ from pathlib import Path
 from serve.writing.layout import Layout
 from serve.writing.packed import PACKERS, PackedFormat
 from serve.writing.text_out import CsvFormat, Format, JsonFormat
-from trainer.contract.errors import InputError, nearest
+from trainer.contract.errors import InputError, UsageError, nearest
 from trainer.contract.labels import LabelSpace
 
 OUTPUT_SUFFIXES = {
@@ -21,9 +21,18 @@ OUTPUT_SUFFIXES = {
 def output_format(name: str, wanted: str | None = None) -> str:
     """The format that an output's name asks for, such as "csv", or "csv.gz" where it is compressed.
 
-    wanted: the format, whatever the name says; the name then says the compression alone. Raises InputError where it is
-    none of ours.
+    wanted: the format, whatever the name says; the name then says the compression alone. Of "-", standard output, it is
+    JSON lines where nothing is wanted. Raises InputError where it is none of ours.
     """
+    if name == "-":
+        if wanted == "parquet":
+            # Its footer is written last, and speaks of all that is before it.
+            raise UsageError(
+                "Parquet cannot be written to standard output",
+                expected="--out-format csv, tsv or jsonl",
+                do="name a file with --out",
+            )
+        return wanted or "jsonl"
     # "v1.2.csv.gz": only the last one or two say something.
     suffixes = [suffix.lower() for suffix in Path(name).suffixes]
     packing = suffixes.pop() if suffixes and suffixes[-1] in PACKERS else ""

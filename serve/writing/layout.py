@@ -39,13 +39,20 @@ class AddedColumns:
 
     @classmethod
     def of(
-        cls, labels: LabelSpace, prefix: str, *, probabilities: bool, nulls: bool = False, top_k: int | None = None
+        cls,
+        labels: LabelSpace,
+        prefix: str,
+        *,
+        probabilities: bool,
+        nulls: bool = False,
+        top_k: int | None = None,
+        scored_by: bool = False,
     ) -> "AddedColumns":
         """`prediction` and `confidence`, in the plural for multi-label; on request `p_NAME`, and `top_labels` with
         `top_confidences`.
 
         labels: as they decide here. nulls: rows that could not be scored are written too, and `error` holds the reason
-        of each.
+        of each. scored_by: whether a column says who answered.
         """
         plural = "s" if labels.kind == "multi" else ""
         return cls(
@@ -56,6 +63,7 @@ class AddedColumns:
             top_k=top_k,
             top=() if top_k is None else (f"{prefix}top_labels", f"{prefix}top_confidences"),
             reason=None if labels.abstain is None else f"{prefix}reason",
+            scored_by=f"{prefix}scored_by" if scored_by else None,
         )
 
     @property

@@ -7,7 +7,6 @@ from typing import Any
 
 from serve.journal.state import JobState, ScoredWindow
 from serve.writing.text_out import Format
-from trainer.contract.errors import InputError
 
 
 class StreamSink:
@@ -19,13 +18,6 @@ class StreamSink:
     rejected = "standard error"
 
     def __init__(self, output: Format, *, quiet: bool) -> None:
-        # Its footer is written last, and speaks of all that is before it.
-        if not output.final:
-            raise InputError(
-                "Parquet cannot be written to standard output",
-                expected="--out-format csv, tsv or jsonl",
-                do="name a file with --out",
-            )
         self.state = JobState()
         self.finished: dict[str, Any] | None = None
         self._quiet = quiet

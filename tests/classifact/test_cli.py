@@ -160,7 +160,10 @@ def test_an_option_that_is_no_number_is_a_usage_error(name: str, option: str) ->
         (("--prove", "--agreement", "1"), "--agreement below 1"),
         (("--audit-stop", "--agreement", "1"), "--agreement below 1"),
         (("--price-per-hour", "2"), "--dry-run"),
+        (("--scored-by",), "--agreement below 1"),
         (("--ray-address", "auto"), "--engine ray"),
+        (("--metrics-host", "::1"), "--metrics-port"),
+        (("--max-errors", "5", "--on-error", "fail"), "--max-errors"),
         (("--threshold", "spam=nan"), "between 0 and 1"),
         (("--threshold", "spam=1"), "between 0 and 1"),
     ],
@@ -169,6 +172,53 @@ def test_an_option_of_score_that_would_do_nothing_is_a_usage_error(words: tuple[
     """What belongs to an option that is not given, and a threshold that cannot be, is exit code 2 and says why."""
     result = CliRunner().invoke(command("score"), ["no-bundle", "no-rows.csv", "--out", "out.csv", *words])
     assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("out", "words", "said"),
+    [
+        ("-", ("--resume",), "standard output cannot be resumed"),
+        ("-", ("--out-format", "parquet"), "Parquet cannot be written"),
+        ("-", ("--part-rows", "5"), "neither --shard nor --part-rows"),
+        ("-", ("--shard", "1/2"), "neither --shard nor --part-rows"),
+        ("out.csv", ("--part-rows", "5", "--shard", "1/2"), "exclude each other"),
+        ("memory://out.csv", (), "--part-rows"),
+        ("out.csv", ("--engine", "ray", "--shard", "1/2"), "--engine ray"),
+        ("out.csv", ("--engine", "ray", "--shard", "1/2", "--dry-run"), "--engine ray"),
+        ("out.csv", ("--delimiter", ";", "--format", "jsonl"), "--delimiter is for CSV"),
+        ("out.csv", ("--no-header", "--columns", "text", "--format", "parquet"), "--no-header is for CSV"),
+        ("out.csv", ("--quoting", "none", "--format", "jsonl"), "--quoting is for CSV"),
+        ("out.csv", ("--encoding", "latin-1", "--format", "parquet"), "--encoding is for"),
+    ],
+)
+def test_options_of_a_job_that_contradict_each_other_are_a_usage_error(
+    tmp_path: Path, out: str, words: tuple[str, ...], said: str
+) -> None:
+    """What the output or the inputs' format leaves without effect is exit code 2 before a bundle is opened."""
+    (tmp_path / "rows.csv").write_text("text\nx\n", encoding="utf-8")
+    place = out if out == "-" or "://" in out else str(tmp_path / out)
+    result = CliRunner().invoke(command("score"), ["no-bundle", str(tmp_path / "rows.csv"), "--out", place, *words])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tune", "no-bundle", "--delimiter", ";"), "no file is read"),
+        (("tune", "no-bundle", "--limit", "5"), "no file is read"),
+        (("explain", "no-bundle", "--text", "x", "--encoding", "latin-1"), "no file is read"),
+        (("export", "no-run", "--out", "b", "--precision", "fp32", "--min-agreement", "0.99"), "--min-agreement"),
+        (("inspect", "no-bundle", "--diff", "other", "--markdown"), "--markdown"),
+        (("decide", "no-run", "--level", "0.9"), "--level"),
+        (("report", "no-run", "--no-texts", "--examples", "5"), "--examples"),
+    ],
+)
+def test_an_option_of_another_command_that_would_do_nothing_is_a_usage_error(words: tuple[str, ...], said: str) -> None:
+    """So it is with every command, before anything is opened."""
+    result = CliRunner().invoke(group, list(words))
+    assert result.exit_code == 2, result.output
     assert said in result.output
 
 

@@ -74,6 +74,8 @@ def test_bad_parquet_rows(single: Path, tmp_path: Path) -> None:
         (["score", "BUNDLE", "", "--out", "out.csv"], 1, "an input has no name"),
         (["score", "BUNDLE", "in.csv", "--out", ""], 1, "the output has no name"),
         (["score", "BUNDLE", "in.csv", "--out", os.devnull], 1, "a device"),
+        (["score", "no-bundle", "in.csv", "--out", "out.xyz"], 1, "the output's format is unknown"),
+        (["score", "no-bundle", "in.csv", "--out", "out.xyz", "--dry-run"], 1, "the output's format is unknown"),
         (["score", "BUNDLE", "in.csv", "--out", "out.csv", "--encoding", "nope"], 2, "unknown encoding"),
         (["score", "BUNDLE", "in.csv", "--out", "out.csv", "--device", "cpu:0"], 2, "unknown device"),
         (["merge", ""], 1, "the output has no name"),

@@ -24,6 +24,8 @@ def parse(options: Mapping[str, Any]) -> DecisionsPart | None:
     part = schema.bind(DecisionsPart, content, problems)
     if part is None:
         raise ValueError("; ".join(problems))
+    if "level" in options and not part.promises:
+        raise ValueError("--level is of promises: give --precision, --recall or --abstain with it")
     return part
 
 

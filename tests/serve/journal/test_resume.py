@@ -188,12 +188,13 @@ def test_another_bundle_or_input_is_refused(single: Path, multi: Path, rows: Pat
         score(single, rows, out=interrupted, window=32, resume=True)
 
 
-def test_two_jobs_on_one_output(single: Path, rows: Path, interrupted: Path) -> None:
-    """While one process writes an output, a second is refused."""
+@pytest.mark.parametrize("resume", [True, False])
+def test_two_jobs_on_one_output(single: Path, rows: Path, interrupted: Path, resume: bool) -> None:
+    """While one process writes an output, a second is refused, and not told to remove the work of the first."""
     with (interrupted.parent / ".out.csv.job" / "lock").open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(InputError, match="another process"):
-            score(single, rows, out=interrupted, window=32, resume=True)
+            score(single, rows, out=interrupted, window=32, resume=resume)
     report = score(single, rows, out=interrupted, window=32, resume=True)
     assert report["rows_read"] == 200
 

@@ -20,6 +20,9 @@ from serve.job import ScoreJob, run
 from serve.journal.state import JobState
 from serve.operations.cli import print_result
 from serve.operations.progress import JobProgress
+from serve.operations.tune import Tuned
+from serve.scorer import Scorer
+from serve.scoring.settings import ScorerOptions
 from tests.serve import bundles
 from tests.serve.helpers import score, write_csv
 from trainer.contract.system.progress import QUIET, Progress
@@ -76,6 +79,59 @@ def test_dry_run(single: Path, tmp_path: Path) -> None:
     assert found["seconds"] == pytest.approx(found["rows"] / found["rows_per_second"], rel=0.05)
     assert found["cost"] == pytest.approx(found["seconds"] / 1800, abs=1e-3)
     assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "said"),
+    [
+        ("text,prediction\nx,1\n", [], "--prefix"),
+        ("text,scored_by\nx,1\n", ["--on-error", "null", "--prefix", ""], None),
+        ("text,error\nx,1\n", ["--on-error", "null"], "--prefix"),
+        ("text,a\nx,1\n", ["--keep", "b"], "no column 'b'"),
+        ("text\n", [], None),
+    ],
+)
+def test_a_dry_run_refuses_what_the_job_would_refuse(
+    single: Path, tmp_path: Path, content: str, words: list[str], said: str | None
+) -> None:
+    """A night is not planned on a forecast of a job that ends at its first row: both give one answer."""
+    (tmp_path / "in.csv").write_text(content, encoding="utf-8")
+    command = ["score", str(single), str(tmp_path / "in.csv"), "--out", str(tmp_path / "out.csv"), *words]
+    answers = [CliRunner().invoke(main, [*command, *more]) for more in (["--dry-run"], [])]
+    assert [answer.exit_code for answer in answers] == [0 if said is None else 1] * 2, answers[0].output
+    assert said is None or all(said in answer.stderr for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"), [(["--limit", "1500"], 1500), (["--limit", "7"], 7), (["--shard", "1/3"], 1000)]
+)
+def test_a_dry_run_forecasts_what_the_job_would_score(
+    single: Path, tmp_path: Path, words: list[str], rows: int
+) -> None:
+    """Of --limit and --shard the forecast is of those rows, and not of all that the input holds."""
+    given = write_csv(tmp_path / "in.csv", bundles.texts(3000))
+    command = ["score", str(single), str(given), "--out", str(tmp_path / "out.csv"), "--window", "1000", "--dry-run"]
+    result = CliRunner().invoke(main, [*command, *words])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout.splitlines()[-1])["rows"] == pytest.approx(rows, rel=0.1, abs=0.5)
+
+
+@pytest.mark.parametrize(("words", "workers"), [([], None), (["--tuned"], 3), (["--no-tune"], None)])
+def test_a_dry_run_takes_the_settings_of_the_job(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], workers: int | None
+) -> None:
+    """Where the job would run as tuned, and `tune` has run here, so does the forecast."""
+    found = Tuned(batch_tokens=512, workers=3, threads=1, arena=True, tokens_per_second=1.0)
+    monkeypatch.setattr("serve.operations.dry_run.cached", lambda *_: found)
+    opened: list[ScorerOptions] = []
+    monkeypatch.setattr(
+        "serve.operations.dry_run.Scorer", lambda bundle, options: opened.append(options) or Scorer(bundle, options)
+    )
+    given = write_csv(tmp_path / "in.csv", bundles.texts(20))
+    out = str(tmp_path / "out.csv")
+    result = CliRunner().invoke(main, ["score", str(single), str(given), "--out", out, "--dry-run", *words])
+    assert result.exit_code == 0, result.output
+    assert [options.workers for options in opened] == [workers]
 
 
 def test_bench_without_room_names_the_temporary_folder(

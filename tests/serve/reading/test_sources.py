@@ -100,7 +100,8 @@ def test_standard_output_takes_no_parquet(single: Path, tmp_path: Path) -> None:
         [str(single), rows, "--out", "-", "--part-rows", "5"],
     ):
         done = _serve(arguments, b"")
-        assert done.returncode == 1, arguments
+        # Where only the format of standard input is missing, the line may be right for a file.
+        assert done.returncode == (1 if "out.csv" in arguments[-1] else 2), arguments
         assert done.stdout == b""
 
 
