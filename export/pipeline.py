@@ -32,6 +32,7 @@ from trainer.opening.golden import check_golden
 from trainer.opening.tokenizer import SETTINGS, SPECIAL, clean_settings, clean_special
 
 _COPIED = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+# What a manifest notes; without Classifact in a checkout that is not installed, or an ONNX Runtime of another name.
 _TOOLS = (
     "classifact",
     "torch",
@@ -146,7 +147,6 @@ def export(job: ExportJob) -> ExportManifest:
             files={},
             batch_tokens=BATCH_TOKENS,
             exporter=graph_job.exporter,
-            # Without Classifact in a checkout that is not installed, and without an ONNX Runtime of another name.
             versions={"python": platform.python_version(), **installed_versions(_TOOLS)},
             training=source.training,
             test_metrics=source.test_metrics if job.golden == VALIDATION else without_texts(source.test_metrics),
