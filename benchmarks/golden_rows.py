@@ -9,7 +9,7 @@ the rows are decided otherwise, for
 * one row at a time, and batches of four times as many tokens
 * another machine whose int8 products add in 32 bits: onnx's reference evaluator, which rounds floats in another order
 * a machine whose int8 products add pairs in 16 bits, saturated (AVX2 and AVX-512 without VNNI: `vpmaddubsw`): the same
-  evaluator with such sums. ONNX Runtime's kernels cannot be masked, so this is computed, not run
+  evaluator with such sums. No setting masks ONNX Runtime's kernels, so this is computed, not run
 
 and, for the scale, what the canary's tests do to a bundle: logits halved and tripled, noise of 0.5.
 """

@@ -65,15 +65,21 @@ class TrainedRun:
             name=run.resolve().name,
             checkpoint=checkpoint,
             validation=validation,
-            training=_named(read_json(run / "splits" / "splits.json")),
+            training=_named(run / "splits" / "splits.json"),
             test_metrics=None if figures is None else _travelling(figures),
             decisions=_without_curves(decided, checkpoint) if decided.is_file() else None,
         )
 
 
-def _named(training: dict[str, Any]) -> dict[str, Any]:
+def _named(path: Path) -> dict[str, Any]:
     """The run's figures of its rows, the files without the folders that they lie in."""
-    files = training.get("files", [])
+    training = read_json(path)
+    files = training.get("files", []) if isinstance(training, dict) else None
+    if not isinstance(files, list) or not all(
+        isinstance(each, dict) and isinstance(each.get("file"), str) for each in files
+    ):
+        do = "restore it from a copy, or train again"
+        raise ArtifactError("the file does not tell which rows the run learnt from", where=path, do=do)
     names = file_names([each["file"] for each in files])
     return training | {"files": [each | {"file": names[each["file"]]} for each in files]}
 

@@ -10,7 +10,7 @@ import pytest
 from export.pipeline import ExportJob, export
 from export.trained_run import BATCH_TOKENS, Sample, TrainedRun, spread
 from tests.export.runs import contract, labelled
-from trainer.contract.errors import ArtifactError, InputError
+from trainer.contract.errors import ArtifactError, ClassifactError, InputError
 from trainer.contract.figures.stamped import SPLIT_SCHEMA, write_figures
 
 
@@ -59,6 +59,26 @@ def test_missing_file_of_a_checkpoint(copy: Path, name: str) -> None:
     with pytest.raises(ArtifactError, match="missing") as caught:
         TrainedRun.open(copy)
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "null", "1", '"x"', "{}", '{"files": 3}', '{"files": [{"file": 1}]}', "[" * 9999]
+)
+@pytest.mark.parametrize(
+    "name",
+    ["best.json", "splits/splits.json", "splits/validation.jsonl", "test_metrics.json", "decisions.json"],
+)
+def test_a_file_of_a_run_that_holds_something_else(copy: Path, name: str, content: str) -> None:
+    """Whatever a stranger's run holds where figures, rows or names are looked for, the error is one of ours; a summary
+    of no files is one.
+    """
+    (copy / name).write_text(content)
+    if (name, content) == ("splits/splits.json", "{}"):
+        assert TrainedRun.open(copy).training == {"files": []}
+        return
+    with pytest.raises(ClassifactError) as caught:
+        TrainedRun.open(copy)
+    assert Path(name).name in caught.value.details["where"]
 
 
 def test_too_few_validation_rows(copy: Path) -> None:

@@ -58,7 +58,7 @@ def rows(model: onnx.ModelProto) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize(("width", "heads"), [(16, 2), (48, 2), (80, 1), (96, 1)])
 def test_heads_and_rows_of_any_size(width: int, heads: int, tmp_path: Path) -> None:
-    """fp32 stays within 1e-5 of what it was and int8 decides alike, with one head too."""
+    """fp32 stays within 1e-5 of what it was and int8 within 1e-4, with one head too."""
     sizes = {"hidden_size": width * heads, "num_attention_heads": heads, "num_hidden_layers": 1}
     before, _ = apply_passes(load(exported("bert", max_position_embeddings=LONGEST, **sizes)), LONGEST, BEFORE)
     after, applied = apply_passes(load(before.SerializeToString()), LONGEST, ["flash_attention"])
@@ -67,8 +67,7 @@ def test_heads_and_rows_of_any_size(width: int, heads: int, tmp_path: Path) -> N
     assert np.abs(rows(after) - expected).max() < 1e-5 * max(1.0, float(expected.std()))
     for how in (Int8(per_channel=True), Int8(), Int8(per_channel=True, reduce_range=True)):
         one, other = (rows(quantize(model, how, tmp_path)) for model in (before, after))
-        # Sums in another order may round an activation to its neighbour.
-        assert np.abs(one - other).max() < 0.02 * float(expected.std())
+        assert np.abs(one - other).max() < 1e-4 * max(1.0, float(expected.std()))
 
 
 @pytest.mark.parametrize("kind", ["int32", "bool", "where"])
