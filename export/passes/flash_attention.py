@@ -32,6 +32,7 @@ class _Heads:
 
     split: onnx.NodeProto
     number: int
+    """Of heads."""
     scale: float
     product: onnx.NodeProto | None = None
     bias: onnx.NodeProto | None = None
