@@ -81,7 +81,7 @@ def _named(path: Path) -> dict[str, Any]:
         do = "restore it from a copy, or train again"
         raise ArtifactError("the file does not tell which rows the run learnt from", where=path, do=do)
     names = file_names([each["file"] for each in files])
-    return training | {"files": [each | {"file": names[each["file"]]} for each in files]}
+    return {**training, "files": [{**each, "file": names[each["file"]]} for each in files]}
 
 
 def _travelling(figures: dict[str, Any]) -> dict[str, Any]:
