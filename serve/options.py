@@ -78,7 +78,7 @@ def score_job(options: Mapping[str, Any]) -> ScoreJob:
         on_error=options.get("on_error", "skip"),
         probabilities=options.get("probabilities", False),
         top_k=options.get("top_k"),
-        prefix=options.get("prefix", ""),
+        prefix=_name(options.get("prefix", "")),
         out_format=options.get("out_format"),
         part_rows=options.get("part_rows"),
         shard=_parsed("--shard", parse_shard, options.get("shard")),
@@ -120,8 +120,15 @@ def error_bound(text: str | None) -> ErrorBound | None:
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    """Names joined by commas; an empty text is none of them."""
-    return None if text is None else tuple(text.split(",")) if text else ()
+    """Names joined by commas; an empty text is none of them. Raises ValueError as `_name`."""
+    return None if text is None else tuple(_name(text).split(",")) if text else ()
+
+
+def _name(text: str) -> str:
+    """A column's name, or the start of one. Raises ValueError for bytes that are no UTF-8: no output could hold it."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"a column's name must be UTF-8, found {text!r}")
+    return text
 
 
 def _parsed(name: str, parse: Callable[[G], T], text: G | None) -> T | None:

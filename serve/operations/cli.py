@@ -24,7 +24,8 @@ THRESHOLD = click.option(
     help="A label's threshold, in place of the bundle's; may be repeated.",
 )
 NO_ABSTAIN = click.option("--no-abstain", is_flag=True, help="Answer every row, whatever the bundle leaves unanswered.")
-_COUNT = click.IntRange(1)
+# No file has more rows, and what counts them takes no larger number.
+_COUNT = click.IntRange(1, sys.maxsize)
 _TOLD = "Let the bundle's student answer rows, where this share of all is proven to be answered as by the encoder."
 AGREEMENT = click.option("--agreement", type=click.FloatRange(0.5, 1), help=_TOLD)
 

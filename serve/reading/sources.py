@@ -225,7 +225,7 @@ def _dialect(kind: str, reading: Reading) -> Dialect | None:
         if kind == "jsonl":
             return Dialect(format="jsonl", encoding=reading.encoding)
         return Dialect(
-            delimiter=reading.delimiter or ("\t" if kind == "tsv" else ","),
+            delimiter={"tsv": "\t"}.get(kind, ",") if reading.delimiter is None else reading.delimiter,
             header=reading.header,
             columns=reading.columns,
             quoting=reading.quoting,

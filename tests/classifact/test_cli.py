@@ -164,12 +164,15 @@ def test_an_option_that_is_no_number_is_a_usage_error(name: str, option: str) ->
         (("--ray-address", "auto"), "--engine ray"),
         (("--metrics-host", "::1"), "--metrics-port"),
         (("--max-errors", "5", "--on-error", "fail"), "--max-errors"),
+        (("--prefix", "m\udcff"), "must be UTF-8"),
+        (("--no-header", "--columns", "id\udcff,text"), "must be UTF-8"),
+        (("--limit", "1" + "0" * 30), "--limit"),
         (("--threshold", "spam=nan"), "between 0 and 1"),
         (("--threshold", "spam=1"), "between 0 and 1"),
     ],
 )
 def test_an_option_of_score_that_would_do_nothing_is_a_usage_error(words: tuple[str, ...], said: str) -> None:
-    """What belongs to an option that is not given, and a threshold that cannot be, is exit code 2 and says why."""
+    """What belongs to an option that is not given, and what cannot be, is exit code 2 and says why."""
     result = CliRunner().invoke(command("score"), ["no-bundle", "no-rows.csv", "--out", "out.csv", *words])
     assert result.exit_code == 2
     assert said in result.output
@@ -187,6 +190,7 @@ def test_an_option_of_score_that_would_do_nothing_is_a_usage_error(words: tuple[
         ("out.csv", ("--engine", "ray", "--shard", "1/2"), "--engine ray"),
         ("out.csv", ("--engine", "ray", "--shard", "1/2", "--dry-run"), "--engine ray"),
         ("out.csv", ("--delimiter", ";", "--format", "jsonl"), "--delimiter is for CSV"),
+        ("out.csv", ("--delimiter", ""), "expected one character"),
         ("out.csv", ("--no-header", "--columns", "text", "--format", "parquet"), "--no-header is for CSV"),
         ("out.csv", ("--quoting", "none", "--format", "jsonl"), "--quoting is for CSV"),
         ("out.csv", ("--encoding", "latin-1", "--format", "parquet"), "--encoding is for"),
