@@ -39,7 +39,7 @@ class Tuned:
     threads: int
     """Threads inside one run."""
     arena: bool
-    """Whether ONNX Runtime keeps freed memory for the next batch."""
+    """Whether ONNX Runtime keeps freed memory, for the next batch of any thread."""
     tokens_per_second: float
     """Of the texts, also of those that the student answers."""
     coverage: float | None = None
@@ -82,7 +82,7 @@ def tune(
             batch_tokens=scorer.batch_tokens,
             workers=scorer.workers_each,
             threads=given.session.threads,
-            arena=given.session.arena,
+            arena=scorer.session.arena,
             tokens_per_second=_rate(scorer, texts, pairs),
             coverage=None if scorer.cascade is None else round(float(scorer.plan(texts, pairs).by_student.mean()), 4),
         )

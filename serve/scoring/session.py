@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from export.bundle import PACKED_FILE, Bundle
 from trainer.contract.encoding import Batch, Ints
 from trainer.contract.errors import ArtifactError, ClassifactError, InputError, UsageError, nearest
+from trainer.contract.system.machine import threads_keep_memory
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 # "auto" takes the first of these that the bundle holds.
@@ -58,12 +59,12 @@ class SessionOptions:
     """Whether a session that gets the processor instead of the device is accepted."""
     threads: int = 1
     """Threads inside one run. Workers that each run a batch of their own use the processors better."""
-    arena: bool = True
-    """Whether ONNX Runtime keeps freed memory for the next batch."""
+    arena: bool | None = None
+    """Whether ONNX Runtime keeps freed memory, for the next batch of any thread; None: where that is faster."""
 
 
 class Session:
-    """Runs batches; safe to call from several threads. `precision` and `provider` are what was really got.
+    """Runs batches; safe to call from several threads. `precision`, `provider` and `arena` are what was really got.
 
     bound: the device on which inputs and outputs are placed by IO binding; None: they are handed over as arrays, which
         on a processor is the same memory.
@@ -75,6 +76,7 @@ class Session:
         self.precision = precision
         self._bound = bound
         self.provider: str = session.get_providers()[0]
+        self.arena: bool = session.get_session_options().enable_cpu_mem_arena
         self._session = session
         self._labels = labels
         self._inputs = {item.name: _DTYPES.get(item.type, np.int64) for item in session.get_inputs()}
@@ -229,7 +231,7 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
     settings.inter_op_num_threads = 1
     # Batches differ in shape, and the pattern of each shape would be kept: memory would grow with the shapes seen.
     settings.enable_mem_pattern = False
-    settings.enable_cpu_mem_arena = options.arena
+    settings.enable_cpu_mem_arena = _arena(options, provider[0])
     settings.log_severity_level = 3
     providers = [provider] if provider[0] == CPU else [provider, (CPU, {})]
     path = _file(bundle, precision, provider[0])
@@ -251,6 +253,15 @@ def _create(bundle: Bundle, precision: str, provider: Provider, options: Session
             found=str(error)[:300],
             do="upgrade onnxruntime, or export again with the installed version",
         ) from error
+
+
+def _arena(options: SessionOptions, provider: str) -> bool:
+    """Whether threads share memory between batches. A block that another processor wrote last is dear where the two
+    have no cache in common: then a thread is better served by its own heap.
+    """
+    if options.arena is not None:
+        return options.arena
+    return provider != CPU or not threads_keep_memory()
 
 
 def _file(bundle: Bundle, precision: str, provider: str) -> Path:

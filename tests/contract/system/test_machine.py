@@ -298,3 +298,32 @@ def test_a_lock_is_one_process_s(tmp_path: Path) -> None:
     with hold(tmp_path / "lock"), pytest.raises(BlockingIOError):
         hold(tmp_path / "lock")
     hold(tmp_path / "lock").close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "keeps"),
+    [
+        ({}, True),
+        ({"MALLOC_ARENA_MAX": "2"}, True),
+        ({"MALLOC_TRIM_THRESHOLD_": "65536"}, False),
+        ({"MALLOC_TOP_PAD_": "0"}, False),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False),
+        ({"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}, True),
+    ],
+)
+def test_glibc_keeps_memory_unless_told_otherwise(
+    *, setting: dict[str, str], keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask and others set thresholds; then each large block is taken from the system, and cleared."""
+    monkeypatch.setattr(os, "confstr_names", {"CS_GNU_LIBC_VERSION": 2})
+    for name in [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]:
+        monkeypatch.delenv(name)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    assert machine.threads_keep_memory() is keeps
+
+
+def test_another_c_library_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS, or with musl, there is no such name."""
+    monkeypatch.setattr(os, "confstr_names", {"CS_PATH": 1})
+    assert not machine.threads_keep_memory()

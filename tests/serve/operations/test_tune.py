@@ -43,7 +43,7 @@ def test_the_fastest_wins(single: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert cached(bundle, given) is None
     _rates(monkeypatch, lambda scorer: 1000 - abs(scorer.batch_tokens - 512) - 50 * scorer.workers)
     best = tune(bundle, given, ["a", "b"])
-    assert (best.batch_tokens, best.workers, best.threads, best.arena) == (512, 1, 2, True)
+    assert (best.batch_tokens, best.workers, best.threads, best.arena) == (512, 1, 2, False)
     assert cached(bundle, given) == best
 
 

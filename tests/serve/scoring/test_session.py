@@ -9,9 +9,10 @@ import onnxruntime as ort
 import pytest
 
 import serve.scorer
+import serve.scoring.session
 from export.bundle import GRAPH_FILES, PACKED_FILE, Bundle
 from serve.scorer import Scorer
-from serve.scoring.session import CPU, CUDA, Session, SessionOptions, _providers, open_sessions
+from serve.scoring.session import CPU, CUDA, Session, SessionOptions, _arena, _providers, open_sessions
 from serve.scoring.settings import ScorerOptions
 from tests.serve import bundles
 from trainer.contract.errors import InputError
@@ -33,6 +34,26 @@ def test_auto_takes_fp32_where_there_is_no_int8(tmp_path: Path) -> None:
     assert _open(bundle).precision == "fp32"
     with pytest.raises(InputError, match="no int8 file"):
         _open(bundle, precision="int8")
+
+
+@pytest.mark.parametrize(
+    ("keeps", "asked", "provider", "arena"),
+    [
+        (True, None, CPU, False),
+        (False, None, CPU, True),
+        (True, None, CUDA, True),
+        (True, True, CPU, True),
+        (False, False, CPU, False),
+    ],
+)
+def test_threads_share_no_memory_on_a_processor(
+    *, keeps: bool, asked: bool | None, provider: str, arena: bool, single: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread has a heap of its own where the C library keeps what it frees, and `tune` may have it otherwise."""
+    monkeypatch.setattr(serve.scoring.session, "threads_keep_memory", lambda: keeps)
+    assert _arena(SessionOptions(arena=asked), provider) is arena
+    if provider == CPU:
+        assert _open(single, device="cpu", arena=asked).arena is arena
 
 
 def test_missing_cuda_is_an_error(single: Path) -> None:

@@ -23,6 +23,9 @@ _WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
 _ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _ONEDNN_WITH_BF16 = ("", "ALL", "DEFAULT", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX", "AVX10")
 
+# Each of them stops glibc from learning from what a program frees how large a block may come from a thread's own heap.
+_MALLOC = {"MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_"}
+
 
 def unsupported() -> str:
     """Why no command can run on this system, or an empty string."""
@@ -45,6 +48,14 @@ def memory_limit() -> int | None:
         # A system without these names.
         limits.append(None)
     return min((limit for limit in limits if limit is not None and limit > 0), default=None)
+
+
+def threads_keep_memory() -> bool:
+    """Whether a large block that a thread frees is there for its next one: with glibc, unless its settings are changed.
+    Elsewhere the system may take each block back, and has to clear the pages of the next one.
+    """
+    glibc = "CS_GNU_LIBC_VERSION" in getattr(os, "confstr_names", {})
+    return glibc and not _MALLOC & os.environ.keys() and "glibc.malloc." not in os.environ.get("GLIBC_TUNABLES", "")
 
 
 def fit_thread_pools() -> None:
