@@ -16,7 +16,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from trainer.contract.encoding import Batch
-from trainer.contract.system.machine import cpu_count
+from trainer.contract.system.machine import cpu_count, threads_keep_memory
 
 Logits = NDArray[np.float32]
 
@@ -26,6 +26,9 @@ def open_session(graph: Path | bytes, disabled_optimizers: Iterable[str] = ()) -
     options = ort.SessionOptions()
     # Threads score batches side by side instead: products of small batches gain little from being split.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    # As in scoring: threads share no memory, and batches of all lengths leave no pattern.
+    options.enable_cpu_mem_arena = not threads_keep_memory()
+    options.enable_mem_pattern = False
     # Errors alone: ONNX Runtime warns about harmless clean-ups of the graphs that it is given.
     options.log_severity_level = 3
     return ort.InferenceSession(
