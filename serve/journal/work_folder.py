@@ -9,6 +9,7 @@ After a kill, what lies beyond the last whole journal line is cut off, and the j
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -148,11 +149,12 @@ class Journal:
         if made.exists():
             refuse_existing(self._target.out)
             # Of another size: it was moved before a kill, and what lies here now is a new one.
-            if 0 < self.state.errors_bytes == errors.stat().st_size:
-                errors.replace(self._target.errors)
-            if report.exists():
-                report.replace(self._target.report)
-            made.replace(self._target.out)
+            moved = [(errors, self._target.errors)] if 0 < self.state.errors_bytes == errors.stat().st_size else []
+            moved += [(report, self._target.report)] if report.exists() else []
+            for _, place in moved:
+                refuse_existing(place)
+            for file, place in (*moved, (made, self._target.out)):
+                file.replace(place)
         # What has its name must have it after a power loss too, before its work folder goes.
         sync_folder(self._target.out.parent)
         # In one step, so that a half-removed folder is never taken for a job.
@@ -246,10 +248,12 @@ class Journal:
 
 
 def disk_error(error: OSError, out: Path | str) -> ClassifactError:
-    """A full disk, or a store that refuses, in our form: what is safe, and how to go on."""
+    """A full disk, a store that refuses, or work that was taken away, in our form: what is safe, and how to go on."""
+    room = "make room, then run the same command with --resume: what was scored is kept"
+    left = "find out what removed it; the same command with --resume goes on with what is left, or begins anew"
     return ClassifactError(
         "the output cannot be written",
         where=error.filename or out,
         found=error.strerror or str(error),
-        do="make room, then run the same command with --resume: what was scored is kept",
+        do=left if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE) else room,
     )

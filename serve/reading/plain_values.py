@@ -2,7 +2,7 @@
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,15 @@ def plain_rows(table: pa.Table) -> Iterator[Mapping[str, object]]:
     lists = [_column(column) for column in table.columns]
     for values in zip(*lists, strict=True):
         yield dict(zip(table.column_names, values, strict=True))
+
+
+def selected(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The columns of these names, in order; nulls where the table has none, since another input brought it along."""
+    there = set(table.column_names)
+    if there.issuperset(columns):
+        return table.select(columns)
+    nulls = pa.nulls(table.num_rows)
+    return pa.table([table.column(name) if name in there else nulls for name in columns], names=list(columns))
 
 
 def decoded_texts(column: Any) -> list[object]:

@@ -190,9 +190,9 @@ class WindowScorer:
         if self.layout.schema is not None:
             # Parquet to Parquet keeps every value.
             return
-        from serve.reading.plain_values import changed_cells
+        from serve.reading.plain_values import changed_cells, selected
 
-        written = table if self.layout.columns is None else table.select(self.layout.written)
+        written = table if self.layout.columns is None else selected(table, self.layout.written)
         for row, column, reason in changed_cells(written, json=self.layout.json):
             if row in kept:
                 yield Rejected(record=window.records[row], reason=reason, detail=CHANGED[reason], column=column)

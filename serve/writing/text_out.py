@@ -43,9 +43,9 @@ class RowBlock:
     def rows(self, columns: tuple[str, ...] | None) -> Iterator[Mapping[str, object]]:
         """Column to value, row by row. columns: those that are written; None for all that a row has."""
         if self.table is not None:
-            from serve.reading.plain_values import plain_rows
+            from serve.reading.plain_values import plain_rows, selected
 
-            yield from plain_rows(self.table if columns is None else self.table.select(columns))
+            yield from plain_rows(self.table if columns is None else selected(self.table, columns))
         elif columns is None:
             yield from (record.values or {} for record in self.records)
         else:

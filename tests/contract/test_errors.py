@@ -189,6 +189,15 @@ def test_a_closed_stream_is_told(closed: str, body: str, code: int, tmp_path: Pa
     assert b"ignored" not in done.stderr
 
 
+def test_what_was_found_is_shown_up_to_a_page() -> None:
+    """A list of a million names says what it begins with, and leaves the way out in sight."""
+    names = ", ".join(f"c{number}" for number in range(10**6))
+    said = str(InputError("no column 'text'", where="x.csv", found=names, expected=names, do="rename one"))
+    assert len(said) < 10_000
+    assert "c0, c1" in said
+    assert said.endswith("do:       rename one")
+
+
 @pytest.mark.parametrize(
     ("name", "names", "expected"),
     [

@@ -24,10 +24,12 @@ from typing import ParamSpec, TypeVar
 from trainer.contract.redact import redacted
 from trainer.contract.system.machine import fit_thread_pools, unsupported
 from trainer.contract.system.streams import hold_standard_streams
-from trainer.contract.visible import visible, visible_lines
+from trainer.contract.visible import cut, visible, visible_lines
 
 # Our packages, and the extra that brings what the commands of each need.
 _EXTRAS = {"trainer": "train", "export": "export", "serve": "serve", "classifact": "serve"}
+# Characters of what was found, and of what was expected, that an error shows.
+_SHOWN = 4000
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -48,7 +50,9 @@ class ClassifactError(Exception):
 
     def __str__(self) -> str:
         # A name of a file, column or label is a stranger's, who may write to the terminal by it, or a line of his own.
+        # The columns of a file or the labels of a model may be a million.
         shown = {**self.details, "where": visible(self.details["where"])}
+        shown |= {name: cut(shown[name], _SHOWN) for name in ("found", "expected")}
         lines = [f"  {name + ':':<10}{value}" for name, value in shown.items() if value]
         return visible_lines("\n".join([self.what, *lines]))
 

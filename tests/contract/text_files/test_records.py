@@ -12,7 +12,7 @@ from trainer.contract.errors import InputError
 from trainer.contract.inputs import InputSpec
 from trainer.contract.text_files import lines
 from trainer.contract.text_files.lines import Lines
-from trainer.contract.text_files.records import Dialect, Record, read_columns, read_records
+from trainer.contract.text_files.records import Dialect, Record, read_columns, read_records, refuse_repeated
 
 DATA = Path(__file__).parents[3].parent / "shared" / "data"
 
@@ -208,6 +208,26 @@ def test_bytes_that_are_no_text_of_a_wide_encoding_break_a_row(encoding: str, ba
 def test_nul_bytes_are_characters() -> None:
     """A NUL byte ends no field and no file."""
     assert short(read(b"a,b\n1,x\x00y\n2,z\n")) == [(2, ["1", "x\x00y"]), (3, ["2", "z"])]
+
+
+def test_names_of_very_many_columns_are_not_compared_in_pairs() -> None:
+    """Each name is looked at once: a line of a million commas, compared in pairs, would take hours."""
+    compared = list[str]()
+
+    class Name(str):
+        """A name that tells when it is compared."""
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(self)
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    names = [Name(number) for number in range(1000)]
+    refuse_repeated(names, "x.csv")
+    with pytest.raises(InputError, match="two columns"):
+        refuse_repeated([*names, Name(7)], "x.csv")
+    assert len(compared) < 10_000
 
 
 @pytest.mark.usefixtures("small")

@@ -19,7 +19,7 @@ from serve.writing.rejects import ErrorBound
 from tests.serve import bundles
 from tests.serve.helpers import read_csv, score, write_csv
 from tests.serve.journal.dying import KILLED, Dying
-from trainer.contract.errors import InputError
+from trainer.contract.errors import ClassifactError, InputError
 
 
 def _digest(out: Path) -> str:
@@ -214,6 +214,47 @@ def test_input_that_changes_under_the_job(
     with pytest.raises(InputError, match="changed while it was read"):
         score(single, rows, out=tmp_path / "out.csv", window=16)
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["out.csv.report.json", "out.csv.errors.jsonl"])
+def test_a_report_of_another_that_appears_under_the_job_is_kept(
+    single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What somebody puts under the name of the report or the side file while a job runs is no more replaced than an
+    output is.
+    """
+    end = WindowScorer.end
+
+    def put(*arguments: Any) -> ScoredWindow:
+        (tmp_path / name).write_text("mine", encoding="utf-8")
+        return end(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowScorer, "end", put)
+        with pytest.raises(InputError, match="exists already"):
+            score(single, rows, out=tmp_path / "out.csv", window=16)
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+    (tmp_path / name).unlink()
+    assert score(single, rows, out=tmp_path / "out.csv", window=16, resume=True)["rows_read"] == 200
+
+
+def test_work_that_is_removed_under_the_job(
+    single: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A work folder that a cleaner takes away ends the job without a word of room or of kept rows, and --resume begins
+    anew.
+    """
+    end = WindowScorer.end
+
+    def remove(*arguments: Any) -> ScoredWindow:
+        shutil.rmtree(tmp_path / ".out.csv.job", ignore_errors=True)
+        return end(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowScorer, "end", remove)
+        with pytest.raises(ClassifactError, match="what removed it"):
+            score(single, rows, out=tmp_path / "out.csv", window=16)
+    assert score(single, rows, out=tmp_path / "out.csv", window=16, resume=True)["rows_read"] == 200
 
 
 def test_parts(single: Path, rows: Path, tmp_path: Path) -> None:

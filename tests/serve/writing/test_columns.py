@@ -5,6 +5,7 @@ import decimal
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +110,23 @@ def test_json_to_parquet_types(single: Path, tmp_path: Path) -> None:
     assert found.column("deep").to_pylist() == ['{"k": [1]}', None, None, "plain"]
     assert found.column("f").to_pylist() == [1.0, 1.5, None, 2.0]
     assert found.column("new").to_pylist() == [None, None, 1, None]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("options", [{}, {"keep": ("more", "id")}])
+def test_a_key_of_json_lines_that_parquet_lacks_is_null_there(
+    single: Path, tmp_path: Path, suffix: str, options: dict[str, Any]
+) -> None:
+    """Parquet beside JSON lines with a key more: rows of Parquet have no value in that column, and no row is lost."""
+    pq.write_table(pa.table({"id": [7], "text": ["x"]}), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_text('{"id": 8, "text": "y", "more": 1}\n', encoding="utf-8")
+    out = tmp_path / f"out.{suffix}"
+    score(single, tmp_path / "b.jsonl", tmp_path / "a.parquet", out=out, **options)
+    if suffix == "parquet":
+        found = pq.read_table(out).to_pylist()
+    else:
+        found = read_csv(out) if suffix == "csv" else read_jsonl(out)
+    assert [(str(row["id"]), str(row.get("more") or "")) for row in found] == [("8", "1"), ("7", "")]
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
