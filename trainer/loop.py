@@ -78,6 +78,7 @@ def fit(job: Fit, position: Position) -> Position:
     before = position.step - position.epoch * batches - position.batch
     steps = stage.epochs * batches
     job.run.track.start(steps, position.step - before)
+    job.trained.rehearse(lambda: micro_loss(job, MicroBatch(rows=np.zeros(1, dtype=np.int64), counted=False)))
     losses: list[float] = []
     while position.epoch < stage.epochs and not position.stage_done:
         plan = plan_epoch(lengths, stage.batch.rows, (job.run.recipe.seed, position.stage, position.epoch))

@@ -1,6 +1,7 @@
 """What a stage trains, as the loop sees it: the same few calls in one process, several (DDP), or split over them."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +21,16 @@ class Trained:
     def __init__(self, accelerator: Accelerator, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.accelerator = accelerator
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
+
+    def rehearse(self, loss: Callable[[], torch.Tensor]) -> None:
+        """Exchange the gradients of a loss once, and forget them.
+
+        DDP orders what it exchanges anew after its first backward pass. Of three processes or more the sums then round
+        otherwise, so a resumed run would take its first step by other sums than the run that was not killed.
+        """
+        if isinstance(self.network, nn.parallel.DistributedDataParallel):
+            self.backward(loss())
+            self.optimizer.zero_grad(set_to_none=True)
 
     def micro_batch(self, *, last: bool) -> AbstractContextManager[None]:
         """Around forward and backward: gradients are exchanged once, with a step's last micro-batch."""

@@ -29,7 +29,7 @@ STAGES = [
     {**STAGE, "epochs": 2, "optimizer": {"learning_rate": 1e-3}},
     {**STAGE, "epochs": 1, "optimizer": {"learning_rate": 5e-4}, "freeze": {"embeddings": True, "keep_last_layers": 1}},
 ]
-CONFIGS = {1: "cpu", 2: "two_cpu_processes"}
+CONFIGS = {1: "cpu", 2: "two_cpu_processes", 3: "two_cpu_processes"}
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,16 @@ def two(recipe: Path) -> Path:
 
 def finished(recipe: Path, out: Path, *more: str, processes: int) -> None:
     """Launch a run that must end well."""
-    process = runs.launch(CONFIGS[processes], recipe, out, "--quiet", *more)
+    options = ("--num_processes", str(processes))
+    process = runs.launch(CONFIGS[processes], recipe, out, "--quiet", *more, options=options)
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
 
 
 def killed(recipe: Path, out: Path, die: str, *, processes: int, more: tuple[str, ...] = ()) -> None:
     """Launch a run that must not."""
-    process = runs.launch(CONFIGS[processes], recipe, out, "--quiet", *more, die=die)
+    options = ("--num_processes", str(processes))
+    process = runs.launch(CONFIGS[processes], recipe, out, "--quiet", *more, options=options, die=die)
     _, errors = process.communicate(timeout=200)
     assert process.returncode != 0, errors
     assert not (out / "metrics.json").exists()
@@ -88,6 +90,18 @@ def test_killed_at_any_instant_a_run_ends_as_if_it_had_not_been(
         assert losses(tmp_path / "run", kind) == losses(whole, kind)
     assert Checkpoint.best(tmp_path / "run").path.name == Checkpoint.best(whole).path.name
     Checkpoint.best(tmp_path / "run").verify()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_three_processes_add_up_alike_after_a_kill(recipe: Path, tmp_path: Path) -> None:
+    """Three numbers have sums of several roundings, two have one: a resumed run of three processes adds its gradients
+    up in the order of the run that was not killed.
+    """
+    finished(recipe, tmp_path / "whole", processes=3)
+    killed(recipe, tmp_path / "run", "step:6", processes=3)
+    finished(recipe, tmp_path / "run", "--resume", processes=3)
+    assert runs.final_weights(tmp_path / "run") == runs.final_weights(tmp_path / "whole")
 
 
 @pytest.mark.slow
