@@ -17,6 +17,8 @@ from trainer.recipes.recipe import Recipe
 from trainer.recipes.sweep_part import SweepPart
 
 _MERGE = "tag:yaml.org,2002:merge"
+# Numbers of YAML 1.1 to the base of 8 (0256 is 174) and of 60 (1:30 is 90), which nobody means.
+_NOT_DECIMAL = re.compile(r"[-+]?(0[0-7_]+|[\d_]+(:[0-5]?\d)+(\.[\d_]*)?)")
 # What changes no statistics may change on a resume: how much memory a step takes, what is kept, who is told, and where
 # the rows lie, which are compared themselves. A training run reads no `sweep`; `decisions` come after training.
 _FREE = re.compile(
@@ -129,18 +131,37 @@ class _Loader(yaml.SafeLoader):
         """
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                # As in `name: {{ name }}`.
+                text = "a key is a list or a mapping; is it a template that nobody filled in?"
+                raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
             seen.add(key.value)
-            read = self.construct_object(key, deep=True)
-            if isinstance(key, yaml.ScalarNode) and str(read).casefold() != key.value.casefold() and key.tag != _MERGE:
+            told, read = len(self.problems), self.construct_object(key, deep=True)
+            if len(self.problems) == told and str(read).casefold() != key.value.casefold() and key.tag != _MERGE:
                 self.problems.append(
                     f"line {key.start_mark.line + 1}: YAML reads the key {key.value} as {read!r}; "
                     f"put {key.value!r} in quotes"
                 )
         return super().construct_mapping(node, deep)
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value as SafeLoader does, naming the line of one that looks like a date or a number and is none."""
+        known = node in self.constructed_objects
+        try:
+            value = super().construct_object(node, deep)
+        except ValueError as error:
+            text = f"{str(node.value)[:40]!r} is no value ({error}); if it is text, put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, text, node.start_mark) from error
+        if not known and isinstance(value, int | float) and _NOT_DECIMAL.fullmatch(node.value):
+            self.problems.append(
+                f"line {node.start_mark.line + 1}: YAML reads {node.value} as {value}; write that, or put "
+                f"{node.value!r} in quotes"
+            )
+        return value
 
 
 def _apply(content: Any, setting: str, problems: list[str]) -> None:
