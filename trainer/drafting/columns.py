@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainer.contract.errors import BadRow
+from trainer.data.files.label_cells import spelled
 from trainer.data.splitting.times import TimeReader
 
 _TITLES = re.compile(r"title|titulo|título|titel|headline|subject|heading|betreff|asunto", re.IGNORECASE)
@@ -56,7 +57,7 @@ class ColumnLook:
     @property
     def is_boolean(self) -> bool:
         """Whether every cell is true or false, or 1 or 0."""
-        return bool(self.values) and {value.lower() for value in self.values} <= _BOOLEANS
+        return bool(self.values) and {value.lower().removesuffix(".0") for value in self.values} <= _BOOLEANS
 
     @property
     def separator(self) -> str | None:
@@ -84,9 +85,9 @@ def summarize(name: str, cells: Iterable[object]) -> ColumnLook:
             continue
         if isinstance(cell, list | tuple):
             lists, filled = True, filled + 1
-            values.update(map(str, cell))
+            values.update(map(_shown, cell))
             continue
-        shown = str(cell).strip()
+        shown = _shown(cell)
         text = text and isinstance(cell, str)
         lists = lists or _json_list(shown)
         if shown:
@@ -96,6 +97,14 @@ def summarize(name: str, cells: Iterable[object]) -> ColumnLook:
     return ColumnLook(
         name=name, rows=rows, filled=filled, values=values, words=words / max(1, filled), lists=lists, text=text
     )
+
+
+def _shown(cell: object) -> str:
+    """A cell as training reads it in a column of labels; what cannot be one, as it looks."""
+    try:
+        return spelled(cell)
+    except BadRow:
+        return str(cell).strip()
 
 
 def text_columns(looks: list[ColumnLook]) -> list[str]:

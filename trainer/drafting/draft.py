@@ -4,8 +4,10 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
+from trainer.data.files.label_cells import meant
 from trainer.deciding.temperature import LEAST_TEMPERATURE_ROWS
 from trainer.drafting.columns import ColumnLook, is_group, is_time, summarize
 from trainer.drafting.files import Found, LabelledFile, label_spellings
@@ -124,16 +126,17 @@ def _counts(files: list[LabelledFile]) -> Counter[str]:
 
 
 def _spelled(value: str) -> str:
-    """As the reader of labels spells it: TRUE and true are True; 1.0 of a table of floats is 1."""
+    """As the reader of labels spells it: TRUE and true are True."""
     return value.capitalize() if value.lower() in ("true", "false") else value
 
 
 def _names(made: Draft, counts: Counter[str]) -> dict[str, Any]:
-    """The names of labels, spellings that differ in case alone joined under the most frequent one."""
-    first: dict[str, str] = {}
+    """The names of labels, spellings of one text or number joined under the most frequent one."""
+    first: dict[Decimal | str, str] = {}
     for name, _ in counts.most_common():
-        first.setdefault(name.casefold(), name)
-    mapping = {name: first[name.casefold()] for name in counts if first[name.casefold()] != name}
+        first.setdefault(meant(name.casefold()), name)
+    kept_of = {name: first[meant(name.casefold())] for name in counts}
+    mapping = {name: kept for name, kept in kept_of.items() if kept != name}
     for name, kept in mapping.items():
         made.explain("labels", f"{name!r} and {kept!r} are taken as one label")
     names = sorted(first.values())
@@ -202,7 +205,7 @@ def _many_columns(made: Draft, files: list[LabelledFile], kept: list[str]) -> No
 
 def _yes(files: list[LabelledFile], name: str) -> int:
     cells = (item for one in files if name in one.columns for item in one.columns[name].values.items())
-    return sum(count for value, count in cells if value.lower() in ("true", "1"))
+    return sum(count for value, count in cells if value.lower().removesuffix(".0") in ("true", "1"))
 
 
 def _split(made: Draft, files: list[LabelledFile], main: str, *, several_texts: bool) -> None:

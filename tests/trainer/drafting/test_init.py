@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny
@@ -16,6 +18,7 @@ from trainer.contract.errors import ClassifactError, InputError
 from trainer.data.gather import gather_rows
 from trainer.data.splitting.refusals import HELD
 from trainer.deciding.temperature import LEAST_TEMPERATURE_ROWS
+from trainer.drafting.columns import summarize
 from trainer.drafting.init import InitJob, init
 from trainer.recipes.data_part import DataPart
 from trainer.recipes.file import load
@@ -109,6 +112,23 @@ def test_a_table_is_understood(tmp_path: Path) -> None:
     assert "# rows.csv: delimiter ';'" in text
     assert "not UTF-8; cp1252 is a guess" in text
     assert "estimated as 4 characters a token, since none is not on this machine" in text
+
+
+def test_numbers_are_spelled_as_training_reads_them(tmp_path: Path) -> None:
+    """A table of floats has the labels 0 and 1, and flags of it are flags; 1.0 and 1 of two files, and an accent in two
+    Unicode forms, are one label: each draft is read by training without a change.
+    """
+    texts = [f"the whole text of row number {n}" for n in range(120)]
+    flags = [float(n % 2) for n in range(120)]
+    pq.write_table(pa.table({"text": texts, "label": flags}), tmp_path / "floats.parquet")
+    recipe, report, _ = drafted(tmp_path / "1", tmp_path / "floats.parquet")
+    assert (recipe.labels.names, report["labels"]) == (("0", "1"), ["0", "1"])
+    assert all(summarize("a", cells).is_boolean for cells in (flags, map(str, flags)))
+    spellings = ["1.0", "1", "caf\u00e9", "cafe\u0301"]
+    rows = "text,label\n" + "".join(f"{text},{spellings[n % 4]}\n" for n, text in enumerate(texts))
+    _, report, page = drafted(tmp_path / "3", write(tmp_path, rows))
+    assert len(report["labels"]) == 2
+    assert page.count("are taken as one label") == 2
 
 
 def test_stray_quotes_swallow_nothing(tmp_path: Path) -> None:

@@ -89,10 +89,10 @@ class LabelReader:
         """The names whose column says yes."""
         for column, name in zip(self.columns, self.part.names or self.columns, strict=True):
             cell = values.get(column)
-            if _missing(cell) or not _text(cell):
+            if _missing(cell) or not spelled(cell):
                 raise BadRow("null_label", f"column {column!r} is empty")
             # Floats that were written as text, as in `_name`.
-            said = _boolean(_text(cell)).removesuffix(".0")
+            said = _boolean(spelled(cell)).removesuffix(".0")
             if said not in ("True", "1", "False", "0"):
                 raise BadRow("not_label", f"column {column!r} holds {said!r}, expected true or false, 1 or 0")
             if said in ("True", "1"):
@@ -104,18 +104,18 @@ class LabelReader:
         if self.part.kind == "single":
             if isinstance(cell, list | tuple):
                 raise BadRow("several_labels", f"column {self.part.column!r} holds a list; say labels.kind: multi")
-            text = _text(cell)
+            text = spelled(cell)
             if not text:
                 raise BadRow("null_label", f"column {self.part.column!r} is empty")
             return [text]
-        return [_text(item) for item in self._items(cell)]
+        return [spelled(item) for item in self._items(cell)]
 
     def _items(self, cell: object) -> list[object]:
         """The labels of one multi-label cell. An empty list and an empty text are a row without labels."""
         if isinstance(cell, str):
             cell = self._split(cell.strip())
         items = list(cell) if isinstance(cell, list | tuple) else [cell]
-        if any(_missing(item) or not _text(item) for item in items):
+        if any(_missing(item) or not spelled(item) for item in items):
             raise BadRow("null_label", f"column {self.part.column!r} holds an empty label among others")
         return self._of_vector(items) if len(items) > 1 and all(map(_is_flag, items)) else items
 
@@ -166,7 +166,8 @@ def _missing(cell: object) -> bool:
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
-def _text(cell: object) -> str:
+def spelled(cell: object) -> str:
+    """A cell as the label that it is read as. Raises BadRow where it is no text and no number."""
     if isinstance(cell, str):
         return cell.strip()
     # Arrow's decimals: 1.00 is the label 1, as it is of a table of floats.
@@ -193,15 +194,19 @@ def _is_flag(cell: object) -> bool:
     return isinstance(cell, int | float) and cell in (0, 1)
 
 
+def meant(name: str) -> Decimal | str:
+    """What two spellings of one label have in common: the number, or the text with its accents in one form."""
+    return Decimal(name) if _NUMBER.fullmatch(name) else _composed(name)
+
+
 def spelled_twice(names: Iterable[str]) -> tuple[str, str] | None:
     """Two labels that are one number in two spellings ("0", "0.0"), or one text in two Unicode forms, as files of
     different programs have them.
     """
     known: dict[Decimal | str, str] = {}
     for name in names:
-        meant = Decimal(name) if _NUMBER.fullmatch(name) else _composed(name)
-        if known.setdefault(meant, name) != name:
-            return known[meant], name
+        if known.setdefault(meant(name), name) != name:
+            return known[meant(name)], name
     return None
 
 
