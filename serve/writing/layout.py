@@ -159,6 +159,10 @@ def make_layout(
     if pipe is not None or output == "jsonl":
         for record in first.records if first else ():
             kinds.add(record.values or record.cells or {})
+    known = {*kinds.found, *(name for found in tables.values() for name in found.names or ())}
+    if json_rows and pipe is None and output == "jsonl" and not known.issuperset(sources[0].keep or ()):
+        # A key that is to be kept may come as late as it may to a table.
+        kinds = json_kinds(sources, look)
     if not tables and first is None:
         raise InputError("the input holds no row", where=sources[0].name, do="check the path")
     columns = _all_columns(sources, tables, tuple(kinds.found))

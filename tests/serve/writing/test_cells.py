@@ -221,6 +221,17 @@ def test_json_rows_to_json_lines(single: Path, tmp_path: Path, keep: tuple[str, 
     assert found[0]["half"] == "\ud800"
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_late_key_can_be_kept(single: Path, tmp_path: Path, suffix: str) -> None:
+    """--keep of a key that only the second file of JSON lines has is no misspelling, whatever the output."""
+    for name, row in (("a", '{"text": "a"}'), ("b", '{"text": "b", "late": 1}')):
+        (tmp_path / f"{name}.jsonl").write_text(f"{row}\n", encoding="utf-8")
+    inputs, out = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / f"out.{suffix}"
+    assert score(single, *inputs, out=out, keep=("late",))["rows_scored"] == 2
+    with pytest.raises(InputError, match="no column 'lat' to keep"):
+        score(single, *inputs, out=tmp_path / f"other.{suffix}", keep=("lat",))
+
+
 def test_late_infinity_is_listed(single: Path, tmp_path: Path) -> None:
     """What a pipe's later rows bring along is JSON, which has no infinity: null there, and told."""
     (tmp_path / "in.jsonl").write_text('{"text": "a"}\n{"text": "b", "late": Infinity}\n')
