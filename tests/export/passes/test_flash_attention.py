@@ -53,6 +53,13 @@ def test_the_kernel_takes_no_mask() -> None:
     assert [entry.version for entry in model.opset_import if entry.domain == "com.microsoft"] == [1]
 
 
+def test_one_query_is_left_alone() -> None:
+    """A layer that computes one token has so few scores that nothing is to win, also where `one_query` is left out."""
+    model, _ = apply_passes(load(exported("bert")), 512, [*BEFORE, "first_token", "flash_attention"])
+    assert (kinds(model)["MultiHeadAttention"], kinds(model)["Softmax"]) == (1, 1)
+    assert largest_difference(exported("bert"), model) < 1e-5
+
+
 def test_shared_weights_stay_shared() -> None:
     """ALBERT's layers share their weights, and still do when these are wider; so do layers the column of the mask."""
     model, _ = apply_passes(load(exported("albert")), 512, [*BEFORE, "flash_attention"])
