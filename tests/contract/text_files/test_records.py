@@ -148,6 +148,13 @@ def test_a_lone_carriage_return_breaks_its_line_in_plain_words() -> None:
     assert "carriage return" in broken.detail
 
 
+def test_a_file_of_carriage_returns_alone_says_what_mends_it() -> None:
+    """As an old spreadsheet saves CSV for a Macintosh: the file is one line, and the error has the command."""
+    with pytest.raises(InputError, match="carriage return") as error:
+        read(b"id,text\r1,a\r2,b\r")
+    assert "tr '\\r' '\\n'" in str(error.value)
+
+
 @pytest.mark.parametrize("row", [b"1", b"1,2,3", b",,", b" "])
 def test_a_wrong_number_of_fields_breaks_the_row(row: bytes) -> None:
     """A row with more or fewer fields than columns is never shifted or padded; its text is kept."""

@@ -179,7 +179,7 @@ def _header(lines: Lines, dialect: Dialect, where: object) -> tuple[str, ...]:
             "the header cannot be read",
             where=f"{where}, line {lines.start}",
             found=_plain(error),
-            do="check the delimiter and the quoting",
+            do="check the delimiter and the quoting; tr '\\r' '\\n' mends lines that end in a carriage return alone",
         ) from None
     if _ESCAPED_BYTE.search("".join(columns)):
         raise InputError(
