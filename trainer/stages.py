@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from trainer.network.shape import shape
 from trainer.optim import build_optimizer, told_warmup
 from trainer.predict import EncodedRows, Predictor
 from trainer.processes.fsdp import is_sharded, split_copy
-from trainer.processes.start import facts, start_accelerator
+from trainer.processes.start import facts, first_process_first, start_accelerator
 from trainer.processes.trained import Trained
 from trainer.recipes.recipe import Recipe, Stage
 from trainer.run_folder.folder import discard_unstarted, finish_run, open_run, sole_writer, take_over
@@ -58,7 +59,7 @@ def train(job: TrainJob) -> dict[str, Any]:
         _take_over(job, accelerator, track)
         # All rows of all stages are read and checked before any time goes into training.
         with discard_unstarted(job.out, accelerator):
-            splits = prepare_splits(job.recipe, job.out, accelerator.main_process_first, track.progress)
+            splits = prepare_splits(job.recipe, job.out, partial(first_process_first, accelerator), track.progress)
             refuse_early(job.recipe, splits, choosing=not job.refit)
             run = open_training(job, accelerator, splits[0], track, stop)
         position = run.keeper.load_position() or Position()
@@ -133,7 +134,7 @@ def _run_stage(run: Run, splits: Splits, position: Position, before: Tensor | No
     if not resumed and run.recipe.model.head_bias == "shares":
         start_biases(run.classifier, loss.constant(), before)
     sizes = shape(network, stage, (run.recipe.seed, number))
-    with run.accelerator.main_process_first():
+    with first_process_first(run.accelerator):
         train, validation = (_encoded(run, rows) for rows in (splits.train, splits.validation))
     run.track.say(f"stage {number + 1}: {sizes}")
     run.track.say(f"stage {number + 1}: {train.cut(run.encoder.policy)}")

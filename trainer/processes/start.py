@@ -1,12 +1,19 @@
 """Where a launch meets the machine: Accelerate's view of it, refused where it is not what was launched."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedDataParallelKwargs, ProjectConfiguration, parse_flag_from_env
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    ProjectConfiguration,
+    broadcast_object_list,
+    parse_flag_from_env,
+)
 from torch import distributed
 
 from trainer.contract.errors import ClassifactError, InputError
@@ -49,6 +56,31 @@ def start_accelerator(recipe: Recipe, out: Path) -> Accelerator:
     check_world(accelerator.num_processes)
     shard(accelerator)
     return accelerator
+
+
+@contextmanager
+def first_process_first(accelerator: Accelerator) -> Iterator[None]:
+    """A block that the main process runs before the others.
+
+    Where it fails there, the others raise its error: waiting for it, as in Accelerate's own block, they would end with
+    a traceback of their lost connection.
+    """
+    if not accelerator.is_main_process:
+        (met,) = broadcast_object_list([None])
+        if met is not None:
+            raise met
+        yield
+        return
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as problem:
+        known = isinstance(problem, ClassifactError | OSError)
+        error = problem if known else ClassifactError("the first process ended with an error, which it tells")
+        raise
+    finally:
+        if accelerator.num_processes > 1:
+            broadcast_object_list([error])
 
 
 def fitting_precision(state: PartialState) -> str:

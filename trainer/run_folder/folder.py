@@ -15,6 +15,7 @@ from trainer.contract.figures.stamped import read_figures, write_figures
 from trainer.contract.system.files import refuse_existing, remove_partials
 from trainer.contract.system.locks import hold
 from trainer.data.splits import Splits
+from trainer.processes.start import first_process_first
 from trainer.recipes.file import is_free, load, recipe_differences, save_recipe
 from trainer.recipes.recipe import Recipe
 from trainer.run_folder.track import LAUNCH, METRICS_FILE
@@ -32,7 +33,7 @@ def open_run(recipe: Recipe, out: Path, *, resume: bool, accelerator: Accelerato
     its figures are of other weights than its best checkpoint's.
     """
     # The others compare their recipe with the one that the first has written.
-    with accelerator.main_process_first():
+    with first_process_first(accelerator):
         saved = out / RUN_RECIPE
         if accelerator.is_main_process and not (resume and saved.exists()):
             if resume and out.is_dir() and all(path.name.startswith(f".{saved.name}.") for path in out.iterdir()):

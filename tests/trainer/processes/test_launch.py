@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.trainer import runs
 from tests.trainer.runs import ROOT
 from trainer.contract.errors import ClassifactError, InputError, show_errors
 from trainer.processes import launch as module
@@ -71,6 +72,21 @@ def test_an_error_that_all_processes_meet_is_told_once(
         launch(job)
     assert ended.value.code == 3
     assert capfd.readouterr() == ("", "error: the recipe is wrong\n")
+
+
+def test_rows_that_the_first_process_cannot_read_are_one_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The others wait while the first one reads: they end with its error, and not with one of a lost connection."""
+    recipe = runs.write_recipe(tmp_path)
+    shipped = (CONFIGS / "two_cpu_processes.yaml").read_text(encoding="utf-8")
+    (tmp_path / "launch.yaml").write_text(f"{shipped}main_process_port: 0\n", encoding="utf-8")
+    words = ("--config", str(recipe), "--out", str(tmp_path / "run"), "--set", "input.text=nope")
+    with pytest.raises(SystemExit) as ended:
+        launch(LaunchJob(words=words, config=str(tmp_path / "launch.yaml")))
+    told = capfd.readouterr().err
+    assert (ended.value.code, told.count("error: "), told.count("Traceback")) == (1, 1, 0)
+    assert "no column 'nope'" in told
 
 
 def test_an_error_of_each_process_is_told(
