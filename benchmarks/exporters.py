@@ -100,7 +100,7 @@ def _write(source: TrainedRun, exporter: str, folder: Path) -> float:
     seconds = time.perf_counter() - started
     graph, _ = apply_passes(exported, contract.encoding.max_tokens, pairs=contract.input.pair is not None)
     save_graph(graph, _path(folder, exporter, "fp32"))
-    how = Int8(per_channel=True, reduce_range=Int8.for_this_machine().reduce_range)
+    how = Int8(per_channel=True)
     save_graph(quantize(graph, how, folder), _path(folder, exporter, "int8"))
     return seconds
 

@@ -71,7 +71,7 @@ def _files(checkpoint: Path, longest: int, folder: Path) -> dict[str, dict[str, 
     for name, skipped in left_out.items():
         kept = [each for each in PASSES if each not in skipped]
         graph, _ = apply_passes(onnx.load(folder / "exported.onnx"), longest, kept, pairs=False)
-        quantized = quantize(graph, Int8(per_channel=True, reduce_range=Int8.for_this_machine().reduce_range), folder)
+        quantized = quantize(graph, Int8(per_channel=True), folder)
         for precision, made in (("fp32", graph), ("int8", quantized)):
             files[precision][name] = folder / f"{precision} {name}.onnx"
             save_graph(made, files[precision][name])

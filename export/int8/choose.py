@@ -47,7 +47,7 @@ class Int8Search:
 
         Where repair fails too, what failed is returned for the gate to refuse.
         """
-        base = Int8.for_this_machine()
+        base = Int8()
         channel = self._try(replace(base, per_channel=True), "per_channel")
         # Per channel first: it is closer to torch, and where it passes, the other way is tried for speed alone.
         passes = not failures(channel.parity, self.bounds)

@@ -8,13 +8,8 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from export.bundle import instruction_set
 from export.int8.words import lookups, narrow
 from export.passes.graph_file import is_large
-
-# Their int8 products add in 32 bits, ARM's with and without I8MM. On other x86 pairs of products saturate at 16 bits
-# unless weights keep to 7.
-_WIDE_SUMS = ("AVX512_VNNI", "AVX_VNNI", "NEON", "NEON_DOT", "NEON_I8MM")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,18 +18,11 @@ class Int8:
 
     per_channel: bool = False
     """One scale for each output of a matrix product, instead of one for all."""
-    reduce_range: bool = False
-    """Weights in 7 bits."""
     keep: tuple[str, ...] = ()
     """Names of the nodes that stay in float."""
 
-    @classmethod
-    def for_this_machine(cls) -> "Int8":
-        """Reduced range where the instruction set needs it."""
-        return cls(reduce_range=instruction_set() not in _WIDE_SUMS)
-
     def __str__(self) -> str:
-        return f"per {'channel' if self.per_channel else 'tensor'}, {7 if self.reduce_range else 8} bits"
+        return f"per {'channel' if self.per_channel else 'tensor'}, 7 bits"
 
 
 def quantizable(graph: onnx.ModelProto) -> list[str]:
@@ -74,7 +62,8 @@ def _products_in_int8(source: onnx.ModelProto, how: Int8, chosen: list[str], scr
             file,
             op_types_to_quantize=["MatMul"],
             per_channel=how.per_channel,
-            reduce_range=how.reduce_range,
+            # Weights in 7 bits: x86 without VNNI adds pairs of products in 16, where those of 8 bits saturate.
+            reduce_range=True,
             weight_type=QuantType.QInt8,
             use_external_data_format=is_large(source),
             nodes_to_quantize=chosen,

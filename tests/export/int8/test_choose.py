@@ -87,29 +87,18 @@ def test_no_repair_for_a_hopeless_graph(
     assert trial.how.keep == ()
 
 
-def test_reduced_range(graph: onnx.ModelProto, tmp_path: Path) -> None:
-    """In reduced range weights keep to 7 bits, so that sums of two products fit 16."""
-    for reduced, largest in ((True, 64), (False, 127)):
-        result = quantize(graph, Int8(reduce_range=reduced), tmp_path)
-        weights = [
-            onnx.numpy_helper.to_array(tensor)
-            for tensor in result.graph.initializer
-            if tensor.data_type == onnx.TensorProto.INT8 and "words" not in tensor.name
-        ]
-        assert max(int(np.abs(weight.astype(np.int64)).max()) for weight in weights if weight.size) == largest
-
-
-@pytest.mark.parametrize(
-    ("instructions", "reduced"),
-    [
-        *(("AVX512_VNNI", False), ("AVX_VNNI", False), ("AVX512", True), ("AVX2", True), ("X86_64", True)),
-        *(("NEON", False), ("NEON_DOT", False), ("NEON_I8MM", False)),
-    ],
-)
-def test_reduced_range_follows_the_machine(instructions: str, reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduced range is for processors whose products saturate."""
-    monkeypatch.setattr("export.int8.quantize.instruction_set", lambda: instructions)
-    assert Int8.for_this_machine().reduce_range is reduced
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_weights_keep_to_seven_bits(graph: onnx.ModelProto, tmp_path: Path, *, per_channel: bool) -> None:
+    """The sum of two products with 8 bits of an activation then fits 16, as processors without VNNI need."""
+    result = quantize(graph, Int8(per_channel=per_channel), tmp_path)
+    weights = [
+        onnx.numpy_helper.to_array(tensor).astype(np.int64)
+        for tensor in result.graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8 and "words" not in tensor.name
+    ]
+    largest = max(int(np.abs(weight).max()) for weight in weights if weight.size)
+    assert largest == 64
+    assert 2 * largest * 255 < 2**15
 
 
 def test_a_ruined_table_of_words_stays_in_float(
