@@ -38,7 +38,7 @@ class Variant:
     seconds: float | None = None
     """Of its round; None: the schedule's."""
     onnx_runtime: bool = False
-    """Whether ONNX Runtime computes it, whose instructions cannot be masked."""
+    """Whether ONNX Runtime computes it, which no setting masks."""
     light: bool = True
     """Whether it is measured too where rows take long; few variants of a tool are enough there."""
 

@@ -5,9 +5,11 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from benchmarks.without_avx512 import MARK
 from trainer.contract.system.machine import cpu_count, cpu_flags, memory_limit
 
 # What decides how fast products are.
@@ -43,6 +45,15 @@ def gpu_name() -> str:
 def masked() -> str:
     """The instructions that torch and OpenVINO are held to by the environment, such as "AVX2"; empty where by none."""
     return os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+
+
+def reaches(*, onnx_runtime: bool) -> bool:
+    """Whether what runs on ONNX Runtime, or does not, may stand in a table: under a mask the former only where
+    PYTHONPATH names a copy of it that is masked too.
+    """
+    found = find_spec("onnxruntime")
+    copy = found is not None and found.origin is not None and (Path(found.origin).parent / MARK).exists()
+    return not onnx_runtime or copy or not masked()
 
 
 def joined(old: Mapping[str, Any] | None, new: dict[str, Any], same: tuple[str, ...]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ class Program:
         self._log, self._ended = log, False
         # Nothing may be fetched while the clock runs, and a name that is not on this machine fails at once.
         own = {
-            "PYTHONPATH": str(ROOT),
+            # What the harness was given may hold another ONNX Runtime.
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
             "HF_HUB_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "true",
             "PYTHONUNBUFFERED": "1",

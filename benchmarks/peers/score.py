@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> None:
 def measure(case: trained.Case, work: Workload, given: argparse.Namespace) -> dict[str, Any]:
     """The record of a case."""
     chosen = contestants("benchmarks.peers.scoring", lambda variant: wanted(variant, given, large=case.large))
-    products = contestants(ROOM, lambda variant: _sized(variant, given) and _reached(variant))
+    products = contestants(ROOM, lambda variant: _sized(variant, given))
     rows, bound = min(case.rows, len(work.truth)), AGREEMENT if case.loose is None else case.loose
     seconds, began = 1 if given.quick else given.seconds, machine.stamp(gpu=given.gpu)
     schedule = Schedule(rounds=given.rounds, seconds=seconds, most=rows, first=16 if case.large else 64)
@@ -110,17 +110,15 @@ def wanted(variant: Variant, given: argparse.Namespace, *, large: bool) -> bool:
     if variant.reference:
         return True
     named = variant.name == _base(gpu=given.gpu) or not given.only or any(part in variant.name for part in given.only)
-    return named and _sized(variant, given) and (variant.light or not large) and _reached(variant)
+    return named and _sized(variant, given) and (variant.light or not large)
 
 
 def _sized(variant: Variant, given: argparse.Namespace) -> bool:
-    """Whether it computes where it is asked for, and is quick if that is asked for; on a GPU all are."""
-    return variant.gpu == given.gpu and (variant.quick or given.gpu or not given.quick)
-
-
-def _reached(variant: Variant) -> bool:
-    """Whether it is measured under a mask: not where the mask does not reach it."""
-    return not (machine.masked() and variant.onnx_runtime)
+    """Whether it computes where it is asked for, a mask reaches it, and it is quick if that is asked for; on a GPU all
+    are.
+    """
+    reached = machine.reaches(onnx_runtime=variant.onnx_runtime)
+    return reached and variant.gpu == given.gpu and (variant.quick or given.gpu or not given.quick)
 
 
 def judged(outcomes: Sequence[Outcome], truth: Sequence[int | None], bound: float = AGREEMENT) -> list[dict[str, Any]]:

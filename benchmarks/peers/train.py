@@ -74,7 +74,7 @@ def measure(key: str, rows: LabelledSet, given: argparse.Namespace) -> dict[str,
             and variant.gpu == given.gpu
             # A processor without bf16 emulates it, for minutes.
             and given.precision in (None, variant.precision)
-            and not (machine.masked() and variant.onnx_runtime)
+            and machine.reaches(onnx_runtime=variant.onnx_runtime)
         ),
     )
     most = limit.limits(compete(bare, {"processors": cpu_count()}, short, given.out))

@@ -55,7 +55,7 @@ class GoldenRows:
     def score(self, session: ort.InferenceSession, precision: str) -> GoldenScores:
         """Score the rows as `serve check` does, and in other batches, which says how far rounding moves this file."""
         own = self._run(session, self.tokens)
-        # Another instruction set moves a file less than other batches do: benchmarks/golden_rows.py measures both.
+        # Another instruction set moves a file less than other batches do: see "Golden rows" in benchmarks/README.md.
         moved = [self._run(session, budget) for budget in (1, 4 * self.tokens)]
         largest = float(np.abs(own).max())
         floor, cap = FLOORS[precision] * largest, GOLDEN_CAP * largest

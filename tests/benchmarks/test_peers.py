@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.peers import machine
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.contestant import ON_GPU, Contestant, Variant, contestants
 from benchmarks.peers.device import device
@@ -18,6 +19,7 @@ from benchmarks.peers.program import Fell, Program
 from benchmarks.peers.rounds import Outcome, Schedule, calibrated, compete
 from benchmarks.peers.score import BASE, beside, judged, ratios, wanted
 from benchmarks.peers.tables import machine_line, markdown
+from benchmarks.without_avx512 import MARK
 from tests.benchmarks import fakes
 from trainer.contract.system.files import write_json
 
@@ -252,3 +254,18 @@ def test_a_contestant_is_called_by_its_file() -> None:
     assert (
         Contestant(module="benchmarks.peers.scoring.infinity", needs=(), variant=Variant(name="x")).tool == "infinity"
     )
+
+
+def test_a_mask_leaves_out_what_it_does_not_reach(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings do not mask ONNX Runtime; a copy that was masked does count."""
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert machine.reaches(onnx_runtime=True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert machine.reaches(onnx_runtime=False)
+    assert not machine.reaches(onnx_runtime=True)
+    (tmp_path / "onnxruntime").mkdir()
+    for name in ("__init__.py", MARK):
+        (tmp_path / "onnxruntime" / name).touch()
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert machine.reaches(onnx_runtime=True)
