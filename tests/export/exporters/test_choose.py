@@ -118,7 +118,8 @@ def test_auto_takes_the_first_that_can_be_imported(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(choose, "import_module", without)
     assert choose_exporter() == "torch"
     for version in ("4.57.6", "5.24.0"):
-        monkeypatch.setattr(transformers, "__version__", version)
+        # Not `transformers` as it is called here: its processing_utils puts another module in its own place.
+        monkeypatch.setattr(choose.transformers, "__version__", version)
         for name, lane in (("optimum", "4"), ("transformers", "5")):
             with pytest.raises(ClassifactError, match="cannot be used here") as caught:
                 choose_exporter(name)
