@@ -18,7 +18,6 @@ from pathlib import Path
 _ASKED = bytes.fromhex("0f01d0 89c0 48c1e220")
 # xgetbv; and al, 0x1f; shl rdx, 32. Bits 5 to 7 are AVX-512's registers.
 _MASKED = bytes.fromhex("0f01d0 241f 48c1e220")
-
 # A file of the copy, by which the harness knows it.
 MARK = "without_avx512"
 

@@ -121,7 +121,7 @@ def run(job: ScoreJob) -> dict[str, Any]:
     lines = Progress(quiet=job.quiet)
     sources = find_sources(job.inputs, job.reading, lines.say)
     output.require_free()
-    require_possible(job, sources)
+    require_feasible(job, sources)
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     before = output.earlier_job()
     with Scorer(bundle, _settings(job, sources, bundle, before)) as scorer:
@@ -173,7 +173,7 @@ def prove(scorer: Scorer) -> None:
     require_passed(check(scorer))
 
 
-def require_possible(job: ScoreJob, sources: list[InputSource]) -> None:
+def require_feasible(job: ScoreJob, sources: list[InputSource]) -> None:
     """Raise InputError where the output's name says no format, or the inputs do not allow what was asked for."""
     output_format(str(job.out), job.out_format)
     once = any(source.once for source in sources)

@@ -48,8 +48,8 @@ def masked() -> str:
 
 
 def reaches(*, onnx_runtime: bool) -> bool:
-    """Whether what runs on ONNX Runtime, or does not, may stand in a table: under a mask the former only where
-    PYTHONPATH names a copy of it that is masked too.
+    """Whether a mask, if there is one, holds for a contestant too. onnx_runtime: whether that is what it computes with,
+    which is masked where PYTHONPATH names a copy by `without_avx512.py`.
     """
     found = find_spec("onnxruntime")
     copy = found is not None and found.origin is not None and (Path(found.origin).parent / MARK).exists()

@@ -100,8 +100,10 @@ def require_passed(result: Check) -> None:
         expected=f"at most {bounds.logits:.4g}, {bounds.probabilities:.4g} and {bounds.from_torch:.4g}, "
         f"at least {bounds.agreement:.1%}"
         + (f", as measured on {result.validated_on}: another instruction set" if other else ""),
-        do=("" if result.precision == "fp32" else "score with --precision fp32, or ")
-        + "export again on a machine of this kind",
+        # An int8 file may be of an export that gave weights 8 bits, which other processors saturate.
+        do="export again on a machine of this kind"
+        if result.precision == "fp32"
+        else "export again, if it was with an older Classifact; or score with --precision fp32",
     )
 
 

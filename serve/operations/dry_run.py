@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from export.bundle import Bundle
-from serve.job import ScoreJob, is_tuned, require_possible
+from serve.job import ScoreJob, is_tuned, require_feasible
 from serve.journal.output import open_output
 from serve.operations.tune import cached
 from serve.reading.samples import count_rows, good_texts
@@ -46,7 +46,7 @@ def forecast(job: ScoreJob, price_per_hour: float | None) -> Forecast:
     # A forecast of hours is worth nothing where the job would then refuse to begin.
     open_output(job.destination).require_free()
     sources = find_sources(job.inputs, job.reading)
-    require_possible(job, sources)
+    require_feasible(job, sources)
     bundle = reading_from(Bundle.open(job.bundle), job.reading.text_columns)
     spec = bundle.contract.input
     window = next(read_windows(sources, spec.columns, job.reading.window), None)

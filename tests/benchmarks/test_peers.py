@@ -269,3 +269,11 @@ def test_a_mask_leaves_out_what_it_does_not_reach(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     assert machine.reaches(onnx_runtime=True)
+
+
+def test_a_contestant_finds_what_the_harness_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PYTHONPATH, by which another ONNX Runtime takes part."""
+    (tmp_path / "given.py").write_text("input()\nprint('{\"answered\": true}')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Program(Path(sys.executable), "given", tmp_path / "log") as program:
+        assert program.ask({"do": "load"}, 60) == {"answered": True}
