@@ -8,5 +8,7 @@ if __name__ == "__main__":
     run_path(str(Path(__file__).resolve().parents[1] / "classifact" / "own_packages.py"))["require_own_packages"]()
 
     from trainer.cli import main
+    from trainer.processes.end import run_to_the_end
 
-    main()
+    # A search may be launched on several processes.
+    run_to_the_end(main)

@@ -16,6 +16,7 @@ if sys.path and Path(sys.path[0]).resolve() == _HERE:
 run_path(str(_HERE.parent / "classifact" / "own_packages.py"))["use_own"]()
 
 from trainer.cli import launched  # noqa: E402 -- only now can it be found
+from trainer.processes.end import run_to_the_end  # noqa: E402
 
 if __name__ == "__main__":
-    launched()
+    run_to_the_end(launched)

@@ -151,19 +151,33 @@ def show_errors(command: Callable[P, R]) -> Callable[P, R]:
 def _tell(error: ClassifactError) -> None:
     """Print an error; of the processes of a launch, each of which meets a wrong recipe, the first one that does so."""
     text = f"error: {error}"
-    # The launcher of several processes names each a file in a folder of its own, within one of the launch.
-    if own := os.environ.get("TORCHELASTIC_ERROR_FILE"):
-        # By the launcher as well: what a process starts itself has another parent, and speaks for itself.
-        heard = hashlib.sha256(text.encode(errors="replace")).hexdigest()
-        told = Path(own).parents[1] / f"told-{os.getppid()}-{heard}"
+    if note := _launch_note(hashlib.sha256(text.encode(errors="replace")).hexdigest()):
         try:
-            told.touch(exist_ok=False)
+            with note.open("x", encoding="ascii") as file:
+                file.write(str(error.exit_code))
         except FileExistsError:
             return
         except OSError:
             # Better twice than not at all.
             pass
     print(text, file=sys.stderr)
+
+
+def told_in_launch() -> int | None:
+    """The exit code of an error that a process of this launch has told; None if there is none."""
+    notes = _launch_note("*")
+    for note in sorted(notes.parent.glob(notes.name)) if notes else []:
+        code = note.read_text(encoding="ascii")
+        return int(code) if code.isdecimal() else 1
+    return None
+
+
+def _launch_note(heard: str) -> Path | None:
+    """Where the processes of a launch note what one of them has told; None where nothing was launched."""
+    own = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    # The launcher of several processes names each a file in a folder of its own, within one of the launch.
+    # By the launcher as well: what a process starts itself has another parent, and speaks for itself.
+    return Path(own).parents[1] / f"told-{os.getppid()}-{heard}" if own else None
 
 
 def _drop_output() -> None:

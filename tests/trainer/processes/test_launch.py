@@ -36,6 +36,20 @@ def meet():
 show_errors(meet)()
 """
 
+LOSES_THE_OTHER = """
+import os, sys
+sys.path[0] = {root!r}
+from torch import distributed
+from trainer.contract.errors import GateError, show_errors
+from trainer.processes.end import run_to_the_end
+def meet():
+    distributed.init_process_group("gloo")
+    if os.environ["RANK"] == "{rank}":
+        raise GateError("the disk is full")
+    distributed.barrier()
+run_to_the_end(show_errors(meet))
+"""
+
 
 def stand_in(folder: Path, code: str, config: str) -> LaunchJob:
     """A launch of this code, in a checkout of its own whose `trainer/run.py` it is."""
@@ -87,6 +101,19 @@ def test_rows_that_the_first_process_cannot_read_are_one_error(
     told = capfd.readouterr().err
     assert (ended.value.code, told.count("error: "), told.count("Traceback")) == (1, 1, 0)
     assert "no column 'nope'" in told
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_loses_another_adds_nothing_to_its_error(
+    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What one process alone meets, anywhere, stands there once and decides the exit code."""
+    job = stand_in(tmp_path, LOSES_THE_OTHER.format(root=str(ROOT), rank=rank), "two_cpu_processes")
+    monkeypatch.setattr(module, "_ROOT", tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        launch(job)
+    assert ended.value.code == 3
+    assert capfd.readouterr() == ("", "error: the disk is full\n")
 
 
 def test_an_error_of_each_process_is_told(

@@ -389,18 +389,27 @@ def test_two_searches_in_one_folder_are_refused(grid: Path) -> None:
 def test_launched_processes_share_the_trials(tmp_path: Path) -> None:
     """Under accelerate launch two processes work through one search: every trial once, and one result at the end."""
     recipe = write(tmp_path, {RATE: {"choices": [3e-3, 1e-3, 1e-4, 1e-9]}}, sampler="grid", pruner="none")
+    process = launched(recipe, tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    results = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
+    assert [result["states"]["complete"] for result in results] == [4]
+    assert results[0]["best"]["settings"][RATE] >= 1e-3
+    assert Checkpoint.best(tmp_path / "out").path.is_dir()
+    # What only the first process looks at: the other one, which waits for it, has nothing to add.
+    again = launched(recipe, tmp_path / "out")
+    assert (again.returncode, again.stderr.count("error: "), again.stderr.count("[rank1]")) == (1, 1, 0), again.stderr
+    assert "the output exists already" in again.stderr
+
+
+def launched(recipe: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """A search by two processes, ended."""
     command = ["-m", "accelerate.commands.launch", "--config_file", "launch_configs/two_cpu_processes.yaml"]
     command += ["--main_process_port", runs.free_port()]
-    process = subprocess.run(
-        [sys.executable, *command, "--module", "trainer", "sweep", str(recipe), "--out", str(tmp_path / "out")],
+    return subprocess.run(
+        [sys.executable, *command, "--module", "trainer", "sweep", str(recipe), "--out", str(out)],
         cwd=runs.ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=230,
     )
-    assert process.returncode == 0, process.stderr
-    results = [json.loads(line) for line in process.stdout.splitlines() if line.startswith("{")]
-    assert [result["states"]["complete"] for result in results] == [4]
-    assert results[0]["best"]["settings"][RATE] >= 1e-3
-    assert Checkpoint.best(tmp_path / "out").path.is_dir()
