@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
@@ -168,23 +169,26 @@ def _scalars(array: Any) -> list[Any]:
 
 
 def _times(array: Any) -> list[Any]:
-    """Times as Arrow spells them, with their zone's offset."""
+    """Times as ISO 8601 has them, with their zone's offset."""
     kind, zoned = array.type, bool(getattr(array.type, "tz", None))
     try:
-        texts = array.cast(pa.string()).to_pylist()
+        texts = array.cast(pa.string())
     except pa.ArrowInvalid:
         # A zone that this machine does not know, as a slim image knows none: the same moment in UTC.
-        plain = array.cast(pa.timestamp(kind.unit)).cast(pa.string()).to_pylist()
-        texts = [text and text + "Z" for text in plain]
+        texts = pc.binary_join_element_wise(array.cast(pa.timestamp(kind.unit)).cast(pa.string()), "Z", "")
     if pa.types.is_time(kind):
         # No time of a day: the number that is stored.
         numbers = array.cast(pa.int64() if pa.types.is_time64(kind) else pa.int32()).to_pylist()
-        return [str(number) if text and text[0] == "<" else text for text, number in zip(texts, numbers, strict=True)]
+        pairs = zip(texts.to_pylist(), numbers, strict=True)
+        return [str(number) if text and text[0] == "<" else text for text, number in pairs]
+    # Arrow puts a space between day and time, and no colon into an offset.
+    texts = pc.replace_substring(texts, " ", "T", max_replacements=1)
+    told = pc.replace_substring_regex(texts, r"([+-]\d\d)(\d\d)$", r"\1:\2").to_pylist()
     moments = array.to_numpy(zero_copy_only=False)
     for place in np.flatnonzero(_is_far(moments)).tolist():
         # Arrow gives up in years of more than four digits, or writes nonsense; NumPy writes those too.
-        texts[place] = str(moments[place]).replace("T", " ") + ("Z" if zoned else "")
-    return list(texts)
+        told[place] = str(moments[place]) + ("Z" if zoned else "")
+    return list(told)
 
 
 def _is_far(moments: NDArray[np.datetime64]) -> NDArray[np.bool_]:

@@ -1,13 +1,16 @@
 """sentence-transformers' CrossEncoder with its ONNX backend, and its own int8; pairs as in `cross_encoder.py`."""
 
+import platform
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.peers.contestant import Variant
+from benchmarks.peers.machine import masked
 from benchmarks.peers.scoring.cross_encoder import labels_of
 from benchmarks.peers.talk import Request, label
+from trainer.contract.system.machine import cpu_flags
 
 NEEDS = ("sentence-transformers[onnx]==5.6.1",)
 VARIANTS = (
@@ -16,7 +19,7 @@ VARIANTS = (
         name="sentence-transformers CrossEncoder, ONNX int8",
         onnx_runtime=True,
         precision="int8",
-        settings={"int8": "avx512_vnni"},
+        settings={"int8": True},
     ),
 )
 
@@ -33,10 +36,20 @@ def load(settings: Request) -> Any:
         model = CrossEncoder(str(own), **given)
         if settings.get("int8"):
             model.save_pretrained(str(own))
-            export_dynamic_quantized_onnx_model(model, settings["int8"], str(own))
+            export_dynamic_quantized_onnx_model(model, _instructions(), str(own))
             (file,) = own.glob("onnx/model_q*.onnx")
             model = CrossEncoder(str(own), **given, model_kwargs={"file_name": f"onnx/{file.name}"})
     return labels_of(model, 32)
+
+
+def _instructions() -> str:
+    """This processor's, as the library's `quantization_config` names them."""
+    if platform.machine() in ("aarch64", "arm64"):
+        return "arm64"
+    flags = () if masked() else cpu_flags()
+    if "avx512_vnni" in flags:
+        return "avx512_vnni"
+    return "avx512" if "avx512f" in flags else "avx2"
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def _table(rows: int = 50) -> pa.Table:
             "small": pa.array(range(rows), pa.int16()),
             "text": pa.array(bundles.texts(rows)).dictionary_encode(),
             "when": pa.array([day] * rows, pa.timestamp("ns", "UTC")),
+            "there": pa.array([day] * rows, pa.timestamp("s", "+01:00")),
             "price": pa.array([decimal.Decimal("1.50")] * rows, pa.decimal128(10, 2)),
             "tags": pa.array([["a", None]] * rows, pa.list_(pa.string())),
             "blob": pa.array([b"\xff\x00"] * rows, pa.binary()),
@@ -65,7 +66,7 @@ def test_parquet_to_text(single: Path, tmp_path: Path) -> None:
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
     row = read_jsonl(tmp_path / "out.jsonl")[2]
     assert (row["small"], row["price"], row["tags"], row["blob"], row["none"]) == (2, "1.50", ["a", None], "/wA=", None)
-    assert row["when"].startswith("2026-01-02 03:04:05")
+    assert (row["when"], row["there"]) == ("2026-01-02T03:04:05.000000000Z", "2026-01-02T04:04:05+01:00")
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.csv")
     assert read_csv(tmp_path / "out.csv")[2]["tags"] == '["a", null]'
 
@@ -182,12 +183,12 @@ def _odd_columns() -> dict[str, tuple[pa.Array, object]]:
     pairs = [pa.array([1, None]), pa.array([2, None])]
     same = pa.StructArray.from_arrays(pairs, names=["a", "a"], mask=pa.array([False, True]))
     return {
-        "far": (far, "35680317-09-25 18:57:04.000"),
-        "far_utc": (pa.array([2**50, None], pa.timestamp("s", "UTC")), "35680317-09-25 18:57:04.000Z"),
+        "far": (far, "35680317-09-25T18:57:04.000"),
+        "far_utc": (pa.array([2**50, None], pa.timestamp("s", "UTC")), "35680317-09-25T18:57:04.000Z"),
         "far_day": (pa.array([2**30, None], pa.int32()).view(pa.date32()), "2941775-04-07"),
         "no_time": (pa.array([10**8, None], pa.int32()).view(pa.time32("ms")), "100000000"),
-        "no_zone": (pa.array([1, None], zone), "1970-01-01 00:00:00.000001Z"),
-        "in_lists": (pa.array([[1, None], None], pa.list_(zone)), ["1970-01-01 00:00:00.000001Z", None]),
+        "no_zone": (pa.array([1, None], zone), "1970-01-01T00:00:00.000001Z"),
+        "in_lists": (pa.array([[1, None], None], pa.list_(zone)), ["1970-01-01T00:00:00.000001Z", None]),
         "ids": (pa.array([b"0123456789abcdef", None], pa.uuid()), "30313233-3435-3637-3839-616263646566"),
         "truth": (pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1, None], pa.int8())), True),
         "same_name": (same, [["a", 1], ["a", 2]]),
