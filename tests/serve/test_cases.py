@@ -148,7 +148,7 @@ def test_types_inside_of_types(single: Path, tmp_path: Path) -> None:
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
     row = read_jsonl(tmp_path / "out.jsonl")[0]
     assert (row["words"], row["held"], row["fixed"]) == (["a", "b"], {"w": "a", "b": "/w=="}, [1, 2])
-    assert row["times"][0].startswith("1970-01-01 00:00:00.000000001")
+    assert row["times"][0].startswith("1970-01-01T00:00:00.000000001")
     assert row["pairs"] == [["k", "/w=="], ["l", "AA=="]]
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.csv", window=1)
     assert json.loads(read_csv(tmp_path / "out.csv")[1]["held"]) == {"w": "b", "b": None}
