@@ -40,7 +40,7 @@ def _table(rows: int = 50) -> pa.Table:
             "small": pa.array(range(rows), pa.int16()),
             "text": pa.array(bundles.texts(rows)).dictionary_encode(),
             "when": pa.array([day] * rows, pa.timestamp("ns", "UTC")),
-            "there": pa.array([day] * rows, pa.timestamp("s", "+01:00")),
+            "there": pa.array([day] * rows, pa.timestamp("ms", "+01:00")),
             "price": pa.array([decimal.Decimal("1.50")] * rows, pa.decimal128(10, 2)),
             "tags": pa.array([["a", None]] * rows, pa.list_(pa.string())),
             "blob": pa.array([b"\xff\x00"] * rows, pa.binary()),
@@ -66,7 +66,7 @@ def test_parquet_to_text(single: Path, tmp_path: Path) -> None:
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
     row = read_jsonl(tmp_path / "out.jsonl")[2]
     assert (row["small"], row["price"], row["tags"], row["blob"], row["none"]) == (2, "1.50", ["a", None], "/wA=", None)
-    assert (row["when"], row["there"]) == ("2026-01-02T03:04:05.000000000Z", "2026-01-02T04:04:05+01:00")
+    assert (row["when"], row["there"]) == ("2026-01-02T03:04:05.000000000Z", "2026-01-02T04:04:05.000+01:00")
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.csv")
     assert read_csv(tmp_path / "out.csv")[2]["tags"] == '["a", null]'
 
