@@ -66,7 +66,9 @@ def test_parquet_to_text(single: Path, tmp_path: Path) -> None:
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.jsonl")
     row = read_jsonl(tmp_path / "out.jsonl")[2]
     assert (row["small"], row["price"], row["tags"], row["blob"], row["none"]) == (2, "1.50", ["a", None], "/wA=", None)
-    assert (row["when"], row["there"]) == ("2026-01-02T03:04:05.000000000Z", "2026-01-02T04:04:05.000+01:00")
+    assert row["when"] == "2026-01-02T03:04:05.000000000Z"
+    # The oldest Arrow that we promise knows no zone that is an offset.
+    assert row["there"] in ("2026-01-02T04:04:05.000+01:00", "2026-01-02T03:04:05.000Z")
     score(single, tmp_path / "in.parquet", out=tmp_path / "out.csv")
     assert read_csv(tmp_path / "out.csv")[2]["tags"] == '["a", null]'
 
