@@ -1,6 +1,8 @@
 """The harness of `make bench`, on fake tools: who is measured, who is listed with a reason, and what the table says."""
 
 import json
+import platform
+import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -18,6 +20,7 @@ from benchmarks.peers.machine import joined
 from benchmarks.peers.program import Fell, Program
 from benchmarks.peers.rounds import Outcome, Schedule, calibrated, compete
 from benchmarks.peers.score import BASE, beside, judged, ratios, wanted
+from benchmarks.peers.scoring import cross_encoder_onnx
 from benchmarks.peers.tables import machine_line, markdown
 from benchmarks.without_avx512 import MARK
 from tests.benchmarks import fakes
@@ -277,3 +280,31 @@ def test_a_contestant_finds_what_the_harness_was_given(monkeypatch: pytest.Monke
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Program(Path(sys.executable), "given", tmp_path / "log") as program:
         assert program.ask({"do": "load"}, 60) == {"answered": True}
+
+
+def test_a_contestant_without_torch_is_measured_without_it() -> None:
+    """Classifact's scorer needs none: its memory would be that of torch."""
+    program = "import sys; from benchmarks.peers.device import device; device({'device': 'cpu'})"
+    words = [sys.executable, "-c", f"{program}; print('torch' in sys.modules)"]
+    found = subprocess.run(words, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("system", "flags", "mask", "named"),
+    [
+        ("x86_64", {"avx2", "avx512f", "avx512_vnni"}, "", "avx512_vnni"),
+        ("x86_64", {"avx2", "avx512f"}, "", "avx512"),
+        ("x86_64", {"avx2"}, "", "avx2"),
+        ("x86_64", {"avx2", "avx512f", "avx512_vnni"}, "AVX2", "avx2"),
+        ("aarch64", {"asimd"}, "", "arm64"),
+    ],
+)
+def test_cross_encoders_int8_file_is_for_this_processor(
+    system: str, flags: set[str], mask: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its library makes one file for each kind, and another one would not be its best."""
+    monkeypatch.setattr(platform, "machine", lambda: system)
+    monkeypatch.setattr(cross_encoder_onnx, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(cross_encoder_onnx, "masked", lambda: mask)
+    assert cross_encoder_onnx._instructions() == named

@@ -164,12 +164,13 @@ def _tell(error: ClassifactError) -> None:
 
 
 def told_in_launch() -> int | None:
-    """The exit code of an error that a process of this launch has told; None if there is none."""
+    """The exit code of the first error that a process of this launch has told; None if there is none."""
     notes = _launch_note("*")
-    for note in sorted(notes.parent.glob(notes.name)) if notes else []:
-        code = note.read_text(encoding="ascii")
-        return int(code) if code.isdecimal() else 1
-    return None
+    told = sorted(notes.parent.glob(notes.name), key=lambda note: note.stat().st_mtime_ns) if notes else []
+    if not told:
+        return None
+    code = told[0].read_text(encoding="ascii")
+    return int(code) if code.isdecimal() else 1
 
 
 def _launch_note(heard: str) -> Path | None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.trainer import runs
 from tests.trainer.runs import ROOT
-from trainer.contract.errors import ClassifactError, InputError, show_errors
+from trainer.contract.errors import ClassifactError, GateError, InputError, show_errors, told_in_launch
 from trainer.processes import launch as module
 from trainer.processes.launch import CONFIGS, LaunchJob, launch
 
@@ -126,6 +126,24 @@ def test_an_error_of_each_process_is_told(
         with pytest.raises(SystemExit):
             show_errors(refused)(what)
     assert capfd.readouterr().err == "error: a\nerror: b\nerror: a\n"
+
+
+def test_the_first_error_of_a_launch_decides_its_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever loses a process ends as the first one that told an error, whatever is told later."""
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "0" / "error.json"))
+    assert told_in_launch() is None
+    for place, error in enumerate([GateError("a"), InputError("b"), InputError("c"), InputError("d")], start=1):
+        with pytest.raises(SystemExit):
+            show_errors(failing)(error)
+        # Files of one moment have no order.
+        (note,) = [path for path in tmp_path.iterdir() if path.stat().st_mtime > 10]
+        os.utime(note, (place, place))
+    assert told_in_launch() == GateError.exit_code
+
+
+def failing(error: ClassifactError) -> None:
+    """A command that ends with this error."""
+    raise error
 
 
 def refused(what: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from trainer.cli import launched  # noqa: E402 -- as in run.py
+from trainer.processes.end import run_to_the_end  # noqa: E402
 from trainer.run_folder.track import Track  # noqa: E402
 
 
@@ -42,4 +43,4 @@ def prepare(what: str, number: int) -> None:
 if __name__ == "__main__":
     what, number = os.environ["DIE"].split(":")
     prepare(what, int(number))
-    launched()
+    run_to_the_end(launched)
